@@ -1,0 +1,1 @@
+"""The blocks under the losses; one file each, found by scanning for SPEC."""

@@ -1,0 +1,114 @@
+"""Complete IoU: DIoU - v alpha, arXiv 1911.08287.
+
+v = (4 / pi^2) (atan(w'/h') - atan(w/h))^2 and alpha = v / (v - IoU + 1 + eps), detached as a whole.
+The ratio is plain and atan has one argument. Where sources differ: alpha attached, alpha switched on
+at IoU >= 0.5 only, eps inside alpha. Source: spec/10-geometry.md section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.bbox_iou import aspect_of, bbox_iou, distance_of, overlap
+from lossref.blocks.box_pairs import (
+    BOX_PARAMS,
+    BOX_SIZES,
+    bounded,
+    box_corners,
+    box_inputs,
+    mirror,
+    oracle_distance,
+    oracle_overlap,
+    pairwise,
+    symmetric,
+    translation,
+    transposed,
+)
+from lossref.core import Spec, impostor
+from lossref.laws import rows_independent
+
+
+def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+    """CIoU of one pair in scalars."""
+    iou, _ = oracle_overlap(m, a, b, eps)
+    turn = m.atan(b[4] / b[5]) - m.atan(a[4] / a[5])
+    v = turn * turn * 4 / (m.pi * m.pi)
+    alpha = m.stop(v / (v - iou + (1 + eps)))
+    return iou - (oracle_distance(m, a, b, eps) + v * alpha)
+
+
+def alpha_attached(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o)
+    alpha = v / (v - o.iou + (1 + eps))
+    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+
+
+def alpha_gated(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o)
+    alpha = (v / (v - o.iou + (1 + eps))).detach() * (o.iou >= 0.5)
+    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+
+
+def no_eps_in_alpha(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o)
+    alpha = (v / (v - o.iou + 1)).detach()
+    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+
+
+def aspect_over_pi(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o) * math.pi / 4
+    alpha = (v / (v - o.iou + (1 + eps))).detach()
+    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+
+
+def mean_over_boxes(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps).mean()
+
+
+def gradient_scaled(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    """The aspect gradient without 1 / (w^2 + h^2), as published with the first CIoU code."""
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o)
+    alpha = (v / (v - o.iou + (1 + eps))).detach()
+    scale = (o.w1**2 + o.h1**2).detach()
+    scaled = v.detach() + (v - v.detach()) * scale
+    return (o.iou - (distance_of(o, eps) + scaled * alpha))[..., None]
+
+
+def nan_to_zero(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return torch.nan_to_num(bbox_iou(box1, box2, xywh, CIoU=True, eps=eps))
+
+
+SPEC = Spec(
+    name="ciou",
+    summary="Complete IoU of axis-aligned boxes, the box term of the detection losses",
+    cite="spec/10-geometry.md section 3; arXiv 1911.08287",
+    inputs=box_inputs(flat_xywh=False),
+    wrt=("box1", "box2"),
+    params=BOX_PARAMS,
+    terms=("ciou",),
+    reference=partial(bbox_iou, CIoU=True),
+    oracle=pairwise(oracle),
+    sizes=BOX_SIZES,
+    laws=(symmetric, translation, mirror, transposed, bounded(-2, 1), rows_independent("box1", "box2")),
+    corners=box_corners(),
+    impostors=(
+        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
+        impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
+        impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
+        impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
+        impostor("mean", "reduced to one number", "value shape", mean_over_boxes),
+        impostor("aspect gradient x (w^2 + h^2)", "the scaled gradient of old code", "gradient", gradient_scaled),
+        impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
+    ),
+    api="bbox_iou(box1, box2, xywh=True, CIoU=True, eps=1e-7)",
+)

@@ -1,0 +1,84 @@
+"""Distance IoU: IoU - rho^2 / c^2, arXiv 1911.08287.
+
+rho is the distance of the centres, c the diagonal of the enclosing box (c^2 has eps added). Source:
+spec/10-geometry.md section 3.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from lossref.blocks.bbox_iou import bbox_iou, distance_of, overlap
+from lossref.blocks.box_pairs import (
+    BOX_PARAMS,
+    BOX_SIZES,
+    bounded,
+    box_corners,
+    box_inputs,
+    mirror,
+    oracle_distance,
+    oracle_overlap,
+    pairwise,
+    symmetric,
+    translation,
+    transposed,
+)
+from lossref.core import Spec, impostor
+from lossref.laws import rows_independent
+
+
+def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+    """DIoU of one pair in scalars."""
+    return oracle_overlap(m, a, b, eps)[0] - oracle_distance(m, a, b, eps)
+
+
+def distance_not_quartered(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    return (o.iou - 4 * distance_of(o, eps))[..., None]
+
+
+def diagonal_not_squared(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    return (o.iou - o.centre_distance2 / (o.enclosing_w + o.enclosing_h + eps))[..., None]
+
+
+def no_eps_on_diagonal(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    return (o.iou - distance_of(o, 0.0))[..., None]
+
+
+def diagonal_detached(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    c2 = (o.enclosing_w**2 + o.enclosing_h**2 + eps).detach()
+    return (o.iou - o.centre_distance2 / c2)[..., None]
+
+
+def half_precision_inside(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return bbox_iou(box1.float(), box2.float(), xywh, DIoU=True, eps=eps)
+
+
+SPEC = Spec(
+    name="diou",
+    summary="Distance IoU of axis-aligned boxes",
+    cite="spec/10-geometry.md section 3; arXiv 1911.08287",
+    inputs=box_inputs(),
+    wrt=("box1", "box2"),
+    params=BOX_PARAMS,
+    terms=("diou",),
+    reference=partial(bbox_iou, DIoU=True),
+    oracle=pairwise(oracle),
+    sizes=BOX_SIZES,
+    laws=(symmetric, translation, mirror, transposed, bounded(-1, 1), rows_independent("box1", "box2")),
+    corners=box_corners(),
+    impostors=(
+        impostor("distance x 4", "(2 rho)^2: sums of corners not halved", "value", distance_not_quartered),
+        impostor("diagonal", "w + h instead of w^2 + h^2", "value", diagonal_not_squared),
+        impostor("no eps on c2", "squared diagonal without eps", "value params", no_eps_on_diagonal),
+        impostor("c2 detached", "no gradient through the diagonal", "gradient", diagonal_detached),
+        impostor("float32 inside", "narrows float64 to float32", "value dtype", half_precision_inside),
+    ),
+    api="bbox_iou(box1, box2, xywh=True, DIoU=True, eps=1e-7)",
+)

@@ -1,0 +1,95 @@
+"""IoU of axis-aligned boxes: I / U.
+
+I is the area of the intersection, U = w h + w' h' - I + eps; in xyxy mode eps also stands on both
+heights. Source: spec/10-geometry.md section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.bbox_iou import bbox_iou, overlap, sides
+from lossref.blocks.box_pairs import (
+    BOX_PARAMS,
+    BOX_SIZES,
+    bounded,
+    box_corners,
+    box_inputs,
+    mirror,
+    oracle_overlap,
+    pairwise,
+    symmetric,
+    translation,
+    transposed,
+)
+from lossref.core import Spec, impostor
+from lossref.laws import rows_independent
+
+
+def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+    """IoU of one pair in scalars."""
+    return oracle_overlap(m, a, b, eps)[0]
+
+
+def eps_missing(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, 0.0)
+    return o.iou[..., None]
+
+
+def eps_on_width_too(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    extra = 0.0 if xywh else eps
+    return (o.inter / ((o.w1 + extra) * o.h1 + (o.w2 + extra) * o.h2 - o.inter + eps))[..., None]
+
+
+def no_trailing_axis(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return overlap(box1, box2, xywh, eps).iou
+
+
+def inclusive_pixels(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    grow = torch.tensor([0, 0, 1, 1], dtype=box1.dtype)
+    return bbox_iou(box1 + grow, box2 + grow, xywh, eps=eps)
+
+
+def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    areas = o.w1 * o.h1 + o.w2 * o.h2
+    inter = torch.relu(o.inter)
+    return (inter / (areas - inter + eps))[..., None]
+
+
+def one_sided_ties(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    ax1, ay1, ax2, ay2, w1, h1 = sides(box1, xywh, eps)
+    bx1, by1, bx2, by2, w2, h2 = sides(box2, xywh, eps)
+    across = torch.where(ax2 <= bx2, ax2, bx2) - torch.where(ax1 >= bx1, ax1, bx1)
+    down = torch.where(ay2 <= by2, ay2, by2) - torch.where(ay1 >= by1, ay1, by1)
+    inter = across.clamp(min=0) * down.clamp(min=0)
+    return (inter / (w1 * h1 + w2 * h2 - inter + eps))[..., None]
+
+
+SPEC = Spec(
+    name="iou",
+    summary="Intersection over union of axis-aligned boxes",
+    cite="spec/10-geometry.md section 3",
+    inputs=box_inputs(),
+    wrt=("box1", "box2"),
+    params=BOX_PARAMS,
+    terms=("iou",),
+    reference=bbox_iou,
+    oracle=pairwise(oracle),
+    sizes=BOX_SIZES,
+    laws=(symmetric, translation, mirror, transposed, bounded(0, 1), rows_independent("box1", "box2")),
+    corners=box_corners(),
+    impostors=(
+        impostor("no eps", "union without eps", "value reduced params", eps_missing),
+        impostor("eps on both sides", "eps on the width as on the height", "value params", eps_on_width_too),
+        impostor("flat result", "no trailing axis: (n,) instead of (n, 1)", "shape", no_trailing_axis),
+        impostor("inclusive pixels", "x2 - x1 + 1, as for pixel indices", "value laws", inclusive_pixels),
+        impostor("relu", "max(0, .) as a ReLU stops the gradient at touching boxes", "kinks", relu_overlap),
+        impostor("one-sided ties", "equal edges give one box all of the gradient", "kinks", one_sided_ties),
+    ),
+    api="bbox_iou(box1, box2, xywh=True, eps=1e-7)",
+)

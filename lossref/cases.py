@@ -1,0 +1,121 @@
+"""Which cases a spec is asked about: corners, one-item cases over all families, batches, full size."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lossref.core import Array, Case, Params, Spec
+from lossref.domains import rng_pick
+
+Dims = Mapping[str, Any]
+ROUNDS = {"quick": (60, 6), "full": (600, 40)}
+
+
+def conventions(spec: Spec) -> list[dict[str, Any]]:
+    """Every combination of the parameters that are a choice of notation."""
+    choices = {
+        name: (param.default, *param.others) for name, param in spec.params.items() if param.convention
+    }
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+def with_defaults(spec: Spec, params: Params) -> dict[str, Any]:
+    """The parameters, filled up with the defaults of the spec."""
+    return {**spec.defaults(), **params}
+
+
+def dims_of(params: Params, dims: Dims) -> dict[str, Any]:
+    """The sizes a domain sees: axis sizes, the parameters, and R where there are bins."""
+    return {**params, **({"R": params["reg_max"]} if "reg_max" in params else {}), **dims}
+
+
+def drawing_order(spec: Spec) -> list[str]:
+    """Input names, each after the one that it is drawn in relation to."""
+    return sorted(spec.inputs, key=lambda name: spec.inputs[name].given is not None)
+
+
+def draw_case(spec: Spec, rng: np.random.Generator, dims: Dims, params: Params, turn: int | None = None) -> Case:
+    """One case; with a `turn`, case number `turn` of a walk over every combination of families."""
+    full = with_defaults(spec, params)
+    sizes = dims_of(full, dims)
+    drawn: dict[str, Array] = {}
+    flags: list[str] = []
+    stride = 1
+    for name in drawing_order(spec):
+        domain = spec.inputs[name]
+        given = drawn[domain.given] if domain.given else None
+        if turn is None:
+            drawn[name], families = domain.bulk(rng, sizes, given)
+        else:
+            allowed = domain.allowed(sizes)
+            order = allowed[(turn // stride + np.arange(domain.count(sizes))) % len(allowed)]
+            stride *= len(allowed)
+            drawn[name] = domain.draw(rng_pick(rng), sizes, given, order)
+            families = tuple(list(domain.families)[i] for i in order)
+        flags += [f"{name}={family}" for family in families]
+    inputs = {name: spec.inputs[name].layout(drawn[name], full) for name in spec.inputs}
+    return Case(spec.name, inputs, full, flags=tuple(flags), why="drawn")
+
+
+def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -> Any:
+    """A Hypothesis strategy of cases; `like` limits it to the families of another case."""
+    from hypothesis import strategies as st
+
+    full = with_defaults(spec, params)
+    sizes = dims_of(full, dims)
+
+    @st.composite
+    def cases(draw: Any) -> Case:
+        drawn: dict[str, Array] = {}
+        flags: list[str] = []
+        for name in drawing_order(spec):
+            domain = spec.inputs[name]
+            given = drawn[domain.given] if domain.given else None
+            only = families_of(like, name) if like else None
+            drawn[name], families = draw(domain.strategy(sizes, given, only or None))
+            flags += [f"{name}={family}" for family in families]
+        inputs = {name: spec.inputs[name].layout(drawn[name], full) for name in spec.inputs}
+        return Case(spec.name, inputs, full, flags=tuple(flags), why="drawn by Hypothesis")
+
+    return cases()
+
+
+def families_of(case: Case, name: str) -> set[str]:
+    """The families that one input of a case was drawn from."""
+    return {flag.partition("=")[2] for flag in case.flags if flag.startswith(f"{name}=")}
+
+
+def shares(cases: list[Case]) -> Counter[str]:
+    """How often each family was drawn, by "input=family"."""
+    return Counter(flag for case in cases for flag in case.flags if "=" in flag)
+
+
+@lru_cache(maxsize=256)
+def material(spec: Spec, kind: str, tier: str, seed: int) -> tuple[Case, ...]:
+    """All cases of one kind: "single", "small", "bulk", "empty", "shape" or "corner"."""
+    if kind in ("corner", "shape"):
+        chosen = (case for case in spec.corners if ("shape" in case.flags) == (kind == "shape"))
+        return tuple(replace(case, params=with_defaults(spec, case.params)) for case in chosen)
+    rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
+    found = list(_drawn(spec, kind, rng, *ROUNDS[tier]))
+    return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
+
+
+def _drawn(spec: Spec, kind: str, rng: np.random.Generator, singles: int, batches: int) -> Iterator[Case]:
+    for params in conventions(spec):
+        for dims in spec.sizes[kind]:
+            if kind == "single":
+                first = int(rng.integers(1000))
+                yield from (draw_case(spec, rng, dims, params, first + turn) for turn in range(singles))
+            else:
+                rounds = batches if kind == "small" else 1
+                yield from (draw_case(spec, rng, dims, params) for _ in range(rounds))
+
+

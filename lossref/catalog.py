@@ -1,0 +1,43 @@
+"""Which specs there are: every file of lossref/losses and lossref/blocks that has a SPEC."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import pkgutil
+from functools import cache
+
+from lossref.core import Spec
+
+
+class UnknownSpec(LookupError):
+    """No spec of that name; the message says which there are."""
+
+
+@cache
+def specs() -> dict[str, Spec]:
+    """Name -> Spec, in alphabetical order."""
+    found: dict[str, Spec] = {}
+    for package in ("lossref.blocks", "lossref.losses"):
+        path = importlib.import_module(package).__path__
+        for module in pkgutil.iter_modules(path):
+            spec = getattr(importlib.import_module(f"{package}.{module.name}"), "SPEC", None)
+            if spec is not None:
+                found[spec.name] = spec
+    return dict(sorted(found.items()))
+
+
+def spec(name: str) -> Spec:
+    """The spec of that name, or `UnknownSpec` with the nearest names."""
+    if name in specs():
+        return specs()[name]
+    near = difflib.get_close_matches(name, specs(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UnknownSpec(f"there is no spec {name!r}; {hint}Specs: {', '.join(specs())}")
+
+
+def matching(pattern: str) -> list[Spec]:
+    """The specs whose name matches a glob, or `UnknownSpec`."""
+    chosen = [one for name, one in specs().items() if fnmatch.fnmatch(name, pattern)]
+    return chosen or [spec(pattern)]

@@ -1,0 +1,204 @@
+"""Checks of manners: pure, state, repeatable, strides, refuses. Same form as the checks of numbers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossref.checks.evidence import Evidence, compare, compare_gradients, wrong
+from lossref.core import Array, Case, Spec, Target
+from lossref.oracle import answer, floats, gradient_budget, value_budget
+from lossref.probe import TargetRaised, call_on, instance, output_of, tensors
+
+
+def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """No input is written to."""
+    inputs = tensors(case, dtype)
+    before = {name: x.clone() for name, x in inputs.items()}
+    output_of(spec, instance(target, case), inputs)
+    for name, x in inputs.items():
+        if x.shape != before[name].shape or not torch.equal(x.nan_to_num(), before[name].nan_to_num()):
+            at = int((x != before[name]).flatten().nonzero()[0]) if x.shape == before[name].shape else 0
+            return wrong(
+                f"{name} was written to: element {at} was {before[name].flatten()[at].item():g} before the call "
+                f"and is {x.flatten()[at].item():g} after it"
+            )
+    return Evidence(len(inputs))
+
+
+def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The implementation keeps nothing that a call changed: not in its attributes, not in the default dtype."""
+    function = instance(target, case)
+    before = {**snapshot(function), "torch's default dtype": str(torch.get_default_dtype())}
+    for kind in ("float16", "float32", "float64"):
+        try:
+            output_of(spec, function, tensors(case, kind))
+        except TargetRaised:
+            if kind == dtype:
+                raise
+    after = {**snapshot(function), "torch's default dtype": str(torch.get_default_dtype())}
+    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    if changed:
+        name = changed[0]
+        return wrong(f"{name} was {before.get(name)} before the calls and is {after.get(name)} after them")
+    return Evidence(3)
+
+
+def snapshot(function: Any, path: str = "", depth: int = 4) -> dict[str, str]:
+    """Every attribute below a callable that can be told apart, as text."""
+    if isinstance(function, Tensor):
+        return {path: f"{_kind(function)} {function.detach().flatten().tolist()[:64]}"}
+    if isinstance(function, (bool, int, float, str, bytes, type(None), np.ndarray)):
+        return {path: repr(function)}
+    inside = _inside(function)
+    if not inside or depth == 0:
+        return {}
+    found = {}
+    for name, part in inside.items():
+        found.update(snapshot(part, f"{path}.{name}".lstrip("."), depth - 1))
+    return found
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def _inside(thing: Any) -> dict[str, Any]:
+    if isinstance(thing, functools.partial):
+        return {"": thing.func, "keywords": thing.keywords, "arguments": thing.args}
+    if isinstance(thing, Mapping):
+        return {str(key): part for key, part in thing.items()}
+    if isinstance(thing, (list, tuple, set)):
+        return {str(number): part for number, part in enumerate(thing)}
+    inside = {name: part for name, part in getattr(thing, "__dict__", {}).items() if not name.startswith("__")}
+    for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
+        inside[f"closure {number}"] = _cell(cell)
+    if getattr(thing, "__defaults__", None):
+        inside["defaults"] = thing.__defaults__
+    return inside
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the name is not bound yet
+        return None
+
+
+def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The same call gives the same result twice, and again after calls with other inputs and dtypes."""
+    function = instance(target, case)
+    first = call_on(spec, function, tensors(case, dtype))
+    again = call_on(spec, function, tensors(case, dtype))
+    other = replace(case, inputs={name: array[..., ::-1].copy() for name, array in case.inputs.items()})
+    for one, kind in ((other, dtype), (case, "float32"), (case, "float64"), (case, "float16")):
+        try:
+            call_on(spec, function, tensors(one, kind))
+        except TargetRaised:
+            continue
+    later = call_on(spec, function, tensors(case, dtype))
+    truth = answer(spec, case)
+    budget = value_budget(truth, spec.terms[0], dtype)
+    found = compare("the second call", again.value, first.value, budget)
+    return found + compare("the call after other calls", later.value, first.value, budget)
+
+
+def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Non-contiguous, sliced and expanded inputs give what contiguous copies give."""
+    truth = answer(spec, case)
+    want = {name: floats(balls) for name, balls in truth.gradient.items()}
+    total = Evidence()
+    for label, layout in (("transposed", _transposed), ("sliced", _sliced)):
+        inputs = {name: layout(x) for name, x in tensors(case, dtype).items()}
+        result = _named(label, lambda: call_on(spec, instance(target, case), inputs, spec.wrt))
+        budget = value_budget(truth, spec.terms[0], dtype)
+        total += compare(f"{label} input: {spec.terms[0]}", result.value, floats(truth.value[spec.terms[0]]), budget)
+        total += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype))
+    return total + _expanded(spec, target, case, dtype)
+
+
+def _named(label: str, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except TargetRaised as error:
+        raise TargetRaised(f"{label} input: {error}") from error
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return x.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+def _sliced(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, dim=-1)[..., ::2]
+
+
+def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every input is its first row, repeated without memory of its own."""
+    rows = {name: x[:1].expand(x.shape) for name, x in tensors(case, dtype).items()}
+    copies = {name: x.clone() for name, x in rows.items()}
+    want = call_on(spec, instance(target, case), copies).value
+    got = _named("expanded", lambda: call_on(spec, instance(target, case), rows)).value
+    flat = replace(case, inputs={name: np.repeat(x[:1], len(x), 0) for name, x in case.inputs.items()})
+    budget = value_budget(answer(spec, flat), spec.terms[0], dtype)
+    return compare(f"expanded input: {spec.terms[0]}", got, want, budget)
+
+
+# Bad input ----------------------------------------------------------------------------------------------
+
+
+def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
+    total = Evidence()
+    for label, inputs in _bad_inputs(spec, case, dtype):
+        try:
+            out = call_on(spec, instance(target, case), inputs).value
+        except TargetRaised:
+            total += Evidence(1)
+            continue
+        finite = np.isfinite(out).all() and out.size > 0
+        total += wrong(f"{label} gives {out.flat[0]:.6g}, expected an error or NaN") if finite else Evidence(1)
+    return total + _integers(spec, target, case)
+
+
+def _bad_inputs(spec: Spec, case: Case, dtype: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    for name in spec.inputs:
+        bad = tensors(case, dtype)
+        bad[name].view(-1)[0] = float("nan")
+        yield f"a NaN in {name}", bad
+        for axis in _shared_axes(spec, name):
+            bad = tensors(case, dtype)
+            if bad[name].shape[axis] < 3:
+                continue
+            bad[name] = bad[name].narrow(axis, 0, bad[name].shape[axis] - 1).clone()
+            shapes = ", ".join(f"{other} {tuple(x.shape)}" for other, x in bad.items())
+            yield f"the wrong shape of {name} ({shapes})", bad
+
+
+def _shared_axes(spec: Spec, name: str) -> list[int]:
+    """Axes that another input shares, or whose size is fixed: one less cannot be right."""
+    others = {axis.lstrip("4") for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
+    axes = spec.inputs[name].axes.split()
+    return [number for number, axis in enumerate(axes) if axis.isdigit() or axis.lstrip("4") in others]
+
+
+def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
+    """Integer input raises, or gives the right number."""
+    rounded: Mapping[str, Array] = {name: np.round(x) for name, x in case.inputs.items()}
+    whole = replace(case, inputs=rounded)
+    if spec.why_not(whole):
+        return Evidence()
+    inputs = {name: x.long() for name, x in tensors(whole, "float64").items()}
+    try:
+        out = call_on(spec, instance(target, case), inputs).value
+    except TargetRaised:
+        return Evidence(1)
+    truth = answer(spec, whole)
+    budget = value_budget(truth, spec.terms[0], "float32")
+    found = compare("integer input", out, floats(truth.value[spec.terms[0]]), budget)
+    return found if np.isfinite(out).any() else Evidence(1)

@@ -1,0 +1,96 @@
+"""What one check found on one case, and how numbers are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lossref.core import Array, Spec, Target
+from lossref.probe import Result
+
+SIGNIFICANT = 12
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Numbers compared, the worst error over its budget, numbers left out, and what is wrong if anything."""
+
+    examined: int = 0
+    worst: float = 0.0
+    left_out: int = 0
+    problem: str = ""
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def __add__(self, other: Evidence) -> Evidence:
+        first_problem = self if self.problem else other
+        return Evidence(
+            self.examined + other.examined,
+            max(self.worst, other.worst),
+            self.left_out + other.left_out,
+            first_problem.problem,
+            first_problem.detail,
+        )
+
+
+def wrong(sentence: str, examined: int = 1) -> Evidence:
+    """Evidence of a failure that is not a number."""
+    return Evidence(examined, float("inf"), 0, sentence)
+
+
+def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.0) -> Evidence:
+    """Element by element; numbers without a finite budget are left out but must not be NaN."""
+    if got.size == want.size:
+        got = got.reshape(want.shape)
+    if got.shape != want.shape:
+        return wrong(f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}")
+    if want.size == 0:
+        return Evidence()
+    budget = np.broadcast_to(budget * slack, want.shape)
+    ratio = error_over_budget(got, want, budget)
+    open_budget = ~np.isfinite(budget)
+    left_out = int(np.count_nonzero(open_budget & np.isfinite(got)))
+    worst_at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    worst = float(ratio[worst_at])
+    if worst <= 1:
+        return Evidence(want.size - left_out, worst, left_out)
+    index = tuple(int(i) for i in worst_at)
+    pair = {"what": what, "index": index, "got": float(got[worst_at]), "want": float(want[worst_at])}
+    detail = {**pair, "error": abs(pair["got"] - pair["want"]), "budget": float(budget[worst_at])}
+    place = f"{what}{list(index)}" if index else what
+    sentence = f"{place}: got {pair['got']:.{SIGNIFICANT}g}, want {pair['want']:.{SIGNIFICANT}g}"
+    return Evidence(want.size - left_out, worst, left_out, sentence, detail)
+
+
+def error_over_budget(got: Array, want: Array, budget: Array) -> Array:
+    """|got - want| / budget; infinite where one is not finite and the other differs."""
+    with np.errstate(all="ignore"):
+        error = np.abs(got - want)
+        ratio = np.where(error == 0, 0.0, np.where(np.isfinite(budget), error / budget, 0.0))
+    same = (got == want) | (np.isnan(got) & np.isnan(want))
+    ratio[same] = 0.0
+    ratio[~np.isfinite(got) & ~same] = np.inf
+    ratio[~np.isfinite(want) & ~same] = np.inf
+    return ratio
+
+
+def compare_gradients(
+    spec: Spec, result: Result, want: dict[str, Array], budgets: dict[str, Array], slack: float = 1.0
+) -> Evidence:
+    """All differentiable inputs of one case."""
+    total = Evidence()
+    for name in spec.wrt:
+        got = result.gradient[name]
+        if got is None and not np.any(want[name]):
+            continue
+        if got is None:
+            total += wrong(f"d/d{name}: no gradient reaches this input (None)")
+        else:
+            total += compare(f"d/d{name}", got, want[name], budgets[name], slack)
+    return total
+
+
+def slack_of(target: Target, check: str) -> float:
+    """The factor by which a target declared that it needs more room in this check."""
+    return target.slack.get(check, (1.0, ""))[0]

@@ -1,0 +1,203 @@
+"""Checks of numbers: value, gradient, kinks, reduced, bulk, shape, empty, single, params, laws.
+
+Each is a plain function (spec, target, case, dtype) -> Evidence, about one case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from lossref.checks.evidence import Evidence, compare, compare_gradients, slack_of, wrong
+from lossref.core import Array, Case, Spec, Target
+from lossref.oracle import (
+    FLOOR,
+    UNIT,
+    answer,
+    floats,
+    gradient_budget,
+    value_budget,
+)
+from lossref.probe import Result, call, call_on, instance, tensors
+
+BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
+
+
+def value(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The value of one item against the oracle."""
+    truth, term = answer(spec, case), spec.terms[0]
+    got = call(spec, target, case, dtype).value
+    budget = value_budget(truth, term, dtype)
+    return compare(term, got, floats(truth.value[term]), budget, slack_of(target, "value"))
+
+
+def gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The gradient of one item, away from kinks, against the oracle."""
+    return Evidence() if at_kink(spec, case) else _gradient(spec, target, case, dtype)
+
+
+def kinks(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The gradient exactly at a tie, a clamp or a logit of 0, where the rule decides."""
+    return _gradient(spec, target, case, dtype) if at_kink(spec, case) else Evidence()
+
+
+def at_kink(spec: Spec, case: Case) -> bool:
+    """Whether the case lies exactly on a branch, or is marked as such."""
+    return "kink" in case.flags or answer(spec, case).ties > 0
+
+
+def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    truth = answer(spec, case)
+    want = {name: floats(balls) for name, balls in truth.gradient.items()}
+    result = call(spec, target, case, dtype, grad=True)
+    return compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), slack_of(target, "gradient"))
+
+
+def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Value and gradient of a batch, with upstream gradients that differ from each other."""
+    found = value(spec, target, case, dtype)
+    return found if found.problem else found + _gradient(spec, target, case, dtype)
+
+
+def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The smallest input gives the right shape and value."""
+    return _shape_of(spec, target, case, dtype) + value(spec, target, case, dtype)
+
+
+def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every declared parameter does what it says: the value at each other setting, against the oracle."""
+    total = Evidence()
+    for name in target.accepts:
+        for setting in spec.params[name].others:
+            if not spec.params[name].convention:
+                total += _at_setting(spec, target, case, name, setting)
+    return total
+
+
+def _at_setting(spec: Spec, target: Target, case: Case, name: str, setting: Any) -> Evidence:
+    changed = replace(case, params={**case.params, name: setting})
+    if name == "reg_max" or spec.why_not(changed):
+        return Evidence()
+    truth, term = answer(spec, changed), spec.terms[0]
+    want, budget = floats(truth.value[term]), value_budget(truth, term, "float64")
+    usual = floats(answer(spec, case).value[term])
+    visible = want.shape != usual.shape or bool((np.abs(want - usual) > 2 * budget).any())
+    if not visible:
+        return Evidence()
+    got = call(spec, target, changed, "float64").value
+    found = compare(f"{term} at {name}={setting!r}", got, want, budget)
+    default = call(spec, target, case, "float64").value
+    if found.problem and got.shape == default.shape and np.array_equal(got, default, equal_nan=False):
+        return replace(found, problem=f"{name} has no effect: {found.problem}")
+    return found
+
+
+def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """What holds for any input: symmetries, bounds, independence."""
+    truth, term = answer(spec, case), spec.terms[0]
+    tol = value_budget(truth, term, "float64")
+    function = instance(target, case)
+
+    def f(inputs: Mapping[str, Array]) -> Array:
+        leaves = {name: torch.tensor(np.ascontiguousarray(inputs[name])) for name in spec.inputs}
+        out = call_on(spec, function, leaves).value
+        return out.reshape(tol.shape) if out.size == tol.size else out
+
+    total = Evidence()
+    for law in spec.laws:
+        broken = law(f, case.inputs, case.params, tol)
+        total += wrong(f"{law_name(law)}: {broken}") if broken else Evidence(1)
+    return total
+
+
+def law_name(law: Callable[..., Any]) -> str:
+    """A law's name for people."""
+    return law.__name__.replace("_", " ")
+
+
+# Against the reference, where no oracle fits ----------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def trusted(spec: Spec, case: Case, dtype: str) -> tuple[Result, Result]:
+    """The reference in float64 and in the dtype (float32 where the dtype is float64, to scale from)."""
+    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    lower = "float32" if dtype == "float64" else dtype
+    return call(spec, itself, case, "float64", grad=True), call(spec, itself, case, lower, grad=True)
+
+
+def _measured(exact: Array, rough: Array, dtype: str, factor: float) -> Array:
+    """The reference's own worst relative error in the dtype, times a factor, for every number."""
+    size = FLOOR + np.abs(np.where(np.isfinite(exact), exact, 0.0))
+    with np.errstate(invalid="ignore"):
+        error = np.nan_to_num(np.abs(rough - exact) / size, nan=0.0, posinf=0.0)
+    worst = float(error.max()) if error.size else 0.0
+    scale = UNIT["float64"] / UNIT["float32"] if dtype == "float64" else 1.0
+    return np.asarray(factor * max(worst * scale, UNIT[dtype]) * size)
+
+
+def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Full size: value and gradient against the reference, budgets from the reference's own error."""
+    exact, rough = trusted(spec, case, dtype)
+    got = call(spec, target, case, dtype, grad=True)
+    slack = slack_of(target, "bulk")
+    found = compare(spec.terms[0], got.value, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE), slack)
+    want: dict[str, Array] = {}
+    budgets: dict[str, Array] = {}
+    for name in spec.wrt:
+        want[name] = _known(exact.gradient[name])
+        budgets[name] = _row_budget(spec, name, case, want[name], _known(rough.gradient[name]), dtype)
+    return found + compare_gradients(spec, got, want, budgets, slack)
+
+
+def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, dtype: str) -> Array:
+    """As `_measured`, but relative to the largest gradient of a row where the input has no fixed unit."""
+    if spec.inputs[name].unit:
+        return _measured(exact, rough, dtype, BULK_GRADIENT)
+    row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    return row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT)
+
+
+def _known(gradient: Array | None) -> Array:
+    assert gradient is not None
+    return gradient
+
+
+def shape(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every documented shape of the input gives the documented shape, and the reference's value."""
+    found = _shape_of(spec, target, case, dtype)
+    exact, rough = trusted(spec, case, dtype)
+    got = call(spec, target, case, dtype).value
+    return found + compare(spec.terms[0], got, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE))
+
+
+def _shape_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    want, got = trusted(spec, case, dtype)[0].shape, call(spec, target, case, dtype).shape
+    given = ", ".join(f"{name} {tuple(x.shape)}" for name, x in case.inputs.items())
+    return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}")
+
+
+def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """No item at all: shape and value as specified, and a gradient that can be taken."""
+    found = _shape_of(spec, target, case, dtype)
+    exact = trusted(spec, case, dtype)[0]
+    got = call(spec, target, case, dtype, grad=True)
+    if found.problem or exact.value.size == 0:
+        return found
+    return found + compare(spec.terms[0], got.value, exact.value, np.full(exact.value.shape, UNIT[dtype]))
+
+
+def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Output and gradients have the dtype of the inputs."""
+    kind = getattr(torch, dtype)
+    got = call_on(spec, instance(target, case), tensors(case, dtype), spec.wrt)
+    if got.dtype != kind:
+        return wrong(f"{dtype} inputs give {str(got.dtype).removeprefix('torch.')}, expected {dtype}")
+    return Evidence(1 + len(got.gradient_dtype))
+
+

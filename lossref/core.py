@@ -1,0 +1,260 @@
+"""The six nouns: Spec, Domain, Case, Answer, Target, Verdict. There are no others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lossref.domains import Draw, Pick, hypothesis_pick, rng_pick, spread
+
+Array = np.ndarray[Any, Any]
+Params = Mapping[str, Any]
+
+Drawn = tuple[Array, tuple[str, ...]]
+
+STATUSES = "pass fail known fixed inconclusive unsupported blocked crashed timeout".split()
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a loss: its default, other values worth a test, and what it does.
+
+    `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
+    such parameter is tested under whichever choice it follows, and the verdict says which.
+    """
+
+    default: Any
+    others: tuple[Any, ...]
+    doc: str
+    convention: bool = False
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where one input lives.
+
+    axes:     names and sizes, "n 4"; "4n R" is four times n, by R
+    units:    what the numbers mean, for people
+    families: name -> draw(pick, rows, given, dims), the structured ways to fill rows
+    row:      number of trailing axes that are drawn together
+    given:    the input that this one is drawn in relation to
+    legal:    None, or what is wrong with the values under these parameters
+    layout:   from the form in which rows are drawn to the one the parameters ask for
+    leave_out: families that do not exist under these parameters
+    unit:     the length over which the loss changes by about 1; None: the row's own size
+    """
+
+    axes: str
+    units: str
+    families: Mapping[str, Draw]
+    row: int = 1
+    given: str | None = None
+    legal: Callable[[Array, Params], str | None] = lambda x, params: None
+    layout: Callable[[Array, Params], Array] = lambda x, params: x
+    leave_out: Callable[[Params], tuple[str, ...]] = lambda params: ()
+    unit: float | None = 1.0
+    dtype: str = "floating"
+
+    def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
+        """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""
+        return tuple(_axis_size(axis, dims) for axis in self.axes.split())
+
+    def why_not(self, x: Array, params: Params) -> str | None:
+        """None for a legal array, else the sentence the user sees."""
+        axes = self.axes.split()
+        if x.dtype.kind not in "fiub":
+            return f"expected real numbers, got dtype {x.dtype}"
+        if x.ndim < 1 or (axes[-1].isdigit() and x.shape[-1] != int(axes[-1])):
+            return f"expected shape ({', '.join(axes)}), got {tuple(x.shape)}"
+        if not np.all(np.isfinite(x)):
+            return "expected finite numbers, got NaN or infinity"
+        return self.legal(x, params)
+
+    def draw(self, pick: Pick, dims: Mapping[str, Any], given: Array | None, order: Array) -> Array:
+        """Fill the rows: row i comes from family number order[i]."""
+        shape = self.shape(dims)
+        row_shape = shape[len(shape) - self.row :]
+        rows_size = int(np.prod(row_shape))
+        flat_given = None if given is None else given.reshape(len(order), rows_size)
+        rows = np.zeros((len(order), rows_size))
+        for number, draw in enumerate(self.families.values()):
+            mine = np.flatnonzero(order == number)
+            if len(mine):
+                part = None if flat_given is None else flat_given[mine]
+                rows[mine] = draw(pick, len(mine), part, dict(dims, row=rows.shape[1]))
+        return rows.reshape(shape)
+
+    def count(self, dims: Mapping[str, Any]) -> int:
+        """Number of rows at the given sizes."""
+        shape = self.shape(dims)
+        return int(np.prod(shape[: len(shape) - self.row]))
+
+    def allowed(self, dims: Mapping[str, Any]) -> Array:
+        """Numbers of the families that exist under the parameters in `dims`."""
+        absent = self.leave_out(dims)
+        return np.array([i for i, name in enumerate(self.families) if name not in absent])
+
+    def bulk(self, rng: np.random.Generator, dims: Mapping[str, Any], given: Array | None = None) -> Drawn:
+        """One array, its rows spread evenly over the families."""
+        allowed = self.allowed(dims)
+        order = allowed[spread(rng, len(allowed), self.count(dims))]
+        return self.draw(rng_pick(rng), dims, given, order), self._names(order)
+
+    def strategy(self, dims: Mapping[str, Any], given: Array | None = None, only: Any = None) -> Any:
+        """The same as a Hypothesis strategy of (array, family names); `only` limits the families."""
+        from hypothesis import strategies as st
+
+        wanted = [i for i in self.allowed(dims).tolist() if only is None or list(self.families)[i] in only]
+        rows = self.count(dims)
+
+        @st.composite
+        def arrays(draw: Any) -> Drawn:
+            order = np.array(draw(st.lists(st.sampled_from(wanted), min_size=rows, max_size=rows)), dtype=int)
+            return self.draw(hypothesis_pick(draw), dims, given, order), self._names(order)
+
+        return arrays()
+
+    def _names(self, order: Array) -> tuple[str, ...]:
+        names = list(self.families)
+        return tuple(names[i] for i in order)
+
+
+def _axis_size(axis: str, dims: Mapping[str, Any]) -> int:
+    match = re.fullmatch(r"(\d*)([A-Za-z]\w*)?", axis)
+    if match is None:
+        raise ValueError(f"cannot read the axis {axis!r}; write a number, a name, or 4n for four times n")
+    number, name = match.groups()
+    return int(number or 1) * (int(dims[name]) if name else 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One question: exact inputs, parameters, and where it came from."""
+
+    spec: str
+    inputs: Mapping[str, Array]
+    params: Params = field(default_factory=dict)
+    id: str = ""
+    flags: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is true: certified balls (python-flint `arb`) in object arrays.
+
+    value:     per term, the output
+    gradient:  per differentiable input, d(sum of weights * outputs) / d(input)
+    condition: per term, what a relative rounding error of every number on the way amounts to
+    margin:    relative distance to the nearest branch; ties counts the exact ones
+    """
+
+    value: Mapping[str, Array]
+    gradient: Mapping[str, Array]
+    condition: Mapping[str, Array]
+    margin: float
+    ties: int
+    open_branches: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """Somebody's implementation of one spec.
+
+    `build(**params)` gives the callable that takes the spec's inputs in the spec's order. `fixed`
+    holds parameters that the implementation does not have, at the value it implements. `known` maps
+    a check to the reason why it is expected to fail; for an impostor it names the checks that must.
+    """
+
+    spec: str
+    build: Callable[..., Callable[..., Any]]
+    label: str
+    accepts: tuple[str, ...] = ()
+    fixed: Params = field(default_factory=dict)
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    devices: tuple[str, ...] = ("cpu",)
+    slack: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+    unsupported: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the report."""
+
+    spec: str
+    target: str
+    check: str
+    dtype: str
+    status: str
+    examined: int = 0
+    worst: float = 0.0
+    left_out: int = 0
+    note: str = ""
+    explanation: str = ""
+    case: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """Everything about one loss; each lives in one file of lossref/losses or lossref/blocks.
+
+    Beside the fields of DESIGN.md: `summary` (one line), `sizes` (the axis sizes that are tried:
+    "single", "small", "bulk"), and `order`, the order in which inputs are drawn where it differs.
+    """
+
+    name: str
+    summary: str
+    cite: str
+    inputs: Mapping[str, Domain]
+    wrt: tuple[str, ...]
+    params: Mapping[str, Param]
+    terms: tuple[str, ...]
+    reference: Callable[..., Any]
+    oracle: Callable[..., Any]
+    sizes: Mapping[str, tuple[Mapping[str, int], ...]]
+    laws: tuple[Callable[..., str | None], ...] = ()
+    corners: tuple[Case, ...] = ()
+    impostors: tuple[Target, ...] = ()
+    api: str = ""
+
+    def __post_init__(self) -> None:
+        corners = tuple(replace(case, spec=self.name) for case in self.corners)
+        impostors = tuple(
+            replace(target, spec=self.name, accepts=tuple(self.params)) for target in self.impostors
+        )
+        object.__setattr__(self, "corners", corners)
+        object.__setattr__(self, "impostors", impostors)
+
+    def defaults(self) -> dict[str, Any]:
+        """Parameter name -> default."""
+        return {name: param.default for name, param in self.params.items()}
+
+    def why_not(self, case: Case) -> str | None:
+        """None if every input of the case is legal, else one sentence."""
+        for name, domain in self.inputs.items():
+            if name not in case.inputs:
+                return f"{self.name}: the input {name!r} is missing; it needs {', '.join(self.inputs)}"
+            reason = domain.why_not(case.inputs[name], {**self.defaults(), **case.params})
+            if reason:
+                return f"{self.name}: {name}: {reason} ({domain.units})"
+        return None
+
+
+def corner(name: str, why: str, *flags: str, params: Params | None = None, **inputs: Any) -> Case:
+    """A case written by hand; `why` says what it is there for."""
+    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in inputs.items()}
+    return Case("", arrays, params or {}, name, flags, why)
+
+
+def impostor(label: str, why: str, caught_by: str, function: Callable[..., Any]) -> Target:
+    """A plausible wrong implementation, and the checks (separated by blanks) that must reject it."""
+    return Target("", partial(partial, function), label, known=dict.fromkeys(caught_by.split(), why), note=why)

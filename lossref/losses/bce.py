@@ -1,0 +1,28 @@
+"""Binary cross entropy on logits, the part that the classification losses share.
+
+bce(x, y) = max(x, 0) - x y + ln(1 + exp(-|x|)), with d/dx = sigmoid(x) - y everywhere, also at 0, and
+d/dy = -x. Source: spec/30-elementary.md section 0. The result has the promoted dtype (D8).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def bce(logits: Tensor, target: Tensor) -> Tensor:
+    """Elementwise binary cross entropy; both of one shape and one floating dtype."""
+    return binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+
+def kinked_bce(logits: Tensor, target: Tensor) -> Tensor:
+    """A careless composition: right in value, wrong in gradient where a logit is exactly 0."""
+    return logits.clamp(min=0) - logits * target + torch.log1p(torch.exp(-logits.abs()))
+
+
+def oracle_bce(m: Any, x: Any, y: Any) -> Any:
+    """The same in scalars, in the form that does not cancel: y softplus(-x) + (1 - y) softplus(x)."""
+    return y * m.softplus(-x) + (1 - y) * m.softplus(x)

@@ -1,0 +1,163 @@
+"""Cross entropy plus Dice for semantic masks.
+
+L = weight_bce * mean of bce(pred, T) + weight_dice * Dice(pred, T) with smooth 1. A target of another
+size is resampled to the prediction by nearest neighbour: pixel (i, j) takes (floor(i h'/h), floor(j w'/w)),
+exactly. Source: spec/30-elementary.md section 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.laws import differs, not_negative, permutation
+from lossref.losses.bce import bce, kinked_bce, oracle_bce
+from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice
+from lossref.losses.dice import oracle as dice_oracle
+from lossref.precision import compute_dtype, require_floating
+
+SMOOTH = 1.0
+
+
+def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice: float = 0.5) -> Tensor:
+    """BCE + Dice of logits (b, c, h, w) against masks (b, c, h', w') in [0, 1]; 0-d, promoted dtype.
+
+    Half precision is computed in float32 and rounded once. Raises ValueError for other shapes,
+    RuntimeError for a target that is not floating.
+    """
+    if not target.is_floating_point():
+        raise RuntimeError(f"target: expected a floating dtype, got {target.dtype}; call .float() first")
+    require_floating(pred=pred)
+    if pred.ndim != 4 or target.ndim != 4 or pred.shape[:2] != target.shape[:2]:
+        raise ValueError(
+            f"expected (b, c, h, w) twice, equal in b and c; got pred {tuple(pred.shape)}, target {tuple(target.shape)}"
+        )
+    compute, result = compute_dtype(pred, target)
+    x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
+    return (weight_bce * bce(x, t).mean() + weight_dice * dice(x, t, SMOOTH)).to(result)
+
+
+def _resample(target: Tensor, height: int, width: int) -> Tensor:
+    """Nearest neighbour with the floor taken in integers; a no-op at equal size."""
+    if target.shape[2:] == (height, width):
+        return target
+    rows = torch.arange(height, device=target.device) * target.shape[2] // height
+    columns = torch.arange(width, device=target.device) * target.shape[3] // width
+    return target[:, :, rows][:, :, :, columns]
+
+
+def oracle(m: Any, pred: Any, target: Any, weight_bce: float = 0.5, weight_dice: float = 0.5) -> Any:
+    """The loss in scalars."""
+    sampled = tuple(
+        tuple(_nearest(mask, len(x), len(x[0])) for mask, x in zip(masks, channels, strict=True))
+        for masks, channels in zip(target, pred, strict=True)
+    )
+    costs = [oracle_bce(m, x, t) for x, t in m.cells(pred, sampled)]
+    return weight_bce * (m.sum(costs) / len(costs)) + weight_dice * dice_oracle(m, pred, sampled, SMOOTH)
+
+
+def _nearest(mask: Any, height: int, width: int) -> Any:
+    tall, wide = len(mask), len(mask[0])
+    return tuple(tuple(mask[i * tall // height][j * wide // width] for j in range(width)) for i in range(height))
+
+
+def doubled_pixels(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Doubling every pixel of a target that is as large as the prediction changes nothing."""
+    if x["pred"].shape != x["target"].shape:
+        return None
+    larger = x["target"].repeat(2, axis=2).repeat(2, axis=3)
+    return differs(f({**x, "target": larger}), f(x), 2 * tol, "doubling every target pixel")
+
+
+def _wrong(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float, how: str) -> Tensor:
+    """One careless version, by name."""
+    size = pred.shape[2:]
+    if target.shape[2:] == size:
+        t = target
+    elif how == "bilinear":
+        t = interpolate(target, size=size, mode="bilinear", align_corners=False)
+    else:
+        t = interpolate(target, size=size, mode="nearest-exact" if how == "pixel centres" else "nearest")
+    cost = kinked_bce(pred, t) if how == "composed bce" else bce(pred, t)
+    total = cost.sum() / len(pred) if how == "sum over pixels" else cost.mean()
+    return weight_bce * total + weight_dice * dice(pred, t, 1e-6 if how == "smooth 1e-6" else SMOOTH)
+
+
+def _variant(how: str) -> Any:
+    def loss(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+        return _wrong(pred, target, weight_bce, weight_dice, how)
+
+    return loss
+
+
+class BCEDiceLoss(nn.Module):
+    """Drop-in for the class of that name; attributes weight_bce, weight_dice, bce, dice. See `bce_dice`."""
+
+    def __init__(self, weight_bce: float = 0.5, weight_dice: float = 0.5) -> None:
+        super().__init__()
+        self.weight_bce = weight_bce
+        self.weight_dice = weight_dice
+        self.bce = nn.BCEWithLogitsLoss()
+        self.dice = MultiChannelDiceLoss(smooth=SMOOTH)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """`bce_dice` with the parameters of this object."""
+        return bce_dice(pred, target, self.weight_bce, self.weight_dice)
+
+
+_PLANE = [[[[0.5, -1], [2, 0.25]]]]
+_STRIPES = [[[[1.0 if (i + j + c) % 3 == 0 else 0.0 for j in range(4)] for i in range(4)] for c in range(2)]]
+_FLAT = [[[[0, 0], [0, 0]]]]
+
+
+def _sizes(b: int, c: int, h: int, w: int, H: int, W: int) -> dict[str, int]:
+    return {"b": b, "c": c, "h": h, "w": w, "H": H, "W": W}
+
+
+SPEC = Spec(
+    name="bce_dice",
+    summary="Cross entropy plus Dice for semantic masks",
+    cite="spec/30-elementary.md section 8",
+    inputs={
+        "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2),
+        "target": Domain("b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2),
+    },
+    wrt=("pred",),
+    params={
+        "weight_bce": Param(0.5, (1.0, 0.0), "weight of the cross entropy"),
+        "weight_dice": Param(0.5, (2.0, 0.0), "weight of the Dice loss"),
+    },
+    terms=("loss",),
+    reference=bce_dice,
+    oracle=oracle,
+    sizes={
+        "single": (_sizes(1, 1, 1, 1, 1, 1), _sizes(1, 1, 2, 3, 2, 3)),
+        "small": (_sizes(2, 3, 2, 4, 2, 4), _sizes(1, 2, 2, 3, 4, 6), _sizes(2, 1, 4, 4, 2, 2)),
+        "bulk": (_sizes(2, 8, 40, 32, 40, 32),),
+        "empty": (_sizes(0, 2, 2, 2, 2, 2),),
+    },
+    laws=(not_negative, doubled_pixels, permutation(0, "pred", "target"), permutation(1, "pred", "target")),
+    corners=(
+        corner("mixed", "the worked example of the specification", pred=X, target=T),
+        corner("larger target", "4 x 4 against 2 x 2: pixel (0, 0) of each block", "shape", pred=X[:1], target=_STRIPES),
+        corner("smaller target", "1 x 1 against 2 x 2", "shape", pred=_PLANE, target=[[[[1]]]]),
+        corner("logits 0", "sigmoid - t, not a kink", "kink", pred=_FLAT, target=[[[[1, 0], [0.5, 0]]]]),
+        corner("empty target", "Dice part 1 - 1 / (1 + sum P)", pred=_PLANE, target=_FLAT),
+        corner("sure and right", "costs nothing", pred=[[[[1e4, -1e4]]]], target=[[[[1, 0]]]]),
+        corner("sure and wrong", "cross entropy 1e4, Dice 2/3", pred=[[[[-1e4, 1e4]]]], target=[[[[1, 0]]]]),
+    ),
+    impostors=(
+        impostor("bilinear", "the target is resampled bilinearly", "reduced shape", _variant("bilinear")),
+        impostor("pixel centres", "nearest by pixel centres", "reduced shape", _variant("pixel centres")),
+        impostor("smooth 1e-6", "the default of the Dice loss", "value", _variant("smooth 1e-6")),
+        impostor("sum over pixels", "cross entropy summed over pixels", "value", _variant("sum over pixels")),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+    ),
+    api="BCEDiceLoss(weight_bce=0.5, weight_dice=0.5)(pred, target)",
+)

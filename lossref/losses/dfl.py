@@ -1,0 +1,170 @@
+"""Distribution focal loss, arXiv 2006.04388: cross entropy with the two bins around a distance.
+
+t = clamp(target, 0, R - 1 - 0.01), k = floor(t), ce(z, k) (k + 1 - t) + ce(z, k + 1) (t - k), averaged
+over the last axis of the target, which is kept. Source: spec/30-elementary.md section 3, D8, D9, QE4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.domains import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
+from lossref.laws import differs, not_negative
+from lossref.precision import compute_dtype, require_floating
+
+
+def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
+    """DFL of logits (4n, R) against distances (n, 4) in stride units; returns (n, 1), promoted dtype.
+
+    The rows of `pred_dist` follow the target in row-major order. `target` is not written to. Raises
+    ValueError where the rows do not match, IndexError for a NaN target or too few bins.
+    """
+    require_floating(pred_dist=pred_dist, target=target)
+    if pred_dist.ndim != 2 or len(pred_dist) != target.numel():
+        raise ValueError(
+            f"pred_dist: expected {target.numel()} rows for a target {tuple(target.shape)}, got {tuple(pred_dist.shape)}"
+        )
+    compute, result = compute_dtype(pred_dist, target)
+    distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
+    left = distance.detach().floor()
+    _require_bins(left, pred_dist.shape[1])
+    bins = left.reshape(-1).long()
+    minus_log_p = -pred_dist.to(compute).log_softmax(-1)
+    cost_left = _at(minus_log_p, bins, target)
+    cost_right = _at(minus_log_p, bins + 1, target)
+    weight_left = left + 1 - distance
+    return (cost_left * weight_left + cost_right * (1 - weight_left)).mean(-1, keepdim=True).to(result)
+
+
+def _at(minus_log_p: Tensor, bins: Tensor, target: Tensor) -> Tensor:
+    return minus_log_p.gather(1, bins[:, None]).reshape(target.shape)
+
+
+def _require_bins(left: Tensor, bins: int) -> None:
+    if left.numel() and not bool((left + 1 < bins).all()):
+        raise IndexError(f"target: a distance needs bin {left.max().item() + 1:.0f}, but there are {bins} bins")
+
+
+def oracle(m: Any, pred_dist: Any, target: Any, reg_max: int = 16) -> Any:
+    """The loss in scalars: one number for each row of four sides."""
+    rows, result = iter(pred_dist), []
+    for sides in target:
+        costs = [_side(m, next(rows), t, reg_max) for t in sides]
+        result.append((m.sum(costs) / len(costs),))
+    return tuple(result)
+
+
+def _side(m: Any, z: Any, t: Any, reg_max: int) -> Any:
+    t = m.clamp(t, low=0.0, high=reg_max - 1 - 0.01)
+    k = m.floor(t)
+    return _ce(m, z, k) * (k + 1 - t) + _ce(m, z, k + 1) * (t - k)
+
+
+def _ce(m: Any, z: Any, k: int) -> Any:
+    return m.logsumexp([other - z[k] for other in z])
+
+
+def shifted_logits(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Adding a constant to all logits of a row changes nothing."""
+    return differs(f({**x, "pred_dist": x["pred_dist"] + 3}), f(x), 4 * tol, "adding 3 to the logits")
+
+
+def clamped_target(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Beyond the bounds the distance does not matter."""
+    top = params["reg_max"] - 1
+    outside = _further_out(x["target"], top)
+    return differs(f({**x, "target": outside}), f(x), 4 * tol, "moving distances beyond the bounds")
+
+
+def _further_out(target: Array, top: float) -> Array:
+    """Distances at or beyond [0, top] moved further out by 1."""
+    return target + (target >= top) - 1.0 * (target <= 0)
+
+
+def reversed_bins(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Reversing the bins and t -> R - 1 - t gives the same cost, well inside the bounds."""
+    top, target = params["reg_max"] - 1, x["target"]
+    inside = ((target > 0.02) & (target < top - 0.02)).all(axis=-1)
+    turned = {"pred_dist": x["pred_dist"][:, ::-1].copy(), "target": top - target}
+    return differs(f(turned)[inside], f(x)[inside], 4 * tol[inside], "reversing the bins")
+
+
+def _wrong(z: Tensor, target: Tensor, reg_max: int, how: str) -> Tensor:
+    """One careless version, by name."""
+    top = {"clamped at R - 1": reg_max - 1 - 1e-9, "clamped at R - 2": reg_max - 2.0}.get(how, reg_max - 1 - 0.01)
+    t = target.clamp_(0, top) if how == "writes into target" else target.clamp(0, top)
+    left = t.floor()
+    w = t - left if how == "weights swapped" else left + 1 - t
+    if how == "nearest bin":
+        left, w = t.round().clamp(max=reg_max - 2), torch.ones_like(t)
+    k = left.reshape(-1).long()
+    left_cost = cross_entropy(z, k, reduction="none").view(t.shape)
+    right_cost = cross_entropy(z, k + 1, reduction="none").view(t.shape)
+    cost = left_cost * w + right_cost * (1 - w)
+    return cost.sum(-1, keepdim=True) if how == "sum over the sides" else cost.mean(-1, keepdim=True)
+
+
+def _variant(how: str) -> Any:
+    def loss(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+        return _wrong(pred_dist, target, reg_max, how)
+
+    return loss
+
+
+class DFLoss(nn.Module):
+    """Drop-in for the class of that name; attribute reg_max. Called directly: there is no forward."""
+
+    def __init__(self, reg_max: int = 16) -> None:
+        super().__init__()
+        self.reg_max = reg_max
+
+    def __call__(self, pred_dist: Tensor, target: Tensor) -> Tensor:
+        """`dfl` with the number of bins of this object."""
+        return dfl(pred_dist, target, self.reg_max)
+
+
+_Z = [(0.5, -1, 0.25, 2), (0, 0.125, -0.5, 1), (1.5, 0.5, 0, -2), (-0.75, 0.25, 3, 0.5)]
+_R4 = {"reg_max": 4}
+_RAMP = [[(3 * i + 5 * j) % 7 / 4 for j in range(16)] for i in range(4)]
+
+SPEC = Spec(
+    name="dfl",
+    summary="Distribution focal loss of box sides",
+    cite="spec/30-elementary.md section 3; arXiv 2006.04388",
+    inputs={
+        "pred_dist": Domain("4n R", "logits of R bins, one row for each side", LOGIT_FAMILIES),
+        "target": Domain("n 4", "distances l, t, r, b in stride units", BIN_TARGET_FAMILIES, row=0),
+    },
+    wrt=("pred_dist",),
+    params={"reg_max": Param(16, (4,), "number of bins R; the last one is reached at R - 1.01")},
+    terms=("loss",),
+    reference=dfl,
+    oracle=oracle,
+    sizes={"single": ({"n": 1},), "small": ({"n": 3}, {"n": 4}), "bulk": ({"n": 1024},), "empty": ({"n": 0},)},
+    laws=(not_negative, shifted_logits, clamped_target, reversed_bins),
+    corners=(
+        corner("mixed", "the worked example: inside, clamped above and below", params=_R4, pred_dist=_Z, target=[(0.25, 1.5, 5, -1)]),
+        corner("integral", "one bin only", "kink", params=_R4, pred_dist=_Z, target=[(0, 1, 2, 2)]),
+        corner("at the bound", "R - 1 becomes R - 1.01: weights 0.01 and 0.99", params=_R4, pred_dist=_Z, target=[(3, 3, 3, 3)]),
+        corner("below zero", "clamped to 0", params=_R4, pred_dist=_Z, target=[(-1, -2, -0.125, -8)]),
+        corner("uniform logits", "ln R whatever the target", pred_dist=[[0] * 16] * 4, target=[(0.5, 3.25, 14, 20)]),
+        corner("saturated", "a sure and wrong bin", pred_dist=[[1e4] + [0] * 15] * 4, target=[(0, 1.5, 7.25, 14)]),
+        corner("sixteen bins", "every side in another bin", pred_dist=_RAMP, target=[(0.125, 4.75, 9.5, 14.5)]),
+        corner("sides of one object", "a (n, 2) target keeps its last axis", "shape", params=_R4, pred_dist=_Z, target=[(0.25, 1.5), (2, 0.5)]),
+    ),
+    impostors=(
+        impostor("clamped at R - 1", "the 0.01 is forgotten", "value", _variant("clamped at R - 1")),
+        impostor("clamped at R - 2", "the last bin is never used", "value", _variant("clamped at R - 2")),
+        impostor("weights swapped", "the far bin gets the near weight", "value", _variant("weights swapped")),
+        impostor("sum over the sides", "sum instead of mean", "value", _variant("sum over the sides")),
+        impostor("nearest bin", "no interpolation between bins", "value", _variant("nearest bin")),
+        impostor("writes into target", "clamps its argument in place", "pure", _variant("writes into target")),
+    ),
+    api="DFLoss(reg_max=16)(pred_dist, target)",
+)

@@ -1,0 +1,152 @@
+"""Soft Dice loss for each image and channel, arXiv 1606.04797.
+
+P = sigmoid(pred), dice = (2 sum P T + smooth) / (sum P + sum T + smooth) over the pixels (no squares),
+1 - dice averaged over channels, then over images. Source: spec/30-elementary.md section 7, QE5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.laws import differs, not_negative, permutation, repetition
+from lossref.precision import compute_dtype, require_floating
+
+
+def dice(pred: Tensor, target: Tensor, smooth: float = 1e-6, reduction: str = "mean") -> Tensor:
+    """Dice loss of logits (b, c, h, w) against masks (b, c, h, w); 0-d, or (b,) without reduction.
+
+    `reduction` is "mean", "sum"; any other string means none. The target may be floating, integer or
+    boolean. Promoted dtype; half precision is computed in float32 and rounded once. Raises
+    AssertionError for unequal shapes, IndexError unless there are four axes.
+    """
+    require_floating(pred=pred)
+    if pred.shape != target.shape:
+        raise AssertionError(f"expected equal shapes, got pred {tuple(pred.shape)}, target {tuple(target.shape)}")
+    if pred.ndim != 4:
+        raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
+    compute, result = compute_dtype(pred, target)
+    p, t = pred.to(compute).sigmoid(), target.to(compute)
+    both, either = (p * t).sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
+    per_image = (1 - (2 * both + smooth) / (either + smooth)).mean(1)
+    reduced = {"mean": per_image.mean, "sum": per_image.sum}.get(reduction, lambda: per_image)()
+    return reduced.to(result)
+
+
+def oracle(m: Any, pred: Any, target: Any, smooth: float = 1e-6, reduction: str = "mean") -> Any:
+    """The loss in scalars."""
+    images = []
+    for channels, masks in zip(pred, target, strict=True):
+        costs = [_channel(m, x, t, smooth) for x, t in zip(channels, masks, strict=True)]
+        images.append(m.sum(costs) / len(costs))
+    if reduction not in ("mean", "sum"):
+        return tuple(images)
+    total = m.sum(images)
+    return total / len(images) if reduction == "mean" else total
+
+
+def _channel(m: Any, x: Any, t: Any, smooth: float) -> Any:
+    pairs = [(m.sigmoid(a), b) for a, b in m.cells(x, t)]
+    both, either = m.sum(p * b for p, b in pairs), m.sum(p + b for p, b in pairs)
+    return 1 - (both * 2 + smooth) / (either + smooth)
+
+
+def _wrong(pred: Tensor, target: Tensor, smooth: float, reduction: str, how: str) -> Tensor:
+    """One careless version, by name."""
+    p, t = (pred if how == "no sigmoid" else pred.sigmoid()), target
+    axes = {"channels together": (1, 2, 3), "images together": (0, 2, 3)}.get(how, (2, 3))
+    both = (p * t).sum(axes, keepdim=True)
+    either = (p * p + t * t if how == "squares" else p + t).sum(axes, keepdim=True)
+    above = 0.0 if how == "smooth below only" else smooth
+    per_image = (1 - (2 * both + above) / (either + smooth)).flatten(1).mean(1)
+    if reduction not in ("mean", "sum"):
+        return per_image
+    return per_image.mean() if reduction == "mean" else per_image.sum()
+
+
+def _variant(how: str) -> Any:
+    def loss(pred: Tensor, target: Tensor, smooth: float, reduction: str) -> Tensor:
+        return _wrong(pred, target, smooth, reduction, how)
+
+    return loss
+
+
+class MultiChannelDiceLoss(nn.Module):
+    """Drop-in for the class of that name; attributes smooth and reduction. See `dice`."""
+
+    def __init__(self, smooth: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__()
+        self.smooth = smooth
+        self.reduction = reduction
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """`dice` with the parameters of this object."""
+        return dice(pred, target, self.smooth, self.reduction)
+
+
+def transposed(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Exchanging rows and columns of all pixels changes nothing."""
+    turned = {name: value.swapaxes(2, 3).copy() for name, value in x.items()}
+    return differs(f(turned), f(x), 2 * tol, "exchanging rows and columns")
+
+
+X = [[[[0.5, -1], [2, 0.25]], [[-3, 1], [0, 0.75]]], [[[1, 1], [-1, -1]], [[0.5, 0.5], [0.25, -0.25]]]]
+T = [[[[1, 0], [1, 0]], [[0, 0], [0, 1]]], [[[0, 0], [0, 0]], [[1, 1], [0, 0]]]]
+AXES = "b c h w"
+SIZES = {
+    "single": ({"b": 1, "c": 1, "h": 1, "w": 1}, {"b": 1, "c": 1, "h": 2, "w": 3}),
+    "small": ({"b": 2, "c": 3, "h": 2, "w": 4}, {"b": 3, "c": 1, "h": 3, "w": 2}),
+    "bulk": ({"b": 2, "c": 8, "h": 40, "w": 32},),
+    "empty": ({"b": 0, "c": 2, "h": 2, "w": 2}, {"b": 1, "c": 2, "h": 0, "w": 2}),
+}
+_ONE = [[[[1, 1], [1, 1]]]]
+_NONE = [[[[0, 0], [0, 0]]]]
+_PLANE = [[[[0.5, -1], [2, 0.25]]]]
+
+SPEC = Spec(
+    name="dice",
+    summary="Soft Dice loss for each image and channel",
+    cite="spec/30-elementary.md section 7; arXiv 1606.04797",
+    inputs={
+        "pred": Domain(AXES, "logits", LOGIT_FAMILIES, row=2),
+        "target": Domain(AXES, "mask in [0, 1]", LABEL_FAMILIES, row=2),
+    },
+    wrt=("pred",),
+    params={
+        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction"),
+        "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
+    },
+    terms=("loss",),
+    reference=dice,
+    oracle=oracle,
+    sizes=SIZES,
+    laws=(
+        not_negative,
+        transposed,
+        permutation(1, "pred", "target"),
+        permutation(3, "pred", "target"),
+        repetition(1, 1, "pred", "target"),
+    ),
+    corners=(
+        corner("mixed", "the worked example: two images, two channels", "kink", pred=X, target=T),
+        corner("empty target", "costs about 1 with the default smooth", pred=_PLANE, target=_NONE),
+        corner("empty target, smooth 1", "costs 1 - 1 / (1 + sum P)", params={"smooth": 1.0}, pred=_PLANE, target=_NONE),
+        corner("full target", "every pixel is set", pred=_PLANE, target=_ONE),
+        corner("sure and right", "costs nothing", pred=[[[[1e4, -1e4]]]], target=[[[[1, 0]]]]),
+        corner("sure and wrong", "costs 1", pred=[[[[-1e4, 1e4]]]], target=[[[[1, 0]]]]),
+        corner("logits 0", "P = 1/2 on every pixel", "kink", pred=_NONE, target=[[[[1, 0], [0.5, 0]]]]),
+        corner("one number for each image", "reduction none is (b,)", "shape", params={"reduction": "none"}, pred=X, target=T),
+    ),
+    impostors=(
+        impostor("channels together", "one Dice for all channels of an image", "reduced", _variant("channels together")),
+        impostor("images together", "one Dice for each channel of the batch", "reduced", _variant("images together")),
+        impostor("squares", "squared sums below the fraction", "value", _variant("squares")),
+        impostor("smooth below only", "smooth missing above the fraction", "value params", _variant("smooth below only")),
+        impostor("no sigmoid", "takes logits for probabilities", "value", _variant("no sigmoid")),
+    ),
+    api="MultiChannelDiceLoss(smooth=1e-6, reduction='mean')(pred, target)",
+)

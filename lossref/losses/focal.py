@@ -1,0 +1,161 @@
+"""Focal loss on logits, arXiv 1708.02002.
+
+p_t = y p + (1 - y)(1 - p), l = bce(x, y) (1 - p_t)^gamma, times y alpha + (1 - y)(1 - alpha) if any
+alpha is > 0; L = sum of (mean over axis 1 of l). Nothing is detached; p_t is linear in y. Where sources
+differ: alpha <= 0 switches the balance off here. Source: spec/30-elementary.md section 2, D8, D9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossref.core import Domain, Param, Spec, corner, impostor
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.laws import Array, differs, not_negative, permutation, repetition
+from lossref.losses.bce import bce, kinked_bce, oracle_bce
+from lossref.precision import compute_dtype, require_floating, require_same_shape
+
+Alpha = float | Sequence[float]
+
+
+def focal(pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: Alpha = 0.25) -> Tensor:
+    """Focal loss of logits (b, q, c) against labels (b, q, c) in [0, 1]; 0-d, promoted dtype.
+
+    `alpha` is one number or one per class (last axis). Half precision is computed in float32 and
+    rounded once. Raises ValueError for unequal shapes, IndexError below two axes, RuntimeError for
+    labels that are not floating.
+    """
+    if not label.is_floating_point():
+        raise RuntimeError(f"label: expected a floating dtype, got {label.dtype}; call .float() first")
+    require_floating(pred=pred)
+    require_same_shape(pred=pred, label=label)
+    compute, result = compute_dtype(pred, label)
+    x, y = pred.to(compute), label.to(compute)
+    p = x.sigmoid()
+    p_t = y * p + (1 - y) * (1 - p)
+    cost = bce(x, y) * (1 - p_t).pow(gamma) * _balance(y, alpha)
+    return cost.mean(1).sum().to(result)
+
+
+def _balance(y: Tensor, alpha: Alpha) -> Tensor:
+    weight = torch.as_tensor(alpha, dtype=y.dtype, device=y.device)
+    if not bool((weight > 0).any()):
+        return torch.ones((), dtype=y.dtype, device=y.device)
+    return y * weight + (1 - y) * (1 - weight)
+
+
+def oracle(m: Any, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25) -> Any:
+    """The loss in scalars."""
+    return m.sum(_element(m, x, y, gamma, alpha) for x, y in m.cells(pred, label)) / len(pred[0])
+
+
+def _element(m: Any, x: Any, y: Any, gamma: float, alpha: float) -> Any:
+    one_minus_pt = y * m.sigmoid(-x) + (1 - y) * m.sigmoid(x)
+    cost = oracle_bce(m, x, y) * m.pow(one_minus_pt, gamma)
+    return cost * (y * alpha + (1 - y) * (1 - alpha)) if alpha > 0 else cost
+
+
+def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
+    """x -> -x with y -> 1 - y leaves the unbalanced loss alone (alpha = 1/2 or none)."""
+    if params["alpha"] not in (0.0, 0.5):
+        return None
+    turned = {"pred": -x["pred"], "label": 1 - x["label"]}
+    return differs(f(turned), f(x), 4 * tol, "exchanging the classes")
+
+
+def _wrong(x: Tensor, y: Tensor, gamma: float, alpha: float, how: str) -> Tensor:
+    """One careless version, by name."""
+    p = x.sigmoid()
+    cost = kinked_bce(x, y) if how == "composed bce" else bce(x, y)
+    p_t = torch.exp(-cost) if how == "p_t = exp(-bce)" else y * p + (1 - y) * (1 - p)
+    factor = (1 - p_t).pow(gamma)
+    if how == "factor detached":
+        factor = factor.detach()
+    balance = torch.ones_like(y) if alpha <= 0 and how != "alpha 0 as a weight" else y * alpha + (1 - y) * (1 - alpha)
+    if how == "alpha swapped" and alpha > 0:
+        balance = y * (1 - alpha) + (1 - y) * alpha
+    loss = cost * factor * balance
+    return loss.mean() if how == "mean over everything" else loss.mean(1).sum()
+
+
+def _variant(how: str) -> Any:
+    def loss(pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Tensor:
+        return _wrong(pred, label, gamma, alpha, how)
+
+    return loss
+
+
+class FocalLoss(nn.Module):
+    """Drop-in for the class of that name; attributes gamma and alpha (a tensor). See `focal`.
+
+    `alpha` is shown in the default dtype and never changes; calls compute with the value given (D8).
+    """
+
+    def __init__(self, gamma: float = 1.5, alpha: Alpha = 0.25) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.alpha = torch.tensor(alpha)
+        self._given = alpha
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        """`focal` with the parameters of this object."""
+        return focal(pred, label, self.gamma, self._given)
+
+
+_X = [[[0.5, -1.25], [2, -0.375], [-3, 0]]]
+_Y = [[[1, 0], [0, 0.5], [0, 1]]]
+_AXES = "b q c"
+
+SPEC = Spec(
+    name="focal",
+    summary="Focal classification loss on logits",
+    cite="spec/30-elementary.md section 2; arXiv 1708.02002",
+    inputs={
+        "pred": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0),
+        "label": Domain(_AXES, "labels in [0, 1], soft ones allowed", LABEL_FAMILIES, row=3),
+    },
+    wrt=("pred",),
+    params={
+        "gamma": Param(1.5, (0.0, 2.0), "exponent of 1 - p_t"),
+        "alpha": Param(0.25, (0.75, 0.5, 0.0), "weight of the positives; <= 0 switches the balance off"),
+    },
+    terms=("loss",),
+    reference=focal,
+    oracle=oracle,
+    sizes={
+        "single": ({"b": 1, "q": 1, "c": 1},),
+        "small": ({"b": 2, "q": 3, "c": 4}, {"b": 1, "q": 5, "c": 2}),
+        "bulk": ({"b": 4, "q": 300, "c": 20},),
+        "empty": ({"b": 0, "q": 3, "c": 2}, {"b": 2, "q": 0, "c": 3}),
+    },
+    laws=(
+        not_negative,
+        mirrored,
+        permutation(1, "pred", "label"),
+        repetition(0, 2, "pred", "label"),
+        repetition(1, 1, "pred", "label"),
+    ),
+    corners=(
+        corner("mixed", "the worked example of the specification", pred=_X, label=_Y),
+        corner("soft label", "p_t is linear in y, not exp(-bce)", pred=[[[1.5]]], label=[[[0.5]]]),
+        corner("logit 0", "sigmoid - y, not a kink", "kink", pred=[[[0]]], label=[[[1]]]),
+        corner("saturated, wrong", "-1e4 on a positive", pred=[[[-1e4]]], label=[[[1]]]),
+        corner("saturated, right", "1e4 on a positive costs nothing", pred=[[[1e4]]], label=[[[1]]]),
+        corner("no balance", "alpha 0 is no weight 0", params={"alpha": 0.0}, pred=_X, label=_Y),
+        corner("symmetric", "alpha 1/2 treats both classes alike", params={"alpha": 0.5}, pred=_X, label=_Y),
+        corner("two axes", "axis 1 is the last one", "shape", pred=_X[0], label=_Y[0]),
+    ),
+    impostors=(
+        impostor("factor detached", "right value, gradient of (1 - p_t)^gamma missing", "gradient", _variant("factor detached")),
+        impostor("p_t = exp(-bce)", "differs for soft labels only", "value", _variant("p_t = exp(-bce)")),
+        impostor("alpha swapped", "alpha on the negatives", "value", _variant("alpha swapped")),
+        impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", _variant("alpha 0 as a weight")),
+        impostor("mean over everything", "one mean instead of a sum of means", "reduced", _variant("mean over everything")),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+    ),
+    api="FocalLoss(gamma=1.5, alpha=0.25)(pred, label)",
+)

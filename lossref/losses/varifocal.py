@@ -1,0 +1,144 @@
+"""Varifocal loss, arXiv 2008.13367: cross entropy against an IoU-aware quality.
+
+p = sigmoid(x), w = alpha p^gamma (1 - y) + q y, L = sum of (mean over axis 1 of bce(x, q) w).
+Nothing is detached; alpha weights the negatives only. Where sources differ: the weight detached.
+Source: spec/30-elementary.md section 1, spec/05-decisions.md D8, D9.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossref.core import Domain, Param, Spec, corner, impostor
+from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES
+from lossref.laws import not_negative, permutation, repetition
+from lossref.losses.bce import bce, kinked_bce, oracle_bce
+from lossref.precision import compute_dtype, require_floating, require_same_shape
+
+
+def varifocal(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float = 2.0, alpha: float = 0.75
+) -> Tensor:
+    """Varifocal loss of logits (b, q, c), quality (b, q, c) in [0, 1], label (b, q, c) in {0, 1}; 0-d.
+
+    Computed and returned in the promoted dtype of logits and quality, at least float32. Raises
+    ValueError for unequal shapes, IndexError below two axes, RuntimeError for boolean labels.
+    """
+    require_floating(pred_score=pred_score, gt_score=gt_score)
+    require_same_shape(pred_score=pred_score, gt_score=gt_score)
+    compute, _ = compute_dtype(pred_score, gt_score)
+    x, q, y = pred_score.to(compute), gt_score.to(compute), _indicator(label, compute)
+    weight = alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
+    with torch.autocast(x.device.type, enabled=False):
+        return (bce(x, q) * weight).mean(1).sum()
+
+
+def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:
+    if label.dtype == torch.bool:
+        raise RuntimeError("label: expected 0 and 1 as numbers, got bool; call .float() first")
+    return label.to(dtype)
+
+
+def oracle(m: Any, pred_score: Any, gt_score: Any, label: Any, gamma: float = 2.0, alpha: float = 0.75) -> Any:
+    """The loss in scalars."""
+    terms = [
+        oracle_bce(m, x, q) * (alpha * m.pow(m.sigmoid(x), gamma) * (1 - y) + q * y)
+        for x, q, y in m.cells(pred_score, gt_score, label)
+    ]
+    return m.sum(terms) / len(pred_score[0])
+
+
+def _wrong(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, how: str) -> Tensor:
+    """One careless version, by name."""
+    p = x.sigmoid()
+    positive = (q > 0).to(x.dtype) if how == "positives by q" else y
+    weight = alpha * p.pow(gamma) * (1 - positive) + q * positive
+    if how == "weight detached":
+        weight = weight.detach()
+    if how == "alpha on positives":
+        weight = p.pow(gamma) * (1 - y) + alpha * q * y
+    target = y if how == "against y" else q
+    cost = kinked_bce(x, target) if how == "composed bce" else bce(x, target)
+    if how == "mean over the last axis":
+        return (cost * weight).mean(-1).sum()
+    return (cost * weight).mean(1).sum()
+
+
+def _variant(how: str) -> Any:
+    def loss(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+        return _wrong(x, q, y, gamma, alpha, how)
+
+    return loss
+
+
+class VarifocalLoss(nn.Module):
+    """Drop-in for the class of that name; attributes gamma and alpha. See `varifocal`."""
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.75) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def forward(self, pred_score: Tensor, gt_score: Tensor, label: Tensor) -> Tensor:
+        """`varifocal` with the parameters of this object."""
+        return varifocal(pred_score, gt_score, label, self.gamma, self.alpha)
+
+
+_X = [[[0.5, -1.25], [2, -0.375], [-3, 0]]]
+_Q = [[[0.75, 0], [0, 0], [0, 0.25]]]
+_Y = [[[1, 0], [0, 0], [1, 1]]]
+_ZERO = [[[0, 0]] * 3]
+_AXES = "b q c"
+
+SPEC = Spec(
+    name="varifocal",
+    summary="Varifocal classification loss",
+    cite="spec/30-elementary.md section 1; arXiv 2008.13367",
+    inputs={
+        "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0),
+        "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, row=3, given="label"),
+        "label": Domain(_AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, row=3),
+    },
+    wrt=("pred_score", "gt_score"),
+    params={
+        "gamma": Param(2.0, (1.5, 3.0), "exponent of p on the negatives"),
+        "alpha": Param(0.75, (0.25,), "weight of the negatives"),
+    },
+    terms=("loss",),
+    reference=varifocal,
+    oracle=oracle,
+    sizes={
+        "single": ({"b": 1, "q": 1, "c": 1},),
+        "small": ({"b": 2, "q": 3, "c": 4}, {"b": 1, "q": 5, "c": 2}),
+        "bulk": ({"b": 4, "q": 300, "c": 20},),
+        "empty": ({"b": 0, "q": 3, "c": 2}, {"b": 2, "q": 0, "c": 3}),
+    },
+    laws=(
+        not_negative,
+        permutation(1, "pred_score", "gt_score", "label"),
+        repetition(0, 2, "pred_score", "gt_score", "label"),
+        repetition(1, 1, "pred_score", "gt_score", "label"),
+    ),
+    corners=(
+        corner("mixed", "the worked example of the specification", pred_score=_X, gt_score=_Q, label=_Y),
+        corner("no positive", "the pure focal term", pred_score=_X, gt_score=_ZERO, label=_ZERO),
+        corner("matched, IoU 0", "y = 1 with q = 0 costs nothing", pred_score=[[[2]]], gt_score=[[[0]]], label=[[[1]]]),
+        corner("logit 0", "sigmoid - q, not a kink", "kink", pred_score=[[[0]]], gt_score=[[[0.25]]], label=[[[1]]]),
+        corner("saturated, wrong", "-1e4 on a sure positive", pred_score=[[[-1e4]]], gt_score=[[[1]]], label=[[[1]]]),
+        corner("saturated, right", "1e4 on a sure positive", pred_score=[[[1e4]]], gt_score=[[[1]]], label=[[[1]]]),
+        corner("saturated negative", "88 on a negative", pred_score=[[[88]]], gt_score=[[[0]]], label=[[[0]]]),
+        corner("two axes", "axis 1 is the last one", "shape", pred_score=_X[0], gt_score=_Q[0], label=_Y[0]),
+    ),
+    impostors=(
+        impostor("weight detached", "right value, gradient of the weight missing", "gradient", _variant("weight detached")),
+        impostor("mean over the last axis", "divides by c instead of q", "reduced", _variant("mean over the last axis")),
+        impostor("positives by q", "q > 0 instead of the label", "value", _variant("positives by q")),
+        impostor("alpha on positives", "alpha weights the wrong side", "value", _variant("alpha on positives")),
+        impostor("against y", "cross entropy against the hard label", "value", _variant("against y")),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+    ),
+    api="VarifocalLoss(gamma=2.0, alpha=0.75)(pred_score, gt_score, label)",
+)

@@ -1,0 +1,32 @@
+"""In which dtype a reference computes, and in which it answers (spec/05-decisions.md, D8 and D9)."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def compute_dtype(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
+    """(dtype of the computation, promoted dtype of the floating inputs); half computes in float32."""
+    floating = [t.dtype for t in tensors if t.is_floating_point()]
+    result = functools.reduce(torch.promote_types, floating)
+    return (torch.float32 if result in HALF else result), result
+
+
+def require_floating(**tensors: Tensor) -> None:
+    """Raise TypeError with the name of the first input that is not floating."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name}: expected a floating dtype, got {tensor.dtype}; call .float() first")
+
+
+def require_same_shape(**tensors: Tensor) -> None:
+    """Raise ValueError unless all inputs have one shape."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"expected equal shapes, got {listed}")
