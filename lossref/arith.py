@@ -221,12 +221,18 @@ class Tape:
         for bound, outside in ((low, -1), (high, 1)):
             if bound is None:
                 continue
-            side = self._side(x.value, arb(bound))
+            limit = self._constant(bound)
+            side = self._side(x.value, limit)
             if side == outside:
-                return Number(self, arb(bound))
+                return Number(self, limit)
             if side is None:
-                x = Number(self, x.value.union(arb(bound)), ((x, EITHER),))
+                x = Number(self, x.value.union(limit), ((x, EITHER),))
         return x
+
+    def _constant(self, x: float) -> arb:
+        """A constant; at the precision of a dtype it is rounded like everything else."""
+        exact = arb(x)
+        return exact if self.undecided == "raise" else exact * arb(1, 2.0**-flint.ctx.prec)
 
     def less(self, a: Number, b: Number | float) -> bool:
         """Whether a < b; always decided, or a `Tie` is raised."""

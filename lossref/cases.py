@@ -99,10 +99,12 @@ def shares(cases: list[Case]) -> Counter[str]:
 
 @lru_cache(maxsize=256)
 def material(spec: Spec, kind: str, tier: str, seed: int) -> tuple[Case, ...]:
-    """All cases of one kind: "single", "small", "bulk", "empty", "shape" or "corner"."""
+    """All cases of one kind: "single", "small", "setting", "bulk", "empty", "shape" or "corner"."""
     if kind in ("corner", "shape"):
         chosen = (case for case in spec.corners if ("shape" in case.flags) == (kind == "shape"))
         return tuple(replace(case, params=with_defaults(spec, case.params)) for case in chosen)
+    if kind == "setting":
+        return tuple(_settings(spec, ROUNDS[tier][1], seed))
     rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
     found = list(_drawn(spec, kind, rng, *ROUNDS[tier]))
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
@@ -119,3 +121,18 @@ def _drawn(spec: Spec, kind: str, rng: np.random.Generator, singles: int, batche
                 yield from (draw_case(spec, rng, dims, params) for _ in range(rounds))
 
 
+
+
+def _settings(spec: Spec, rounds: int, seed: int) -> Iterator[Case]:
+    """Small cases and one-item cases, each with one parameter away from its default."""
+    rng = np.random.default_rng([seed, sum(map(ord, spec.name))])
+    changes = [
+        {name: setting}
+        for name, param in spec.params.items()
+        for setting in param.others
+        if not param.convention
+    ]
+    for change, layout in itertools.product(changes, conventions(spec)):
+        for number in range(rounds):
+            dims = spec.sizes["small"][number % len(spec.sizes["small"])]
+            yield replace(draw_case(spec, rng, dims, {**layout, **change}), id=f"{change} {number}")

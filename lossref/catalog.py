@@ -7,6 +7,7 @@ import fnmatch
 import importlib
 import pkgutil
 from functools import cache
+from types import ModuleType
 
 from lossref.core import Spec
 
@@ -16,16 +17,27 @@ class UnknownSpec(LookupError):
 
 
 @cache
-def specs() -> dict[str, Spec]:
-    """Name -> Spec, in alphabetical order."""
-    found: dict[str, Spec] = {}
+def files() -> dict[str, ModuleType]:
+    """Spec name -> the file that says everything about it, in alphabetical order."""
+    found: dict[str, ModuleType] = {}
     for package in ("lossref.blocks", "lossref.losses"):
         path = importlib.import_module(package).__path__
         for module in pkgutil.iter_modules(path):
-            spec = getattr(importlib.import_module(f"{package}.{module.name}"), "SPEC", None)
-            if spec is not None:
-                found[spec.name] = spec
+            file = importlib.import_module(f"{package}.{module.name}")
+            if hasattr(file, "SPEC"):
+                found[file.SPEC.name] = file
     return dict(sorted(found.items()))
+
+
+@cache
+def specs() -> dict[str, Spec]:
+    """Name -> Spec, in alphabetical order."""
+    return {name: file.SPEC for name, file in files().items()}
+
+
+def doc(one: Spec) -> str:
+    """Formula, citation and conventions: the docstring of the spec's file."""
+    return files()[one.name].__doc__ or ""
 
 
 def spec(name: str) -> Spec:

@@ -170,6 +170,7 @@ class Target:
     `build(**params)` gives the callable that takes the spec's inputs in the spec's order. `fixed`
     holds parameters that the implementation does not have, at the value it implements. `known` maps
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
+    `usage` is Python that imports the implementation and leaves its result in `out`.
     """
 
     spec: str
@@ -183,6 +184,7 @@ class Target:
     known: Mapping[str, str] = field(default_factory=dict)
     unsupported: str = ""
     note: str = ""
+    usage: str = ""
 
 
 @dataclass(frozen=True)

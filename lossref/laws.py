@@ -19,7 +19,8 @@ def differs(got: Array, want: Array, tol: Array, what: str) -> str | None:
     """None if got is within tol of want, else the sentence with the worst pair of numbers."""
     if got.shape != want.shape:
         return f"{what} changes the shape from {want.shape} to {got.shape}"
-    error = np.where(np.isfinite(got) & np.isfinite(want), np.abs(got - want), np.inf) - tol
+    with np.errstate(invalid="ignore"):
+        error = np.where(np.isfinite(got) & np.isfinite(want), np.abs(got - want), np.inf) - tol
     if error.size == 0 or not (error > 0).any():
         return None
     at = np.unravel_index(int(np.argmax(error)), error.shape)

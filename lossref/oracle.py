@@ -152,9 +152,15 @@ def _fraction(exact: arb) -> Fraction:
     return Fraction(mantissa) * Fraction(2) ** exponent
 
 
-def value_budget(truth: Answer, term: str, dtype: str) -> Array:
-    """B u (floor + |L| + sum |x_i dL/dx_i|), the x_i being every number of the computation."""
-    return VALUE_FACTOR * UNIT[dtype] * (FLOOR + truth.condition[term])
+def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
+    """B u (floor + |L| + sum |x_i dL/dx_i|), the x_i being every number of the computation.
+
+    The floor is 1, or the largest logit: max(x, 0) - x y + ... cancels to any small number, and no
+    implementation owes more than the rounding of what cancels.
+    """
+    condition = answer(spec, case).condition[spec.terms[0]]
+    logits = [np.abs(array).max(initial=FLOOR) for name, array in case.inputs.items() if spec.inputs[name].unit]
+    return np.asarray(VALUE_FACTOR * UNIT[dtype] * (max(logits, default=FLOOR) + condition))
 
 
 @lru_cache(maxsize=20_000)
@@ -169,12 +175,18 @@ def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
     rough = evaluate(spec, case, DTYPE_BITS[dtype], "both")
     budgets = {}
     for name in spec.wrt:
-        unit = spec.inputs[name].unit
         exact = np.abs(floats(truth.gradient[name]))
-        row = exact.max(axis=-1, keepdims=True) if exact.size else exact
-        floor = UNIT[dtype] * (FLOOR / unit if unit else row)
-        budgets[name] = GRADIENT_FACTOR * (floor + _map(_reach, rough.gradient[name], np.float64))
+        floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
+        reach = _map(_reach, rough.gradient[name], np.float64)
+        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach))
     return budgets
+
+
+def _floor(spec: Spec, case: Case, name: str) -> Array:
+    """Element by element: 1, or the largest of the inputs of that shape there."""
+    shape = case.inputs[name].shape
+    beside = [np.abs(x) for key, x in case.inputs.items() if x.shape == shape and spec.inputs[key].unit]
+    return np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0)
 
 
 def _reach(ball: arb) -> float:

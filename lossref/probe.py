@@ -36,9 +36,10 @@ def tensors(case: Case, dtype: str) -> dict[str, Tensor]:
     return {name: torch.tensor(array).to(kind) for name, array in case.inputs.items()}
 
 
-def applicable(target: Target, case: Case) -> bool:
+def applicable(spec: Spec, target: Target, case: Case) -> bool:
     """Whether the target can be asked: a parameter it lacks must stand at the value it implements."""
-    return all(case.params[name] == value for name, value in target.fixed.items())
+    stands = {**spec.defaults(), **target.fixed}
+    return all(case.params[name] == value for name, value in stands.items() if name not in target.accepts)
 
 
 def instance(target: Target, case: Case) -> Callable[..., Any]:

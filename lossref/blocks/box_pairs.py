@@ -151,11 +151,12 @@ def transposed(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: A
 
 
 def bounded(low: float, high: float) -> Callable[..., str | None]:
-    """The value lies in [low, high], up to rounding."""
+    """The value lies in [low, high] for boxes that have an area, up to rounding."""
 
     def law(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
         value = f(x)
-        wrong = (value < low - tol) | (value > high + tol)
+        solid = np.all([_size(box, params).min(axis=1, keepdims=True) > 0 for box in x.values()], axis=0)
+        wrong = solid & ((value < low - tol) | (value > high + tol))
         return f"{value[wrong].flat[0]:.9g} is outside [{low}, {high}]" if wrong.any() else None
 
     law.__name__ = f"between {low:g} and {high:g}"
@@ -163,6 +164,8 @@ def bounded(low: float, high: float) -> Callable[..., str | None]:
 
 
 def _extent(box: Array, params: Mapping[str, Any]) -> Array:
-    size = box[:, 2:] if params["xywh"] else box[:, 2:] - box[:, :2]
-    extent: Array = size.max(axis=1, keepdims=True)
-    return extent
+    return np.asarray(_size(box, params).max(axis=1, keepdims=True))
+
+
+def _size(box: Array, params: Mapping[str, Any]) -> Array:
+    return box[:, 2:] if params["xywh"] else box[:, 2:] - box[:, :2]

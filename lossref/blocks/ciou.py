@@ -106,7 +106,7 @@ SPEC = Spec(
         impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
         impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
         impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
-        impostor("mean", "reduced to one number", "value shape", mean_over_boxes),
+        impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),
         impostor("aspect gradient x (w^2 + h^2)", "the scaled gradient of old code", "gradient", gradient_scaled),
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
     ),

@@ -87,7 +87,7 @@ SPEC = Spec(
         impostor("no eps", "union without eps", "value reduced params", eps_missing),
         impostor("eps on both sides", "eps on the width as on the height", "value params", eps_on_width_too),
         impostor("flat result", "no trailing axis: (n,) instead of (n, 1)", "shape", no_trailing_axis),
-        impostor("inclusive pixels", "x2 - x1 + 1, as for pixel indices", "value laws", inclusive_pixels),
+        impostor("inclusive pixels", "x2 - x1 + 1, as for pixel indices", "value params", inclusive_pixels),
         impostor("relu", "max(0, .) as a ReLU stops the gradient at touching boxes", "kinks", relu_overlap),
         impostor("one-sided ties", "equal edges give one box all of the gradient", "kinks", one_sided_ties),
     ),

@@ -46,7 +46,7 @@ CHECKS = (
     Check("single", numbers.single, ("one",), ("float32",)),
     Check("empty", numbers.empty, ("empty",), ("float32",)),
     Check("dtype", numbers.keeps_dtype, ("corner",), BOTH),
-    Check("params", numbers.params, ("corner", "small"), ("float64",)),
+    Check("params", numbers.params, ("setting",), ("float64",)),
     Check("laws", numbers.laws, ("small",), ("float64",)),
     Check("pure", behaviour.pure, ("corner", "small"), ("float32",)),
     Check("state", behaviour.state, ("corner",), ("float32",)),
@@ -68,10 +68,15 @@ def matching(pattern: str) -> list[Check]:
     return chosen
 
 
+def named(name: str) -> Check:
+    """The check of exactly that name, or `UnknownCheck`."""
+    return next(iter(one for one in matching(name) if one.name == name))
+
+
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
     found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed)]
-    return [case for case in found if applicable(target, case)]
+    return [case for case in found if applicable(spec, target, case)]
 
 
 def _kind(spec: Spec, kind: str, tier: str, seed: int) -> Iterable[Case]:

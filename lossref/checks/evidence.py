@@ -47,7 +47,7 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
         return wrong(f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}")
     if want.size == 0:
         return Evidence()
-    budget = np.broadcast_to(budget * slack, want.shape)
+    budget = np.broadcast_to(budget.reshape(want.shape) if budget.size == want.size else budget, want.shape) * slack
     ratio = error_over_budget(got, want, budget)
     open_budget = ~np.isfinite(budget)
     left_out = int(np.count_nonzero(open_budget & np.isfinite(got)))

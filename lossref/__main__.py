@@ -1,0 +1,5 @@
+"""python -m lossref."""
+
+from lossref.cli import main
+
+main()

@@ -1,0 +1,244 @@
+"""The command line. Torch, pandas and the rest are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lossref.core import Spec, Verdict
+    from lossref.run import Job
+
+CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="lossref",
+    help="Is this loss implementation right, where is it not, and how far off is it?",
+    epilog="Exit status: 0 conforms, 1 does not, 2 usage, 3 incomplete.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(golden_app, name="golden")
+
+SpecGlob = Annotated[str, typer.Option("--spec", help="Only specs that match, e.g. 'ciou' or '*iou'.")]
+Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases are.")]
+
+
+def _stop(message: str, status: int = USAGE) -> NoReturn:
+    """One sentence on stderr, and the exit status."""
+    typer.echo(f"lossref: {message}", err=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What a user can cause becomes one sentence; a package that cannot be imported is incomplete."""
+    from lossref.catalog import UnknownSpec
+    from lossref.checks import UnknownCheck
+    from lossref.report import ReportError
+    from lossref.resolve import Unavailable, UnknownTarget
+    from lossref.saved import SavedCaseError
+
+    try:
+        yield
+    except Unavailable as error:
+        _stop(f"{error}; install it here (for an adapter: pip install -c constraints.txt PACKAGE)", INCOMPLETE)
+    except (UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
+        _stop(str(error))
+    except OSError as error:
+        _stop(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+@app.command("list")
+def list_specs() -> None:
+    """List the specs, the checks and the built-in targets."""
+    from lossref.catalog import specs
+    from lossref.checks import CHECKS
+    from lossref.resolve import adapters
+
+    console = _console()
+    console.print(_table("Specs", [(one.name, one.summary, one.cite) for one in specs().values()]))
+    console.print(_table("Checks", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]))
+    console.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
+
+
+@app.command()
+def show(spec: Annotated[str, typer.Argument(help="Name of a spec, see `lossref list`.")]) -> None:
+    """Show one spec: formula, inputs, parameters, laws, corners, known mistakes."""
+    from lossref import catalog
+
+    with _plain_errors():
+        one = catalog.spec(spec)
+    for line in _described(one):
+        typer.echo(line)
+
+
+def _described(one: Spec) -> Iterator[str]:
+    from lossref import catalog
+
+    yield f"{one.name}: {one.summary}"
+    yield f"source: {one.cite}\ncall:   {one.api}\n"
+    yield catalog.doc(one).strip() + "\n\ninputs:"
+    for name, domain in one.inputs.items():
+        yield f"  {name} ({', '.join(domain.axes.split())})  {domain.units}; families: {', '.join(domain.families)}"
+    yield "parameters:"
+    for name, param in one.params.items():
+        yield f"  {name}={param.default!r}  {param.doc}; also tried: {', '.join(map(repr, param.others))}"
+    yield f"gradient to: {', '.join(one.wrt)}"
+    yield f"laws: {', '.join(law.__name__.replace('_', ' ') for law in one.laws)}"
+    yield "corners:" + "".join(f"\n  {case.id}: {case.why}" for case in one.corners)
+    yield "known mistakes (each must be rejected):"
+    for wrong in one.impostors:
+        yield f"  {wrong.label}: {wrong.note} [{', '.join(wrong.known)}]"
+
+
+@app.command()
+def validate(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")],
+    spec: SpecGlob = "*",
+    check: Annotated[str, typer.Option("--check", help="Only checks that match.")] = "*",
+    tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
+    dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where the report goes [reports/TARGET].")] = None,
+    as_spec: Annotated[str | None, typer.Option("--as", metavar="SPEC", help="The loss that module:function is.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn cases.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
+) -> None:
+    """Check implementations against the specs, and write a report."""
+    for word, allowed in ((tier, ("quick", "full")), *((one, ("float64", "float32")) for one in dtype or ())):
+        if word not in allowed:
+            _stop(f"{word!r} is not one of {', '.join(allowed)}")
+    from lossref import run as running
+
+    folder = out or Path("reports") / "-".join(_file_name(word) for word in targets)
+    with _plain_errors():
+        dtypes = tuple(dtype or ("float64", "float32"))
+        plan = running.plan(targets, spec, check, dtypes, tier, seed, folder, as_spec)
+        if not plan:
+            _stop(f"{', '.join(targets)} has no implementation of {spec}")
+        status = _carry_out(plan, targets, folder, jobs, tier, seed)
+    raise typer.Exit(status)
+
+
+def _file_name(word: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word).strip(".-") or "target"
+
+
+def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier: str, seed: int) -> int:
+    """Run the plan, keep every verdict as it comes, write the report, say what came out."""
+    from lossref import report, session
+
+    with session.Session(folder, words, plan, tier, seed) as kept:
+        finished = session.follow(kept, plan, jobs, _console(stderr=True))
+    page = report.write(folder, session.check_docs())
+    _summary(kept.verdicts, kept.expected, folder)
+    _console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    if not finished:
+        _stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
+    return kept.exit_status()
+
+
+def _summary(verdicts: list[Verdict], expected: int, folder: Path) -> None:
+    """A line for each spec, then each failure in a line or two."""
+    console = _console()
+    rows = []
+    for name in sorted({(one.target, one.spec) for one in verdicts}):
+        mine = [one for one in verdicts if (one.target, one.spec) == name]
+        counts = {status: sum(one.status == status for one in mine) for status in dict.fromkeys(v.status for v in mine)}
+        worst = max((one.worst for one in mine if one.status == "pass"), default=0.0)
+        rows.append((*name, "  ".join(f"{n} {status}" for status, n in counts.items()), f"{worst:.2f}"))
+    console.print(_table("target  spec  verdicts  worst error/budget of the passes", rows))
+    for one in verdicts:
+        if one.status not in ("pass", "unsupported"):
+            console.print(f"{one.status.upper()}  {one.spec} {one.check} {one.dtype}: {one.note}", **_PLAIN)
+            if one.explanation:
+                console.print(f"      {one.explanation}", **_PLAIN)
+            if one.case:
+                console.print(f"      lossref replay {folder / one.case}", **_PLAIN)
+    bad = sum(one.status in ("fail", "fixed") for one in verdicts)
+    word = "does not conform" if bad else "conforms"
+    console.print(f"{word}: {bad} of {len(verdicts)} verdicts are failures ({expected} planned)", **_PLAIN)
+
+
+_PLAIN: dict[str, bool] = {"highlight": False, "markup": False, "soft_wrap": True}
+
+
+@app.command()
+def replay(file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")]) -> None:
+    """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
+    with _plain_errors():
+        from lossref import replay as replaying
+
+        lines, passes = replaying.replay(file)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(CONFORMS if passes else DOES_NOT)
+
+
+@golden_app.command("write")
+def golden_write(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
+    """Record the certified answers anew; both files of a spec are replaced at once."""
+    from lossref import catalog, golden
+
+    with _plain_errors():
+        for one in catalog.matching(spec):
+            typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
+
+
+@golden_app.command("check")
+def golden_check(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
+    """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
+    from lossref import catalog, golden
+
+    with _plain_errors():
+        chosen = catalog.matching(spec)
+        problems = [problem for one in chosen for problem in golden.check(one, folder)]
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"golden: {len(chosen)} specs, {len(problems)} differences")
+    raise typer.Exit(DOES_NOT if problems else CONFORMS)
+
+
+@app.command("report")
+def write_report(directory: Annotated[Path, typer.Argument(help="Where verdicts.jsonl is.")]) -> None:
+    """Write summary.csv and index.html again from verdicts.jsonl."""
+    with _plain_errors():
+        from lossref import report, session
+
+        typer.echo(f"report: {report.write(directory, session.check_docs())}")
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _table(title: str, rows: list[tuple[str, ...]]) -> object:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def main() -> None:
+    """Entry point; Ctrl-C anywhere is one line, not a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("lossref: interrupted", err=True)
+        sys.exit(INCOMPLETE)

@@ -1,0 +1,186 @@
+"""What a failure is: its smallest case, and the known variant that would explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lossref.arith import Tie, Uncertified
+from lossref.cases import material, strategy
+from lossref.checks import Check, examine
+from lossref.core import Array, Case, Spec, Target
+from lossref.oracle import answer, floats, value_budget
+from lossref.probe import TargetRaised, applicable, call
+
+SHRINK_CALLS = 400
+NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
+EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
+
+
+def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
+    """The smallest case of the same families on which the check still fails; the case itself at worst."""
+    from hypothesis import HealthCheck, Phase, find, settings
+    from hypothesis.errors import HypothesisException
+
+    kind = {"value": "single", "gradient": "single", "kinks": "single", "reduced": "small", "laws": "small"}
+    if check.name not in kind or not any("=" in flag for flag in case.flags):
+        return case
+    calls = iter(range(SHRINK_CALLS))
+
+    def fails(candidate: Case) -> bool:
+        return next(calls, None) is not None and bool(examine(check, spec, target, candidate, dtype).problem)
+
+    layout = {name: case.params[name] for name, param in spec.params.items()}
+    quiet = settings(
+        max_examples=100,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    for dims in spec.sizes[kind[check.name]]:
+        if _size(spec, dims, case) > sum(x.size for x in case.inputs.values()):
+            continue
+        try:
+            smallest: Case = find(strategy(spec, dims, layout, like=case), fails, settings=quiet)
+        except HypothesisException:
+            continue
+        if examine(check, spec, target, smallest, dtype).problem:
+            return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
+    return case
+
+
+def _size(spec: Spec, dims: Any, case: Case) -> int:
+    from lossref.cases import dims_of
+
+    return sum(int(np.prod(domain.shape(dims_of(case.params, dims)))) for domain in spec.inputs.values())
+
+
+# Explanations -------------------------------------------------------------------------------------------
+
+
+def followed_convention(spec: Spec, target: Target, name: str) -> Any:
+    """The setting of a notation parameter under which most one-item cases come out right."""
+    choices = (spec.params[name].default, *spec.params[name].others)
+    return max(choices, key=lambda choice: _right(spec, replace(target, fixed={**target.fixed, name: choice})))
+
+
+def _right(spec: Spec, target: Target) -> float:
+    cases = [case for case in material(spec, "single", "quick", 0) if applicable(spec, target, case)][:40]
+    score = 0.0
+    for case in cases:
+        try:
+            got, want = call(spec, target, case, "float64").value, _truth(spec, case)
+        except (TargetRaised, Tie, Uncertified):
+            continue
+        if got.size == want.size and np.isfinite(got).all():
+            score += float(1 / (1 + np.abs(got.reshape(want.shape) - want).max() * 1e6))
+    return score
+
+
+def _truth(spec: Spec, case: Case) -> Array:
+    return floats(answer(spec, case).value[spec.terms[0]])
+
+
+def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
+    """The first known variant that the target agrees with on every case, as one sentence; else nothing."""
+    if check not in NUMERIC:
+        return ""
+    cases = [case for kind in ("corner", "single", "small") for case in material(spec, kind, "quick", 1)]
+    cases = [case for case in cases if applicable(spec, target, case)][::2]
+    got = [_attempt(spec, target, case) for case in cases]
+    if check != "gradient" and dtype == "float64" and _narrowed(spec, cases, got):
+        return "agrees to float32 precision only: a part of it is computed in float32"
+    for sentence, variant in _variants(spec, target):
+        if _agree(spec, cases, got, variant):
+            return sentence
+    return ""
+
+
+Attempt = tuple[Array, tuple[Array, ...]] | None
+
+
+def _attempt(spec: Spec, target: Target, case: Case) -> Attempt:
+    try:
+        result = call(spec, target, case, "float64", grad=True)
+    except TargetRaised:
+        return None
+    return result.value, tuple(np.zeros(1) if g is None else g for g in result.gradient.values())
+
+
+def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Callable[[Case], Attempt]]]:
+    """Known mistakes, other parameter values, other reductions, in the order in which they are likely."""
+    for wrong in spec.impostors:
+        yield f"agrees with the known mistake {wrong.label!r}: {wrong.note}", partial(_attempt, spec, wrong)
+    for name, param in spec.params.items():
+        others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
+        for value in others:
+            yield f"agrees when {name} is {value!r}", partial(_with, spec, name, value)
+    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    for sentence, change in REDUCTIONS.items():
+        yield sentence, partial(_changed, spec, itself, change)
+
+
+REDUCTIONS: dict[str, Callable[[Array], Array]] = {
+    "agrees when the mean over all items is expected": lambda x: np.asarray(x.mean()),
+    "agrees when the sum over all items is expected": lambda x: np.asarray(x.sum()),
+    "agrees with 1 minus the value": lambda x: 1 - x,
+    "agrees with the mean of 1 minus the value": lambda x: np.asarray((1 - x).mean()),
+    "agrees with the sum of 1 minus the value": lambda x: np.asarray((1 - x).sum()),
+    "agrees with the negative value": lambda x: -x,
+    "agrees with half the value": lambda x: x / 2,
+    "agrees with twice the value": lambda x: x * 2,
+}
+
+
+def _with(spec: Spec, name: str, value: Any, case: Case) -> Attempt:
+    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    return _attempt(spec, itself, replace(case, params={**case.params, name: value}))
+
+
+def _changed(spec: Spec, itself: Target, change: Callable[[Array], Array], case: Case) -> Attempt:
+    found = _attempt(spec, itself, case)
+    return None if found is None or not found[0].size else (change(found[0]), ())
+
+
+def _agree(spec: Spec, cases: list[Case], got: list[Attempt], variant: Callable[[Case], Attempt]) -> bool:
+    """Whether values (and gradients, where the variant has them) coincide, and the truth is elsewhere."""
+    compared = 0
+    for case, mine in zip(cases, got, strict=True):
+        theirs = variant(case)
+        if mine is None or theirs is None:
+            if (mine is None) != (theirs is None):
+                return False
+            continue
+        pairs = zip((mine[0], *mine[1]), (theirs[0], *theirs[1]), strict=False)
+        if not all(_close(a, b, spec, case) for a, b in pairs):
+            return False
+        compared += 1
+    return compared > 0
+
+
+def _close(a: Array, b: Array, spec: Spec, case: Case) -> bool:
+    if a.size != b.size:
+        return False
+    scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
+    tolerance = 2 * scale * float(value_budget(spec, case, "float64").max())
+    return bool(np.allclose(a.reshape(b.shape), b, rtol=0, atol=tolerance, equal_nan=False))
+
+
+def _narrowed(spec: Spec, cases: list[Case], got: list[Attempt]) -> bool:
+    """Right within the budgets of float32, wrong within those of float64."""
+    outside = False
+    for case, mine in zip(cases, got, strict=True):
+        want = _truth(spec, case)
+        if mine is None or mine[0].size != want.size:
+            return False
+        error = np.abs(mine[0].reshape(want.shape) - want)
+        if not (error <= value_budget(spec, case, "float32")).all():
+            return False
+        outside |= bool((error > value_budget(spec, case, "float64")).any())
+    return outside

@@ -1,0 +1,151 @@
+"""Recorded cases: exact inputs and the certified answer, one .json and one .safetensors for each spec."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from lossref.arith import Tie, Uncertified
+from lossref.cases import conventions, draw_case, with_defaults
+from lossref.checks import examine, named
+from lossref.core import Array, Case, Spec, Target
+from lossref.oracle import BITS, answer, certified_digits, evaluate, floats, is_certified
+from lossref.report import write_text
+
+SCHEMA = 1
+SEED = 20261122
+DRAWN = 12
+FOLDER = Path("golden")
+
+
+def recorded_cases(spec: Spec) -> Iterator[Case]:
+    """The corners that the oracle answers, then drawn cases with a fixed seed."""
+    for case in spec.corners:
+        full = replace(case, params=with_defaults(spec, case.params))
+        if answerable(spec, full):
+            yield full
+    rng = np.random.default_rng(SEED)
+    for number in range(DRAWN):
+        for layout in conventions(spec):
+            dims = spec.sizes["small"][number % len(spec.sizes["small"])]
+            yield replace(draw_case(spec, rng, dims, layout), id=f"drawn {number} {layout or ''}".strip())
+
+
+def answerable(spec: Spec, case: Case) -> bool:
+    """Whether the oracle has an answer (broadcast shapes are the reference's business)."""
+    try:
+        answer(spec, case)
+    except (Tie, Uncertified, ValueError, TypeError):
+        return False
+    return True
+
+
+def entry(spec: Spec, case: Case) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The JSON entry of one case, and its tensors by name."""
+    truth = certain(spec, case)
+    tensors = {f"input/{name}": np.ascontiguousarray(array) for name, array in case.inputs.items()}
+    digits: dict[str, Any] = {}
+    for kind, arrays in (("value", truth.value), ("gradient", truth.gradient)):
+        for name, balls in arrays.items():
+            tensors[f"{kind}/{name}"] = np.asarray(floats(balls))
+            digits[f"{kind}/{name}"] = [certified_digits(ball) for ball in balls.flat]
+    described = {
+        "id": case.id,
+        "flags": sorted(set(case.flags)),
+        "why": case.why,
+        "params": dict(case.params),
+        "source": f"oracle of {spec.name}: {spec.cite}",
+        "sha256": {name: digest(array) for name, array in tensors.items()},
+        "digits": digits,
+    }
+    return described, {f"{case.id}/{name}": array for name, array in tensors.items()}
+
+
+def certain(spec: Spec, case: Case) -> Any:
+    """The answer with balls so small that 24 digits and the nearest float64 are unique."""
+    for bits in BITS:
+        truth = evaluate(spec, case, bits, "raise")
+        balls = [ball for array in (*truth.value.values(), *truth.gradient.values()) for ball in array.flat]
+        if all(is_certified(ball) and certified_digits(ball) is not None for ball in balls):
+            return truth
+    raise Uncertified(f"{spec.name}: {case.id}: 24 digits are not unique at {BITS[-1]} bits")
+
+
+def digest(array: Array) -> str:
+    """sha256 of shape and float64 bytes."""
+    content = f"{array.shape}".encode() + np.ascontiguousarray(array, dtype="<f8").tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def write(spec: Spec, folder: Path = FOLDER) -> int:
+    """Record one spec, both files atomically; returns the number of cases."""
+    entries, tensors = [], {}
+    for case in recorded_cases(spec):
+        described, arrays = entry(spec, case)
+        entries.append(described)
+        tensors.update(arrays)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_atomically(folder / f"{spec.name}.safetensors", tensors)
+    content = {"schema": SCHEMA, "spec": spec.name, "seed": SEED, "cases": entries}
+    write_text(folder / f"{spec.name}.json", json.dumps(content, indent=1) + "\n")
+    return len(entries)
+
+
+def save_atomically(path: Path, tensors: dict[str, Array]) -> None:
+    """A safetensors file that is either the old one or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
+    """What differs from the record: the oracle bit for bit, the reference within budget. Empty: nothing."""
+    path = folder / f"{spec.name}.json"
+    try:
+        content = json.loads(path.read_text())
+        tensors = load_file(folder / f"{spec.name}.safetensors")
+        entries = content["cases"]
+    except FileNotFoundError as error:
+        return [f"{spec.name}: {error.filename} is missing; record it with `lossref golden write --spec {spec.name}`"]
+    except Exception as error:  # a torn or foreign file can fail in any way
+        return [f"{spec.name}: {path} cannot be read ({type(error).__name__}: {error}); record it again"]
+    if not entries:
+        return [f"{spec.name}: {path} holds no case; record it again"]
+    return [problem for recorded in entries for problem in differences(spec, recorded, tensors)]
+
+
+def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array]) -> Iterator[str]:
+    """One sentence for each thing about a recorded case that is no longer so."""
+    prefix = f"{recorded['id']}/"
+    mine = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    for name, wanted in recorded["sha256"].items():
+        if name not in mine or digest(mine[name]) != wanted:
+            yield f"{spec.name}: {recorded['id']}: the recorded tensor {name} is damaged or missing"
+            return
+    inputs = {name.removeprefix("input/"): array for name, array in mine.items() if name.startswith("input/")}
+    case = Case(spec.name, inputs, recorded["params"], recorded["id"], tuple(recorded["flags"]), recorded["why"])
+    now, _ = entry(spec, case)
+    for name, wanted in recorded["sha256"].items():
+        if now["sha256"].get(name) != wanted or now["digits"].get(name) != recorded["digits"].get(name):
+            yield f"{spec.name}: {recorded['id']}: the oracle now gives another {name}"
+    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    for dtype in ("float64", "float32"):
+        problem = examine(named("reduced"), spec, itself, case, dtype).problem
+        if problem:
+            yield f"{spec.name}: {recorded['id']}: the reference in {dtype}: {problem}"

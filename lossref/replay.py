@@ -1,0 +1,50 @@
+"""Runs a saved case again in a fresh process, and says what is different from when it was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lossref import checks
+from lossref.catalog import spec as find
+from lossref.checks.evidence import Evidence
+from lossref.core import Target
+from lossref.resolve import UnknownTarget, resolve
+from lossref.saved import SavedCase, SavedCaseError, load, snippet
+
+
+def replay(path: Path) -> tuple[list[str], bool]:
+    """Lines to print, and whether the case passes now."""
+    saved = load(path)
+    spec = find(saved.case.spec)
+    reason = spec.why_not(saved.case) if saved.check not in ("refuses", "shape") else None
+    if reason:
+        raise SavedCaseError(f"{path}: {reason}")
+    target = _target(saved)
+    evidence = checks.examine(checks.named(saved.check), spec, target, saved.case, saved.dtype)
+    head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
+    if not evidence.problem:
+        return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
+    lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
+    code = snippet(target, saved.case, saved.dtype)
+    return lines + (["", "with torch and the target alone:", "", code] if code else []), False
+
+
+def _target(saved: SavedCase) -> Target:
+    found = [one for one in resolve(saved.target, saved.as_spec) if one.spec == saved.case.spec]
+    if not found:
+        raise UnknownTarget(f"{saved.target} has no implementation of {saved.case.spec} any more")
+    return found[0]
+
+
+def _detail(evidence: Evidence) -> list[str]:
+    return [f"  {name:7} {evidence.detail[name]!r}" for name in ("got", "want", "error", "budget") if name in evidence.detail]
+
+
+def _inputs(saved: SavedCase) -> list[str]:
+    params = ", ".join(f"{name}={value!r}" for name, value in saved.case.params.items())
+    arrays = [f"  {name} {list(x.shape)} = {_short(str(x.tolist()))}" for name, x in saved.case.inputs.items()]
+    return [f"  params  {params}", *arrays]
+
+
+def _short(text: str, limit: int = 400) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} ..."

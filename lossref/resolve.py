@@ -1,0 +1,203 @@
+"""Whose implementation is checked: the decorator for a user's own, and how a TARGET word is read."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import io
+import logging
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lossref.core import Spec, Target
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+MARK = "__lossref_targets__"
+
+
+class UnknownTarget(LookupError):
+    """A TARGET word that names nothing; the message says what to do."""
+
+
+class Unavailable(RuntimeError):
+    """A package that is missing or cannot be imported here; the message is one line."""
+
+
+def target(
+    spec: str,
+    *,
+    known: Mapping[str, str] | None = None,
+    slack: Mapping[str, tuple[float, str]] | None = None,
+    **fixed: Any,
+) -> Callable[[Decorated], Decorated]:
+    """Mark a function or class as an implementation of a spec: `@lossref.target("ciou", xywh=False)`.
+
+    `fixed` are parameters of the spec that the implementation does not have, at the value it
+    implements. `known` maps a check to the reason why it fails, `slack` to (factor, reason).
+    """
+
+    def mark(function: Decorated) -> Decorated:
+        marks = [*getattr(function, MARK, ()), {"spec": spec, "fixed": fixed, "known": known or {}, "slack": slack or {}}]
+        setattr(function, MARK, marks)
+        return function
+
+    return mark
+
+
+@contextlib.contextmanager
+def quietly(what: str) -> Iterator[None]:
+    """Import foreign code without its chatter; whatever it raises becomes one line."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a package may raise anything, SystemExit too
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise Unavailable(f"{what} cannot be imported: {type(error).__name__}: {said}") from error
+    finally:
+        logging.disable(level)
+
+
+def adapters() -> list[str]:
+    """The TARGET words that ship with lossref."""
+    package = importlib.import_module("lossref.targets")
+    return ["reference", *sorted(module.name for module in pkgutil.iter_modules(package.__path__))]
+
+
+def resolve(word: str, as_spec: str | None = None) -> list[Target]:
+    """Every target that a TARGET word stands for. Raises `UnknownTarget` or `Unavailable`."""
+    from lossref.catalog import specs
+
+    if word == "reference":
+        return [reference(spec) for spec in specs().values()]
+    if word in adapters():
+        return [_ready(one) for one in importlib.import_module(f"lossref.targets.{word}").targets()]
+    module_name, _, attribute = word.partition(":")
+    module = _load(module_name)
+    if attribute:
+        return [_ready(one) for one in _named(module, module_name, attribute, as_spec)]
+    found = [one for thing in vars(module).values() for one in _marked(thing, word)]
+    if not found:
+        raise UnknownTarget(how_to_declare(word))
+    return [_ready(one) for one in found]
+
+
+def version(word: str) -> str:
+    """The version of what a TARGET word stands for, or an empty string."""
+    if word in adapters() and word != "reference":
+        return str(importlib.import_module(f"lossref.targets.{word}").version())
+    return ""
+
+
+def reference(spec: Spec) -> Target:
+    """lossref's own implementation, as a target like any other."""
+    usage = f"from lossref.catalog import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
+    return Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params), usage=usage)
+
+
+def _arguments(spec: Spec) -> str:
+    return ", ".join([*spec.inputs, *(f"{name}={{{name}!r}}" for name in spec.params)])
+
+
+def how_to_declare(word: str) -> str:
+    """The lines to paste into a module that declares no target."""
+    from lossref.catalog import specs
+
+    module = word.removesuffix(".py").replace("/", ".")
+    return (
+        f"{word} declares no target. Paste this into it (specs: {', '.join(specs())}):\n\n"
+        "    import lossref\n\n"
+        '    @lossref.target("ciou")\n'
+        "    def my_ciou(box1, box2, xywh=True, eps=1e-7):\n"
+        "        ...  # return one number for each pair, shape (n, 1)\n\n"
+        f"or name one function:  lossref validate {module}:my_ciou --as ciou"
+    )
+
+
+def _load(name: str) -> Any:
+    """A module by dotted name or by path, from the current directory too."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.exists():
+            raise UnknownTarget(f"there is no file {name}")
+        sys.path.insert(0, str(path.resolve().parent))
+        name = path.stem
+    try:
+        exists = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError, AttributeError):
+        exists = False
+    except BaseException as error:  # a parent package may raise anything
+        raise Unavailable(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    if not exists:
+        near = difflib.get_close_matches(name, adapters(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "a module must be importable from here, a file must end in .py."
+        raise UnknownTarget(f"there is no target {name!r}; {hint} Built in: {', '.join(adapters())}")
+    with quietly(name):
+        return importlib.import_module(name)
+
+
+def _marked(thing: Any, word: str) -> list[Target]:
+    marks = thing.__dict__.get(MARK, ()) if callable(thing) and hasattr(thing, "__dict__") else ()
+    return [_declare(thing, mark, word) for mark in marks]
+
+
+def _named(module: Any, module_name: str, attribute: str, as_spec: str | None) -> list[Target]:
+    thing = getattr(module, attribute, None)
+    if thing is None or not callable(thing):
+        near = difflib.get_close_matches(attribute, [n for n, x in vars(module).items() if callable(x)], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UnknownTarget(f"{module_name} has no function {attribute!r}{hint}")
+    if as_spec:
+        return [_declare(thing, {"spec": as_spec, "fixed": {}, "known": {}, "slack": {}}, module_name)]
+    marked = _marked(thing, module_name)
+    if not marked:
+        raise UnknownTarget(f"say which loss {attribute} is: lossref validate {module_name}:{attribute} --as SPEC")
+    return marked
+
+
+def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
+    """A Target from a function or a class with forward or __call__."""
+    from lossref.catalog import spec as find
+
+    spec = find(mark["spec"])
+    unknown = [name for name in mark["fixed"] if name not in spec.params]
+    if unknown:
+        raise UnknownTarget(f"{spec.name} has no parameter {unknown[0]!r}; it has {', '.join(spec.params)}")
+    taken = inspect.signature(thing).parameters
+    accepts = tuple(name for name in spec.params if name in taken and name not in mark["fixed"])
+    build = thing if isinstance(thing, type) else partial(partial, thing)
+    module = word.removesuffix(".py").replace("/", ".").partition(":")[0]
+    parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
+    inputs = ", ".join(spec.inputs)
+    call = f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
+    usage = f"from {module} import {thing.__name__}\nout = {thing.__name__}{call}"
+    return Target(
+        spec.name, build, thing.__name__, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage
+    )
+
+
+def _ready(one: Target) -> Target:
+    """The target with its notation settled: xyxy or xywh, where it has no parameter for it."""
+    from lossref.catalog import spec as find
+    from lossref.faults import followed_convention
+
+    spec = find(one.spec)
+    for name, param in spec.params.items():
+        if param.convention and name not in one.accepts and name not in one.fixed and not one.unsupported:
+            choice = followed_convention(spec, one, name)
+            note = f"has no parameter {name}; tested with {name}={choice!r}, which it follows"
+            one = replace(one, fixed={**one.fixed, name: choice}, note=note)
+    return one

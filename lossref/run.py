@@ -1,0 +1,204 @@
+"""Plans a run, carries it out on any executor, and keeps what it finds as it finds it."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from types import FrameType
+
+
+from lossref import catalog, checks
+from lossref.cases import shares
+from lossref.checks import Check, cases_for
+from lossref.checks.evidence import wrong
+from lossref.core import Spec, Target, Verdict
+from lossref.faults import explain, shrink
+from lossref.resolve import Unavailable, resolve
+from lossref.saved import SavedCase, save
+
+CHECK_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """All checks of one target on one spec; plain words, so that it travels to any process."""
+
+    word: str
+    spec: str
+    label: str
+    rows: tuple[tuple[str, str], ...]
+    tier: str
+    seed: int
+    out: str
+    as_spec: str | None = None
+    unsupported: str = ""
+
+
+Outcome = tuple[list[Verdict], dict[str, int]]
+
+
+def plan(
+    words: list[str],
+    specs: str = "*",
+    check: str = "*",
+    dtypes: tuple[str, ...] = ("float64", "float32"),
+    tier: str = "quick",
+    seed: int = 0,
+    out: Path = Path("reports"),
+    as_spec: str | None = None,
+) -> list[Job]:
+    """One job for each target and spec. Raises what `resolve` and the catalogues raise."""
+    wanted = [spec.name for spec in catalog.matching(specs)]
+    rows = tuple((one.name, dtype) for one in checks.matching(check) for dtype in one.dtypes if dtype in dtypes)
+    jobs = []
+    for word in words:
+        for target in resolve(word, as_spec):
+            if target.spec in wanted:
+                folder = str(out)
+                jobs.append(Job(word, target.spec, target.label, rows, tier, seed, folder, as_spec, target.unsupported))
+    return jobs
+
+
+def planned(jobs: list[Job]) -> int:
+    """The number of verdicts that a complete run gives."""
+    return sum(len(job.rows) for job in jobs)
+
+
+def run(jobs: list[Job], executor: Executor) -> Iterator[Outcome]:
+    """The outcome of each job as it completes; a job that breaks its process is taken apart."""
+    waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in jobs}
+    broken: list[Job] = []
+    for future in as_completed(waiting):
+        try:
+            yield future.result()
+        except BrokenProcessPool:
+            broken.append(waiting[future])
+    for job in broken:
+        yield from (_alone(replace(job, rows=(row,))) for row in job.rows)
+
+
+def _alone(job: Job) -> Outcome:
+    """One check in a process of its own: if that dies, it is this check that crashed."""
+    with processes(1) as executor:
+        try:
+            return executor.submit(work, job).result()
+        except BrokenProcessPool:
+            return [_verdict(job, "crashed", "the process died while this check ran")], {}
+
+
+def processes(count: int) -> ProcessPoolExecutor:
+    """Fresh worker processes, each with one torch thread."""
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def work(job: Job) -> Outcome:
+    """All verdicts of one job, and how often each family of inputs was drawn."""
+    if job.unsupported:
+        return [_verdict(replace(job, rows=(row,)), "unsupported", job.unsupported) for row in job.rows], {}
+    spec = catalog.spec(job.spec)
+    try:
+        target = next(one for one in resolve(job.word, job.as_spec) if (one.spec, one.label) == (job.spec, job.label))
+    except Unavailable as error:
+        return [_verdict(replace(job, rows=(row,)), "blocked", str(error)) for row in job.rows], {}
+    verdicts, drawn = [], Counter[str]()
+    for name, dtype in job.rows:
+        one = checks.named(name)
+        cases = cases_for(one, spec, target, job.tier, job.seed)
+        drawn.update(shares(cases))
+        verdicts.append(_in_time(lambda one=one, dtype=dtype: _row(job, spec, target, one, dtype), job, name, dtype))
+    return verdicts, dict(drawn)
+
+
+def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str) -> Verdict:
+    cases = cases_for(one, spec, target, job.tier, job.seed)
+    if dtype not in target.dtypes:
+        return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=f"declares no {dtype}")
+    if not cases:
+        return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=_nothing_to_ask(one, target))
+    verdict, failing = checks.check(one, spec, target, cases, dtype)
+    if failing is None:
+        return replace(verdict, note=verdict.note or target.note)
+    smallest = shrink(spec, target, one, failing, dtype)
+    evidence = checks.examine(one, spec, target, smallest, dtype)
+    if not evidence.problem:
+        smallest, evidence = failing, wrong(verdict.note)
+    reason = explain(spec, target, one.name, dtype)
+    name = f"cases/{spec.name}-{target.label}-{one.name}-{dtype}.json"
+    saved = SavedCase(smallest, one.name, dtype, job.word, job.as_spec)
+    save(Path(job.out) / name, saved, target, evidence, why=f"found by `lossref validate {job.word}`, seed {job.seed}")
+    note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
+    note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
+    return replace(verdict, note=note, explanation=reason, case=name)
+
+
+def _nothing_to_ask(one: Check, target: Target) -> str:
+    if one.name == "params":
+        return "it has no parameter whose effect could be tested"
+    return f"no case fits its fixed parameters {dict(target.fixed)}"
+
+
+def _verdict(job: Job, status: str, note: str) -> Verdict:
+    name, dtype = job.rows[0]
+    return Verdict(job.spec, job.label, name, dtype, status, note=note)
+
+
+def _in_time(make: Callable[[], Verdict], job: Job, name: str, dtype: str) -> Verdict:
+    """The verdict, or a timeout; an alarm works in the main thread of a process only."""
+    if threading.current_thread() is not threading.main_thread():
+        return make()
+
+    def too_late(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(CHECK_SECONDS)
+    try:
+        return make()
+    except TimeoutError:
+        note = f"gave no verdict within {CHECK_SECONDS} s"
+        return Verdict(job.spec, job.label, name, dtype, "timeout", note=note)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# What is kept -------------------------------------------------------------------------------------------
+
+
+def append(directory: Path, verdicts: list[Verdict]) -> None:
+    """Add verdicts to verdicts.jsonl, each a whole line."""
+    with (directory / "verdicts.jsonl").open("a") as file:
+        file.writelines(json.dumps(asdict(one)) + "\n" for one in verdicts)
+
+
+def exit_status(verdicts: list[Verdict], expected: int) -> int:
+    """0 conforms, 1 does not, 3 incomplete."""
+    statuses = Counter(one.status for one in verdicts)
+    if statuses["fail"] or statuses["fixed"]:
+        return 1
+    unfinished = sum(statuses[name] for name in ("inconclusive", "blocked", "crashed", "timeout"))
+    nothing_passed = not (statuses["pass"] or statuses["known"])
+    return 3 if unfinished or len(verdicts) < expected or nothing_passed else 0
+
+
+def worst_text(verdict: Verdict) -> str:
+    """Worst error over budget in a few characters."""
+    return "-" if not math.isfinite(verdict.worst) else f"{verdict.worst:.2g}"
+
+

@@ -1,0 +1,105 @@
+"""Failing cases as files: what `lossref replay` reads, exact to the last bit, and readable by people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossref.checks.evidence import Evidence
+from lossref.core import Array, Case, Target
+from lossref.report import write_text
+
+SCHEMA = 1
+SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class SavedCaseError(Exception):
+    """A file that is no saved case; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class SavedCase:
+    """One failing case, with the check, dtype and target it belongs to."""
+
+    case: Case
+    check: str
+    dtype: str
+    target: str
+    as_spec: str | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+
+
+def encode(array: Array) -> dict[str, Any]:
+    """Shape and nested lists; numbers that JSON does not know are words."""
+    flat = [x if math.isfinite(x) else str(x) for x in np.asarray(array, dtype=np.float64).flat]
+    cells = np.empty(array.shape, dtype=object)
+    cells.flat[:] = flat
+    return {"shape": list(array.shape), "values": cells.tolist()}
+
+
+def decode(entry: Mapping[str, Any]) -> Array:
+    """The array of `encode`."""
+    cells = np.array(entry["values"], dtype=object).flatten()
+    numbers = [SPECIAL[x] if isinstance(x, str) else float(x) for x in cells]
+    return np.array(numbers, dtype=np.float64).reshape(entry["shape"])
+
+
+def snippet(target: Target, case: Case, dtype: str) -> str:
+    """Python that needs torch and the target only, and prints value and gradients."""
+    if not target.usage or sum(array.size for array in case.inputs.values()) > 400:
+        return ""
+    lines = ["import torch", ""]
+    for name, array in case.inputs.items():
+        lines.append(f"{name} = torch.tensor({encode(array)['values']}, dtype=torch.{dtype}, requires_grad=True)")
+    usage = target.usage
+    for name, value in case.params.items():
+        usage = usage.replace(f"{{{name}!r}}", repr(value))
+    grads = [f"print({name!r}, {name}.grad)" for name in case.inputs]
+    return "\n".join([*lines, usage, "print(out)", "out.sum().backward()", *grads, ""])
+
+
+def save(path: Path, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:
+    """Write one failing case atomically."""
+    case = saved.case
+    content = {
+        "schema": SCHEMA,
+        "why": why,
+        "spec": case.spec,
+        "check": saved.check,
+        "dtype": saved.dtype,
+        "target": saved.target,
+        "as": saved.as_spec,
+        "params": dict(case.params),
+        "inputs": {name: encode(array) for name, array in case.inputs.items()},
+        "flags": sorted(set(case.flags)),
+        "id": case.id,
+        "problem": evidence.problem,
+        "detail": {key: x if not isinstance(x, float) or math.isfinite(x) else str(x) for key, x in evidence.detail.items()},
+        "snippet": snippet(target, case, saved.dtype),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def load(path: Path) -> SavedCase:
+    """Read a file that `save` wrote. Raises `SavedCaseError`."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise SavedCaseError(f"there is no file {path}; a failing run writes its cases to reports/.../cases/") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SavedCaseError(f"{path} is not a saved case: {error}") from None
+    try:
+        inputs = {name: decode(entry) for name, entry in content["inputs"].items()}
+        flags = tuple(content["flags"])
+        case = Case(content["spec"], inputs, content["params"], content["id"], flags, content["why"])
+        recorded = {"problem": content["problem"], **content["detail"]}
+        return SavedCase(case, content["check"], content["dtype"], content["target"], content["as"], recorded)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None

@@ -1,0 +1,112 @@
+"""One run on disk: verdicts are kept as they come, so that an interrupted run loses nothing."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import shlex
+import sys
+import time
+from collections import Counter
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import lossref
+from lossref import checks, resolve, run
+from lossref.core import Verdict
+from lossref.report import write_text
+
+
+class Session:
+    """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
+
+    def __init__(self, folder: Path, words: list[str], plan: list[run.Job], tier: str, seed: int) -> None:
+        self.folder = folder
+        self.expected = run.planned(plan)
+        self.verdicts: list[Verdict] = []
+        self._drawn: dict[str, Counter[str]] = {}
+        self._begin = time.monotonic()
+        self._facts = _facts(words, tier, seed, self.expected)
+
+    def __enter__(self) -> Session:
+        (self.folder / "cases").mkdir(parents=True, exist_ok=True)
+        if (self.folder / "verdicts.jsonl").exists():
+            for old in (self.folder / "cases").glob("*.json"):
+                old.unlink()
+        write_text(self.folder / "verdicts.jsonl", "")
+        self._write_facts()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._write_facts()
+
+    def keep(self, outcome: run.Outcome) -> None:
+        """Write the verdicts of one job."""
+        verdicts, drawn = outcome
+        run.append(self.folder, verdicts)
+        self.verdicts += verdicts
+        for one in verdicts[:1]:
+            self._drawn.setdefault(one.spec, Counter()).update(drawn)
+
+    def exit_status(self) -> int:
+        """0 conforms, 1 does not, 3 incomplete."""
+        return run.exit_status(self.verdicts, self.expected)
+
+    def _write_facts(self) -> None:
+        families = {spec: dict(drawn) for spec, drawn in sorted(self._drawn.items())}
+        facts = {**self._facts, "families": families, "seconds": round(time.monotonic() - self._begin, 2)}
+        write_text(self.folder / "run.json", json.dumps(facts, indent=1) + "\n")
+
+
+def _facts(words: list[str], tier: str, seed: int, planned: int) -> dict[str, Any]:
+    return {
+        "target": ", ".join(words),
+        "version": ", ".join(filter(None, map(resolve.version, words))),
+        "command": shlex.join(["lossref", *sys.argv[1:]]),
+        "seed": seed,
+        "tier": tier,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "planned": planned,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "lossref": lossref.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "threads": 1,
+        "notes": [],
+    }
+
+
+def follow(kept: Session, plan: list[run.Job], jobs: int, console: Console) -> bool:
+    """Run the plan with a progress bar on a terminal; False if it was interrupted."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with run.processes(min(jobs, len(plan))) as executor, shown as progress:
+        bar = progress.add_task("verdicts", total=kept.expected)
+        try:
+            for outcome in run.run(plan, executor):
+                kept.keep(outcome)
+                progress.advance(bar, len(outcome[0]))
+        except KeyboardInterrupt:
+            _stop_workers(executor)
+            return False
+    return True
+
+
+def check_docs() -> dict[str, str]:
+    """Check name -> what it asserts."""
+    return {one.name: one.doc for one in checks.CHECKS}
+
+
+def _stop_workers(executor: Executor) -> None:
+    """Forget what is waiting and end what is running, so that Ctrl-C is answered at once."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
