@@ -472,7 +472,8 @@ def test_alpha_attached_is_another_gradient() -> None:
     assert agrees(attached["box1"][0, 0], wrong)
     for way in (by_reference, by_oracle):
         start = way("ciou", P_XYXY, XYXY)[1]["box1"][0, 0]
-        assert agrees(start, right) and not agrees(start, wrong)
+        assert agrees(start, right)
+        assert not agrees(start, wrong)
 
 
 # Boxes: what is said in words ---------------------------------------------------------------------------
@@ -535,9 +536,11 @@ def test_identical_boxes_in_half_precision(dtype: torch.dtype, kind: str, xywh: 
     """D9: 1 + eps rounds away in half precision, but nothing is computed there."""
     first, second = (boxes((2, 3, 3, 5), dtype=dtype, grad=True) for _ in range(2))
     value = bbox_iou(first, second, xywh=xywh, **KINDS[kind])
-    assert value.dtype == dtype and value.item() == 1.0
+    assert value.dtype == dtype
+    assert value.item() == 1.0
     for gradient in torch.autograd.grad(value.sum(), [first, second]):
-        assert gradient.dtype == dtype and bool(gradient.isfinite().all())
+        assert gradient.dtype == dtype
+        assert bool(gradient.isfinite().all())
 
 
 @pytest.mark.parametrize(
@@ -562,7 +565,8 @@ NO_SIZE = pair((2, 3, 0, 0), P2_CENTRE)
 @pytest.mark.parametrize("way", ["reference", "oracle"])
 def test_no_size_is_finite_without_the_aspect(way: str, kind: str) -> None:
     value, gradient = WAYS[way](kind, NO_SIZE, XYWH)
-    assert np.isfinite(value).all() and np.isfinite(gradient["box1"]).all()
+    assert np.isfinite(value).all()
+    assert np.isfinite(gradient["box1"]).all()
 
 
 def test_no_size_has_no_ciou() -> None:
@@ -575,7 +579,8 @@ def test_no_size_has_no_ciou() -> None:
 @pytest.mark.parametrize("way", ["reference", "oracle"])
 def test_aspect_gradient_of_a_point_is_huge(way: str) -> None:
     value, gradient = WAYS[way]("ciou", pair((2.5, 3, 2.5, 3), P2), XYXY)
-    assert np.isfinite(value).all() and 1e5 < np.abs(gradient["box1"]).max() < 1e8
+    assert np.isfinite(value).all()
+    assert 1e5 < np.abs(gradient["box1"]).max() < 1e8
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -597,7 +602,8 @@ def test_range_of_valid_boxes(kind: str, low: float) -> None:
     """Up to rounding; a box without area is none: in xyxy its enclosing area may be eps alone."""
     cases = [c for c in material(spec_named(kind), "single", "quick", 3) if "box1=zero area" not in c.flags]
     values = [by_reference(kind, case.inputs, case.params)[0].item() for case in cases]
-    assert low - 1e-12 <= min(values) and max(values) <= 1 + 1e-12
+    assert low - 1e-12 <= min(values)
+    assert max(values) <= 1 + 1e-12
     assert max(values) > 0.9, "no pair of boxes comes near the upper end"
 
 
@@ -651,7 +657,8 @@ def test_dtype_of_the_result(name: str, given: list[torch.dtype], expected: torc
     """D8 and D9: promoted, and half precision gives what upstream gives it."""
     inputs = [torch.tensor(x).to(dtype) for x, dtype in zip(EXAMPLE[name].values(), given, strict=True)]
     out = CLASSES[name]()(*inputs)
-    assert out.dtype == expected and bool(out.isfinite().all())
+    assert out.dtype == expected
+    assert bool(out.isfinite().all())
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -673,8 +680,9 @@ def test_float64_is_not_narrowed_by_the_default_dtype(name: str, default: torch.
 def test_classes_are_modules_without_state(name: str) -> None:
     loss: Any = CLASSES[name]()
     assert isinstance(loss, nn.Module)
-    own = [key for key in loss.state_dict()] + [key for key, _ in loss.named_parameters()]
-    assert own == [] and list(loss.named_buffers()) == []
+    own = list(loss.state_dict()) + [key for key, _ in loss.named_parameters()]
+    assert own == []
+    assert list(loss.named_buffers()) == []
 
 
 EMPTY: list[tuple[str, list[tuple[int, ...]], Any, bool]] = [
@@ -795,12 +803,14 @@ def test_attributes_are_those_of_the_constructor(loss: Any, expected: dict[str, 
 def test_focal_alpha_is_a_tensor_that_no_call_changes(alpha: Any, shape: tuple[int, ...]) -> None:
     """QE3 is not reproduced: one float16 call must not leave 0.30004883 behind."""
     loss = FocalLoss(alpha=alpha)
-    assert loss.alpha.shape == shape and loss.alpha.dtype == torch.get_default_dtype()
+    assert loss.alpha.shape == shape
+    assert loss.alpha.dtype == torch.get_default_dtype()
     before = loss.alpha.clone()
     first = loss(torch.tensor(X, dtype=f64), torch.tensor(FL_Y, dtype=f64))
     for dtype in (f16, bf16, f32):
         loss(torch.tensor(X, dtype=dtype), torch.tensor(FL_Y, dtype=dtype))
-    assert loss.alpha.dtype == before.dtype and torch.equal(loss.alpha, before)
+    assert loss.alpha.dtype == before.dtype
+    assert torch.equal(loss.alpha, before)
     assert torch.equal(loss(torch.tensor(X, dtype=f64), torch.tensor(FL_Y, dtype=f64)), first)
 
 
@@ -839,7 +849,8 @@ def test_dfl_target_beyond_the_bound_is_clamped(far: float, dtype: torch.dtype) 
     logits = torch.arange(64).reshape(4, 16).to(dtype) / 16
     at_bound = DFLoss()(logits.to(f32 if dtype != f64 else f64), torch.full((1, 4), 14.99, dtype=f64)).to(dtype)
     got = DFLoss()(logits, torch.full((1, 4), far, dtype=dtype))
-    assert got.dtype == dtype and got.item() == pytest.approx(at_bound.item(), rel=2 * torch.finfo(dtype).eps)
+    assert got.dtype == dtype
+    assert got.item() == pytest.approx(at_bound.item(), rel=2 * torch.finfo(dtype).eps)
 
 
 def test_dfl_extra_bins_join_the_softmax() -> None:

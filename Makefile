@@ -1,0 +1,64 @@
+# Everything sets itself up: a virtual environment in .venv, installed with constraints.txt.
+PYTHON ?= python3
+TARGET ?= ultralytics
+ARGS ?=
+SEED ?= 0
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help validate test lint unit golden bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lossref needs Python 3.11 or newer; call make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (once; torch is large)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+# A target that ships with lossref needs its package; one of your own is installed by you.
+$(VENV)/.ultralytics: $(VENV)/.installed
+	@echo "installing ultralytics (once)"
+	@$(PIP) -e '.[ultralytics]'
+	@touch $@
+
+ifeq ($(TARGET),ultralytics)
+validate: $(VENV)/.ultralytics
+else
+validate: $(VENV)/.installed
+endif
+validate: ## the main job: check TARGET (default ultralytics) and write reports/TARGET/index.html
+	@$(BIN)/lossref validate $(TARGET) $(ARGS); status=$$?; \
+		if [ $$status -eq 1 ]; then echo "(the job is done; \`lossref validate\` itself exits with 1 here, for CI)"; \
+		else exit $$status; fi
+
+test: lint unit golden bench ## everything CI runs: lint, types, property and regression tests, goldens, benchmarks
+
+lint: $(VENV)/.test ## ruff, ruff format --check, mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases
+	@LOSSREF_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --hypothesis-seed=$(SEED) -p no:benchmark --ignore=regression/test_benchmarks.py
+
+golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
+	@$(BIN)/lossref golden check
+
+bench: $(VENV)/.test ## time the oracle
+	@$(BIN)/python -m pytest regression/test_benchmarks.py --benchmark-disable-gc --benchmark-columns=min,median,rounds -p no:xdist
+
+clean: ## remove .venv, caches and written reports
+	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks
+	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name example -exec rm -rf {} +
