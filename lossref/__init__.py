@@ -20,7 +20,7 @@ _WHERE = {
     "MultiChannelDiceLoss": "lossref.losses.dice",
     "BCEDiceLoss": "lossref.losses.bce_dice",
 }
-__all__ = [*_WHERE]  # noqa: PLE0604
+__all__ = [*_WHERE]
 
 
 def __getattr__(name: str) -> Any:

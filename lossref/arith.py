@@ -16,7 +16,11 @@ from typing import Any
 import flint
 from flint import arb
 
-ONE, MINUS_ONE, HALF = arb(1), arb(-1), arb(0.5)
+from lossref.number import ONE, Number, gradient
+
+__all__ = ["Number", "Tape", "Tie", "Uncertified", "gradient", "precision"]
+
+HALF = arb(0.5)
 EITHER = arb(0.5, 0.5)
 ANY_SIGN = arb(0, 1)
 
@@ -38,57 +42,6 @@ def precision(bits: int) -> Iterator[None]:
         yield
     finally:
         flint.ctx.prec = before
-
-
-class Number:
-    """A ball, and how it was made: `inputs` are pairs (operand, partial derivative)."""
-
-    __slots__ = ("inputs", "order", "tape", "value")
-
-    def __init__(self, tape: Tape, value: arb, inputs: tuple[tuple[Number, arb], ...] = ()) -> None:
-        self.tape = tape
-        self.value = value
-        self.inputs = inputs
-        self.order = tape.count
-        tape.count += 1
-
-    def __repr__(self) -> str:
-        return self.value.str(12)
-
-    def __add__(self, other: Number | float) -> Number:
-        if isinstance(other, Number):
-            return Number(self.tape, self.value + other.value, ((self, ONE), (other, ONE)))
-        return Number(self.tape, self.value + other, ((self, ONE),))
-
-    __radd__ = __add__
-
-    def __neg__(self) -> Number:
-        return Number(self.tape, -self.value, ((self, MINUS_ONE),))
-
-    def __sub__(self, other: Number | float) -> Number:
-        if isinstance(other, Number):
-            return Number(self.tape, self.value - other.value, ((self, ONE), (other, MINUS_ONE)))
-        return Number(self.tape, self.value - other, ((self, ONE),))
-
-    def __rsub__(self, other: float) -> Number:
-        return Number(self.tape, other - self.value, ((self, MINUS_ONE),))
-
-    def __mul__(self, other: Number | float) -> Number:
-        if isinstance(other, Number):
-            return Number(self.tape, self.value * other.value, ((self, other.value), (other, self.value)))
-        return Number(self.tape, self.value * other, ((self, arb(other)),))
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Number | float) -> Number:
-        if not isinstance(other, Number):
-            return Number(self.tape, self.value / other, ((self, ONE / arb(other)),))
-        quotient = self.value / other.value
-        return Number(self.tape, quotient, ((self, ONE / other.value), (other, -quotient / other.value)))
-
-    def __rtruediv__(self, other: float) -> Number:
-        quotient = other / self.value
-        return Number(self.tape, quotient, ((self, -quotient / self.value),))
 
 
 class Tape:
@@ -163,7 +116,7 @@ class Tape:
         return self._unary(x, value, _sigmoid(v))
 
     def logsumexp(self, xs: Sequence[Number]) -> Number:
-        top = max((x.value.mid() for x in xs))
+        top = max(x.value.mid() for x in xs)
         terms = [(x.value - top).exp() for x in xs]
         total = sum(terms, arb(0))
         return Number(self, top + total.log(), tuple((x, t / total) for x, t in zip(xs, terms, strict=True)))
@@ -243,7 +196,11 @@ class Tape:
         return side < 0
 
     def sorted(self, xs: Iterable[Number]) -> list[Number]:
-        return sorted(xs, key=cmp_to_key(lambda a, b: -1 if self.less(a, b) else int(self.less(b, a))))
+
+        def order(a: Number, b: Number) -> int:
+            return -1 if self.less(a, b) else int(self.less(b, a))
+
+        return sorted(xs, key=cmp_to_key(order))
 
     def floor(self, x: Number) -> int:
         """The integer part of x, as a Python int (no gradient)."""
@@ -252,32 +209,6 @@ class Tape:
             raise Tie(f"cannot tell the integer part of {x.value.str(15)} at {flint.ctx.prec} bits")
         self.less(x, float(int(value)))
         return int(value)
-
-
-def gradient(output: Number) -> dict[int, tuple[Number, arb]]:
-    """{order: (node, d output / d node)} for every node that `output` depends on."""
-    nodes = _reachable(output)
-    adjoint: dict[int, arb] = {output.order: ONE}
-    result = {}
-    for order in sorted(nodes, reverse=True):
-        node, flow = nodes[order], adjoint[order]
-        result[order] = (node, flow)
-        for operand, partial in node.inputs:
-            step = flow if partial is ONE else flow * partial
-            known = adjoint.get(operand.order)
-            adjoint[operand.order] = step if known is None else known + step
-    return result
-
-
-def _reachable(output: Number) -> dict[int, Number]:
-    nodes = {output.order: output}
-    waiting = [output]
-    while waiting:
-        for operand, _ in waiting.pop().inputs:
-            if operand.order not in nodes:
-                nodes[operand.order] = operand
-                waiting.append(operand)
-    return nodes
 
 
 def _sigmoid(x: arb) -> arb:
@@ -300,7 +231,7 @@ def _power(x: arb, exponent: float) -> arb:
 def _integer_power(x: arb, exponent: int) -> arb:
     if exponent < 0:
         return ONE / _integer_power(x, -exponent)
-    result: Any = ONE
+    result = ONE
     for _ in range(exponent):
         result = result * x
     return result

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core import Array, Case, Params, Spec
-from lossref.domains import rng_pick
+from lossref.picking import rng_pick
 
 Dims = Mapping[str, Any]
 ROUNDS = {"quick": (60, 6), "full": (600, 40)}
@@ -20,9 +20,7 @@ ROUNDS = {"quick": (60, 6), "full": (600, 40)}
 
 def conventions(spec: Spec) -> list[dict[str, Any]]:
     """Every combination of the parameters that are a choice of notation."""
-    choices = {
-        name: (param.default, *param.others) for name, param in spec.params.items() if param.convention
-    }
+    choices = {name: (param.default, *param.others) for name, param in spec.params.items() if param.convention}
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
@@ -121,16 +119,11 @@ def _drawn(spec: Spec, kind: str, rng: np.random.Generator, singles: int, batche
                 yield from (draw_case(spec, rng, dims, params) for _ in range(rounds))
 
 
-
-
 def _settings(spec: Spec, rounds: int, seed: int) -> Iterator[Case]:
     """Small cases and one-item cases, each with one parameter away from its default."""
     rng = np.random.default_rng([seed, sum(map(ord, spec.name))])
     changes = [
-        {name: setting}
-        for name, param in spec.params.items()
-        for setting in param.others
-        if not param.convention
+        {name: setting} for name, param in spec.params.items() for setting in param.others if not param.convention
     ]
     for change, layout in itertools.product(changes, conventions(spec)):
         for number in range(rounds):

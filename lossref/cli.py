@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from lossref.core import Spec, Verdict
+    from lossref.core import Spec
     from lossref.run import Job
 
 CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
@@ -67,11 +65,12 @@ def list_specs() -> None:
     from lossref.catalog import specs
     from lossref.checks import CHECKS
     from lossref.resolve import adapters
+    from lossref.terminal import console, table
 
-    console = _console()
-    console.print(_table("Specs", [(one.name, one.summary, one.cite) for one in specs().values()]))
-    console.print(_table("Checks", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]))
-    console.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
+    screen = console()
+    screen.print(table("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]))
+    screen.print(table("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]))
+    screen.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
 
 
 @app.command()
@@ -106,13 +105,17 @@ def _described(one: Spec) -> Iterator[str]:
 
 @app.command()
 def validate(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")],
+    targets: Annotated[
+        list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")
+    ],
     spec: SpecGlob = "*",
     check: Annotated[str, typer.Option("--check", help="Only checks that match.")] = "*",
     tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where the report goes [reports/TARGET].")] = None,
-    as_spec: Annotated[str | None, typer.Option("--as", metavar="SPEC", help="The loss that module:function is.")] = None,
+    as_spec: Annotated[
+        str | None, typer.Option("--as", metavar="SPEC", help="The loss that module:function is.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn cases.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
 ) -> None:
@@ -138,41 +141,17 @@ def _file_name(word: str) -> str:
 
 def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier: str, seed: int) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
-    from lossref import report, session
+    from lossref import report, session, terminal
+    from lossref.terminal import console
 
     with session.Session(folder, words, plan, tier, seed) as kept:
-        finished = session.follow(kept, plan, jobs, _console(stderr=True))
+        finished = session.follow(kept, plan, jobs, console(stderr=True))
     page = report.write(folder, session.check_docs())
-    _summary(kept.verdicts, kept.expected, folder)
-    _console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    terminal.summary(kept.verdicts, kept.expected, folder)
+    console().print(f"report: {page}", highlight=False, soft_wrap=True)
     if not finished:
         _stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
     return kept.exit_status()
-
-
-def _summary(verdicts: list[Verdict], expected: int, folder: Path) -> None:
-    """A line for each spec, then each failure in a line or two."""
-    console = _console()
-    rows = []
-    for name in sorted({(one.target, one.spec) for one in verdicts}):
-        mine = [one for one in verdicts if (one.target, one.spec) == name]
-        counts = {status: sum(one.status == status for one in mine) for status in dict.fromkeys(v.status for v in mine)}
-        worst = max((one.worst for one in mine if one.status == "pass"), default=0.0)
-        rows.append((*name, "  ".join(f"{n} {status}" for status, n in counts.items()), f"{worst:.2f}"))
-    console.print(_table("target  spec  verdicts  worst error/budget of the passes", rows))
-    for one in verdicts:
-        if one.status not in ("pass", "unsupported"):
-            console.print(f"{one.status.upper()}  {one.spec} {one.check} {one.dtype}: {one.note}", **_PLAIN)
-            if one.explanation:
-                console.print(f"      {one.explanation}", **_PLAIN)
-            if one.case:
-                console.print(f"      lossref replay {folder / one.case}", **_PLAIN)
-    bad = sum(one.status in ("fail", "fixed") for one in verdicts)
-    word = "does not conform" if bad else "conforms"
-    console.print(f"{word}: {bad} of {len(verdicts)} verdicts are failures ({expected} planned)", **_PLAIN)
-
-
-_PLAIN: dict[str, bool] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 @app.command()
@@ -218,21 +197,6 @@ def write_report(directory: Annotated[Path, typer.Argument(help="Where verdicts.
         from lossref import report, session
 
         typer.echo(f"report: {report.write(directory, session.check_docs())}")
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-def _table(title: str, rows: list[tuple[str, ...]]) -> object:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def main() -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lossref.domains import Draw, Pick, hypothesis_pick, rng_pick, spread
+from lossref.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
 
 Array = np.ndarray[Any, Any]
 Params = Mapping[str, Any]
 
 Drawn = tuple[Array, tuple[str, ...]]
 
-STATUSES = "pass fail known fixed inconclusive unsupported blocked crashed timeout".split()
+STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Domain:
     legal:    None, or what is wrong with the values under these parameters
     layout:   from the form in which rows are drawn to the one the parameters ask for
     leave_out: families that do not exist under these parameters
+    kink:     a number at which careless implementations have a kink that the formula does not have
     unit:     the length over which the loss changes by about 1; None: the row's own size
     """
 
@@ -58,6 +58,7 @@ class Domain:
     layout: Callable[[Array, Params], Array] = lambda x, params: x
     leave_out: Callable[[Params], tuple[str, ...]] = lambda params: ()
     unit: float | None = 1.0
+    kink: float | None = None
     dtype: str = "floating"
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
@@ -230,9 +231,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)
-        impostors = tuple(
-            replace(target, spec=self.name, accepts=tuple(self.params)) for target in self.impostors
-        )
+        impostors = tuple(replace(target, spec=self.name, accepts=tuple(self.params)) for target in self.impostors)
         object.__setattr__(self, "corners", corners)
         object.__setattr__(self, "impostors", impostors)
 
@@ -249,14 +248,3 @@ class Spec:
             if reason:
                 return f"{self.name}: {name}: {reason} ({domain.units})"
         return None
-
-
-def corner(name: str, why: str, *flags: str, params: Params | None = None, **inputs: Any) -> Case:
-    """A case written by hand; `why` says what it is there for."""
-    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in inputs.items()}
-    return Case("", arrays, params or {}, name, flags, why)
-
-
-def impostor(label: str, why: str, caught_by: str, function: Callable[..., Any]) -> Target:
-    """A plausible wrong implementation, and the checks (separated by blanks) that must reject it."""
-    return Target("", partial(partial, function), label, known=dict.fromkeys(caught_by.split(), why), note=why)

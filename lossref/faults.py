@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,11 +14,12 @@ from lossref.arith import Tie, Uncertified
 from lossref.cases import material, strategy
 from lossref.checks import Check, examine
 from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import answer, floats, value_budget
+from lossref.oracle import answer, floats, gradient_budget, value_budget
 from lossref.probe import TargetRaised, applicable, call
 
-SHRINK_CALLS = 400
+SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
 NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
+KINDS = ("float32", "float64")
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 
 
@@ -27,11 +29,16 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
     from hypothesis.errors import HypothesisException
 
     kind = {"value": "single", "gradient": "single", "kinks": "single", "reduced": "small", "laws": "small"}
-    if check.name not in kind or not any("=" in flag for flag in case.flags):
+    if check.name == "bulk":
+        return _halved(spec, target, check, case, dtype)
+    if check.name not in kind:
         return case
-    calls = iter(range(SHRINK_CALLS))
+    like = case if any("=" in flag for flag in case.flags) else None
+    calls, stop = iter(range(SHRINK_CALLS)), time.monotonic() + SHRINK_SECONDS
 
     def fails(candidate: Case) -> bool:
+        if time.monotonic() > stop:
+            return False
         return next(calls, None) is not None and bool(examine(check, spec, target, candidate, dtype).problem)
 
     layout = {name: case.params[name] for name, param in spec.params.items()}
@@ -47,12 +54,31 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
         if _size(spec, dims, case) > sum(x.size for x in case.inputs.values()):
             continue
         try:
-            smallest: Case = find(strategy(spec, dims, layout, like=case), fails, settings=quiet)
+            smallest: Case = find(strategy(spec, dims, layout, like), fails, settings=quiet)
         except HypothesisException:
             continue
         if examine(check, spec, target, smallest, dtype).problem:
             return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
     return case
+
+
+def _halved(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
+    """Half of the first axis, again and again, while the check still fails."""
+    while min(len(array) for array in case.inputs.values()) > 1:
+        for half in (0, 1):
+            parts = {name: _half(array, half) for name, array in case.inputs.items()}
+            smaller = replace(case, inputs=parts)
+            if examine(check, spec, target, smaller, dtype).problem:
+                case = smaller
+                break
+        else:
+            return case
+    return case
+
+
+def _half(array: Array, half: int) -> Array:
+    middle = len(array) // 2
+    return array[:middle] if half == 0 else array[middle:]
 
 
 def _size(spec: Spec, dims: Any, case: Case) -> int:
@@ -94,7 +120,7 @@ def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
     cases = [case for kind in ("corner", "single", "small") for case in material(spec, kind, "quick", 1)]
     cases = [case for case in cases if applicable(spec, target, case)][::2]
     got = [_attempt(spec, target, case) for case in cases]
-    if check != "gradient" and dtype == "float64" and _narrowed(spec, cases, got):
+    if dtype == "float64" and _narrowed(spec, cases, got):
         return "agrees to float32 precision only: a part of it is computed in float32"
     for sentence, variant in _variants(spec, target):
         if _agree(spec, cases, got, variant):
@@ -173,14 +199,16 @@ def _close(a: Array, b: Array, spec: Spec, case: Case) -> bool:
 
 
 def _narrowed(spec: Spec, cases: list[Case], got: list[Attempt]) -> bool:
-    """Right within the budgets of float32, wrong within those of float64."""
+    """Right within the budgets of float32, value and gradient, and wrong within those of float64."""
     outside = False
     for case, mine in zip(cases, got, strict=True):
-        want = _truth(spec, case)
-        if mine is None or mine[0].size != want.size:
+        if mine is None:
             return False
-        error = np.abs(mine[0].reshape(want.shape) - want)
-        if not (error <= value_budget(spec, case, "float32")).all():
-            return False
-        outside |= bool((error > value_budget(spec, case, "float64")).any())
+        truth = answer(spec, case)
+        pairs = [(mine[0], _truth(spec, case)), *zip(mine[1], map(floats, truth.gradient.values()), strict=False)]
+        rough, fine = ([value_budget(spec, case, kind), *gradient_budget(spec, case, kind).values()] for kind in KINDS)
+        for (a, b), wide, narrow in zip(pairs, rough, fine, strict=False):
+            if a.size != b.size or not (np.abs(a.reshape(b.shape) - b) <= wide).all():
+                return False
+            outside |= bool((np.abs(a.reshape(b.shape) - b) > narrow).any())
     return outside

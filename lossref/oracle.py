@@ -45,6 +45,7 @@ def answer(spec: Spec, case: Case) -> Answer:
             return result
         if not worst.is_finite():
             raise Uncertified(f"{spec.name}: the formula gives no finite number for {case.id or 'this input'}")
+    assert worst is not None
     raise Uncertified(f"{spec.name}: {worst.str(10)} is still too uncertain at {BITS[-1]} bits")
 
 
@@ -69,7 +70,9 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
     return Answer(balls, grads, condition, tape.margin, tape.ties, tape.open_branches, bits)
 
 
-def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+def _backward(
+    spec: Spec, leaves: dict[str, Array], value: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Gradient of the weighted sum of all outputs, and sum |number * adjoint| for each output."""
     totals: dict[int, arb] = {}
     condition = {}
@@ -82,9 +85,7 @@ def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> 
             for order, (node, adjoint) in flow.items():
                 if not node.inputs:
                     totals[order] = totals.get(order, arb(0)) + float(factors[at]) * adjoint
-    grads = {
-        name: _map(lambda leaf: totals.get(leaf.order, arb(0)), leaves[name], object) for name in spec.wrt
-    }
+    grads = {name: _map(lambda leaf: totals.get(leaf.order, arb(0)), leaves[name], object) for name in spec.wrt}
     return grads, condition
 
 
@@ -186,7 +187,7 @@ def _floor(spec: Spec, case: Case, name: str) -> Array:
     """Element by element: 1, or the largest of the inputs of that shape there."""
     shape = case.inputs[name].shape
     beside = [np.abs(x) for key, x in case.inputs.items() if x.shape == shape and spec.inputs[key].unit]
-    return np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0)
+    return np.asarray(np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0))
 
 
 def _reach(ball: arb) -> float:
@@ -207,5 +208,3 @@ def _decimal(x: Fraction, digits: int) -> str:
 
     context = Context(prec=digits)
     return format(context.divide(Decimal(x.numerator), Decimal(x.denominator)).normalize(context), "e")
-
-

@@ -91,10 +91,8 @@ def call_on(
     inputs = {name: x.requires_grad_() if name in wrt and x.is_leaf else x for name, x in inputs.items()}
     out = output_of(spec, function, inputs)
     value = array_of(out)
-    if not wrt:
+    if not wrt or not out.requires_grad:
         return Result(value, out.dtype, tuple(out.shape))
-    if not out.requires_grad:
-        raise TargetRaised(f"the output is not connected to {', '.join(wrt)}: no gradient can be taken")
     upstream = torch.as_tensor(weights(tuple(out.shape)), dtype=out.dtype, device=out.device)
     with guarded():
         grads = torch.autograd.grad(out, [inputs[name] for name in wrt], upstream, allow_unused=True)

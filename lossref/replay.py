@@ -37,7 +37,11 @@ def _target(saved: SavedCase) -> Target:
 
 
 def _detail(evidence: Evidence) -> list[str]:
-    return [f"  {name:7} {evidence.detail[name]!r}" for name in ("got", "want", "error", "budget") if name in evidence.detail]
+    return [
+        f"  {name:7} {evidence.detail[name]!r}"
+        for name in ("got", "want", "error", "budget")
+        if name in evidence.detail
+    ]
 
 
 def _inputs(saved: SavedCase) -> list[str]:

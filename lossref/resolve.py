@@ -45,7 +45,10 @@ def target(
     """
 
     def mark(function: Decorated) -> Decorated:
-        marks = [*getattr(function, MARK, ()), {"spec": spec, "fixed": fixed, "known": known or {}, "slack": slack or {}}]
+        marks = [
+            *getattr(function, MARK, ()),
+            {"spec": spec, "fixed": fixed, "known": known or {}, "slack": slack or {}},
+        ]
         setattr(function, MARK, marks)
         return function
 
@@ -143,7 +146,9 @@ def _load(name: str) -> Any:
         raise Unavailable(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
     if not exists:
         near = difflib.get_close_matches(name, adapters(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "a module must be importable from here, a file must end in .py."
+        hint = (
+            f"did you mean {near[0]!r}?" if near else "a module must be importable from here, a file must end in .py."
+        )
         raise UnknownTarget(f"there is no target {name!r}; {hint} Built in: {', '.join(adapters())}")
     with quietly(name):
         return importlib.import_module(name)
@@ -182,7 +187,9 @@ def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
     module = word.removesuffix(".py").replace("/", ".").partition(":")[0]
     parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
     inputs = ", ".join(spec.inputs)
-    call = f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
+    call = (
+        f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
+    )
     usage = f"from {module} import {thing.__name__}\nout = {thing.__name__}{call}"
     return Target(
         spec.name, build, thing.__name__, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage

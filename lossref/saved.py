@@ -80,7 +80,9 @@ def save(path: Path, saved: SavedCase, target: Target, evidence: Evidence, why: 
         "flags": sorted(set(case.flags)),
         "id": case.id,
         "problem": evidence.problem,
-        "detail": {key: x if not isinstance(x, float) or math.isfinite(x) else str(x) for key, x in evidence.detail.items()},
+        "detail": {
+            key: x if not isinstance(x, float) or math.isfinite(x) else str(x) for key, x in evidence.detail.items()
+        },
         "snippet": snippet(target, case, saved.dtype),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

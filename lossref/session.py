@@ -45,7 +45,9 @@ class Session:
         self._write_facts()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._write_facts()
 
     def keep(self, outcome: run.Outcome) -> None:

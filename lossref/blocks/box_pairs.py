@@ -5,12 +5,13 @@ Source: spec/10-geometry.md section 3. The oracle parts are scalar and know noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Case, Domain, Param, corner
+from lossref.core import Array, Case, Domain, Param
+from lossref.declare import corner
 from lossref.domains import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
 from lossref.laws import differs
 
@@ -113,10 +114,19 @@ def box_corners() -> tuple[Case, ...]:
             cases.append(corner(f"{name}, {layout}", why, params={"xywh": xywh}, box1=a, box2=b))
     flat = {"box1": [(1, 2, 4, 2)], "box2": [(2, 1.5, 5.25, 5)]}
     cases.append(corner("zero height, xyxy", "the height is eps", params={"xywh": False}, **flat))
-    rows, columns = [[(0, 0, 4, 2)], [(1, 1, 4, 4)]], [[(2, 1, 4, 2), (3, 3, 2, 2), (9, 9, 1, 3)]]
-    cases.append(corner("all pairs", "(n,1,4) against (1,m,4) is (n,m,1)", "shape", box1=rows, box2=columns))
-    cases.append(corner("one against many", "(4,) against (m,4)", "shape", box1=(3, 3, 4, 2), box2=columns[0]))
-    return tuple(cases)
+    return (*cases, *_broadcast_corners())
+
+
+def _broadcast_corners() -> Iterator[Case]:
+    rows, columns = [[(0, 0, 4, 2)], [(1, 1, 4, 4)]], [[(0, 0, 2, 5), (3, 3, 4, 6), (1, 2, 9, 9)]]
+    for xywh in (False, True):
+        layout = {"xywh": xywh}
+        name, word = ("shape", "xywh" if xywh else "xyxy")
+        yield corner(
+            f"all pairs, {word}", "(n,1,4) with (1,m,4) is (n,m,1)", name, params=layout, box1=rows, box2=columns
+        )
+        one, many = (3, 3, 4, 4), columns[0]
+        yield corner(f"one with many, {word}", "(4,) with (m,4) is (m,1)", name, params=layout, box1=one, box2=many)
 
 
 # Laws ------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ from lossref.blocks.box_pairs import (
     translation,
     transposed,
 )
-from lossref.core import Spec, impostor
+from lossref.core import Spec
+from lossref.declare import impostor
 from lossref.laws import rows_independent
 
 

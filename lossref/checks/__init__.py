@@ -107,7 +107,16 @@ def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: 
     status, note = _status(one, target, total)
     took = round(time.perf_counter() - begin, 3)
     verdict = Verdict(
-        spec.name, target.label, one.name, dtype, status, total.examined, total.worst, total.left_out, note, seconds=took
+        spec.name,
+        target.label,
+        one.name,
+        dtype,
+        status,
+        total.examined,
+        total.worst,
+        total.left_out,
+        note,
+        seconds=took,
     )
     return verdict, failing
 

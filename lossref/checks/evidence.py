@@ -10,7 +10,7 @@ import numpy as np
 from lossref.core import Array, Spec, Target
 from lossref.probe import Result
 
-SIGNIFICANT = 12
+DIGITS = (9, 12, 15, 17)
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
     if worst <= 1:
         return Evidence(want.size - left_out, worst, left_out)
     index = tuple(int(i) for i in worst_at)
-    pair = {"what": what, "index": index, "got": float(got[worst_at]), "want": float(want[worst_at])}
-    detail = {**pair, "error": abs(pair["got"] - pair["want"]), "budget": float(budget[worst_at])}
+    mine, truth = float(got[worst_at]), float(want[worst_at])
+    detail = {"what": what, "index": index, "got": mine, "want": truth}
+    detail |= {"error": abs(mine - truth), "budget": float(budget[worst_at])}
     place = f"{what}{list(index)}" if index else what
-    sentence = f"{place}: got {pair['got']:.{SIGNIFICANT}g}, want {pair['want']:.{SIGNIFICANT}g}"
+    digits = next((n for n in DIGITS if f"{mine:.{n - 3}g}" != f"{truth:.{n - 3}g}"), DIGITS[-1])
+    sentence = f"{place}: got {mine:.{digits}g}, want {truth:.{digits}g}"
     return Evidence(want.size - left_out, worst, left_out, sentence, detail)
 
 
@@ -79,6 +81,8 @@ def compare_gradients(
     spec: Spec, result: Result, want: dict[str, Array], budgets: dict[str, Array], slack: float = 1.0
 ) -> Evidence:
     """All differentiable inputs of one case."""
+    if not result.gradient:
+        return wrong(f"the output is not connected to {', '.join(spec.wrt)}: no gradient can be taken")
     total = Evidence()
     for name in spec.wrt:
         got = result.gradient[name]
@@ -89,6 +93,11 @@ def compare_gradients(
         else:
             total += compare(f"d/d{name}", got, want[name], budgets[name], slack)
     return total
+
+
+def fitted(budget: Array, value: Array) -> Array:
+    """The budget in the shape of a value that may have the wrong size: then the largest for all."""
+    return budget.reshape(value.shape) if budget.size == value.size else np.full(value.shape, budget.max(initial=0.0))
 
 
 def slack_of(target: Target, check: str) -> float:

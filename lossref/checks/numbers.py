@@ -47,8 +47,11 @@ def kinks(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def at_kink(spec: Spec, case: Case) -> bool:
-    """Whether the case lies exactly on a branch, or is marked as such."""
-    return "kink" in case.flags or answer(spec, case).ties > 0
+    """Whether the case lies exactly on a branch, is marked as such, or has an input at its kink."""
+    here = any(
+        (case.inputs[name] == domain.kink).any() for name, domain in spec.inputs.items() if domain.kink is not None
+    )
+    return "kink" in case.flags or here or answer(spec, case).ties > 0
 
 
 def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -96,7 +99,6 @@ def _differ(one: Array, other: Array, budget: Array) -> bool:
 
 def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """What holds for any input: symmetries, bounds, independence."""
-    truth, term = answer(spec, case), spec.terms[0]
     tol = value_budget(spec, case, "float64")
     function = instance(target, case)
 
@@ -145,7 +147,9 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     exact, rough = trusted(spec, case, dtype)
     got = call(spec, target, case, dtype, grad=True)
     slack = slack_of(target, "bulk")
-    found = compare(spec.terms[0], got.value, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE), slack)
+    found = compare(
+        spec.terms[0], got.value, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE), slack
+    )
     want: dict[str, Array] = {}
     budgets: dict[str, Array] = {}
     for name in spec.wrt:
@@ -159,7 +163,7 @@ def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, d
     if spec.inputs[name].unit:
         return _measured(exact, rough, dtype, BULK_GRADIENT)
     row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
-    return row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT)
+    return np.asarray(row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT))
 
 
 def _known(gradient: Array | None) -> Array:
@@ -198,5 +202,3 @@ def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     if got.dtype != kind:
         return wrong(f"{dtype} inputs give {str(got.dtype).removeprefix('torch.')}, expected {dtype}")
     return Evidence(1 + len(got.gradient_dtype))
-
-

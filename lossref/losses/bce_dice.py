@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.core import Array, Domain, Param, Spec
+from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.laws import differs, not_negative, permutation
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
@@ -125,7 +126,7 @@ SPEC = Spec(
     summary="Cross entropy plus Dice for semantic masks",
     cite="spec/30-elementary.md section 8",
     inputs={
-        "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2),
+        "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2, kink=0.0),
         "target": Domain("b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2),
     },
     wrt=("pred",),
@@ -145,7 +146,9 @@ SPEC = Spec(
     laws=(not_negative, doubled_pixels, permutation(0, "pred", "target"), permutation(1, "pred", "target")),
     corners=(
         corner("mixed", "the worked example of the specification", pred=X, target=T),
-        corner("larger target", "4 x 4 against 2 x 2: pixel (0, 0) of each block", "shape", pred=X[:1], target=_STRIPES),
+        corner(
+            "larger target", "4 x 4 against 2 x 2: pixel (0, 0) of each block", "shape", pred=X[:1], target=_STRIPES
+        ),
         corner("smaller target", "1 x 1 against 2 x 2", "shape", pred=_PLANE, target=[[[[1]]]]),
         corner("logits 0", "sigmoid - t, not a kink", "kink", pred=_FLAT, target=[[[[1, 0], [0.5, 0]]]]),
         corner("empty target", "Dice part 1 - 1 / (1 + sum P)", pred=_PLANE, target=_FLAT),

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.core import Array, Domain, Param, Spec
+from lossref.declare import corner, impostor
 from lossref.domains import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.laws import differs, not_negative
 from lossref.precision import compute_dtype, require_floating
@@ -26,9 +28,10 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
     ValueError where the rows do not match, IndexError for a NaN target or too few bins.
     """
     require_floating(pred_dist=pred_dist, target=target)
-    if pred_dist.ndim != 2 or len(pred_dist) != target.numel():
+    rows = target.numel()
+    if pred_dist.ndim != 2 or len(pred_dist) != rows:
         raise ValueError(
-            f"pred_dist: expected {target.numel()} rows for a target {tuple(target.shape)}, got {tuple(pred_dist.shape)}"
+            f"pred_dist: expected {rows} rows for a target {tuple(target.shape)}, got {tuple(pred_dist.shape)}"
         )
     compute, result = compute_dtype(pred_dist, target)
     distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
@@ -84,7 +87,7 @@ def clamped_target(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], to
 
 def _further_out(target: Array, top: float) -> Array:
     """Distances at or beyond [0, top] moved further out by 1."""
-    return target + (target >= top) - 1.0 * (target <= 0)
+    return np.asarray(target + (target >= top) - 1.0 * (target <= 0))
 
 
 def reversed_bins(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
@@ -149,14 +152,33 @@ SPEC = Spec(
     sizes={"single": ({"n": 1},), "small": ({"n": 3}, {"n": 4}), "bulk": ({"n": 1024},), "empty": ({"n": 0},)},
     laws=(not_negative, shifted_logits, clamped_target, reversed_bins),
     corners=(
-        corner("mixed", "the worked example: inside, clamped above and below", params=_R4, pred_dist=_Z, target=[(0.25, 1.5, 5, -1)]),
+        corner(
+            "mixed",
+            "the worked example: inside, clamped above and below",
+            params=_R4,
+            pred_dist=_Z,
+            target=[(0.25, 1.5, 5, -1)],
+        ),
         corner("integral", "one bin only", "kink", params=_R4, pred_dist=_Z, target=[(0, 1, 2, 2)]),
-        corner("at the bound", "R - 1 becomes R - 1.01: weights 0.01 and 0.99", params=_R4, pred_dist=_Z, target=[(3, 3, 3, 3)]),
+        corner(
+            "at the bound",
+            "R - 1 becomes R - 1.01: weights 0.01 and 0.99",
+            params=_R4,
+            pred_dist=_Z,
+            target=[(3, 3, 3, 3)],
+        ),
         corner("below zero", "clamped to 0", params=_R4, pred_dist=_Z, target=[(-1, -2, -0.125, -8)]),
         corner("uniform logits", "ln R whatever the target", pred_dist=[[0] * 16] * 4, target=[(0.5, 3.25, 14, 20)]),
         corner("saturated", "a sure and wrong bin", pred_dist=[[1e4] + [0] * 15] * 4, target=[(0, 1.5, 7.25, 14)]),
         corner("sixteen bins", "every side in another bin", pred_dist=_RAMP, target=[(0.125, 4.75, 9.5, 14.5)]),
-        corner("sides of one object", "a (n, 2) target keeps its last axis", "shape", params=_R4, pred_dist=_Z, target=[(0.25, 1.5), (2, 0.5)]),
+        corner(
+            "sides of one object",
+            "a (n, 2) target keeps its last axis",
+            "shape",
+            params=_R4,
+            pred_dist=_Z,
+            target=[(0.25, 1.5), (2, 0.5)],
+        ),
     ),
     impostors=(
         impostor("clamped at R - 1", "the 0.01 is forgotten", "value", _variant("clamped at R - 1")),

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lossref.core import Array, Domain, Param, Spec, corner, impostor
+from lossref.core import Array, Domain, Param, Spec
+from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.laws import differs, not_negative, permutation, repetition
 from lossref.precision import compute_dtype, require_floating
@@ -134,18 +135,31 @@ SPEC = Spec(
     corners=(
         corner("mixed", "the worked example: two images, two channels", "kink", pred=X, target=T),
         corner("empty target", "costs about 1 with the default smooth", pred=_PLANE, target=_NONE),
-        corner("empty target, smooth 1", "costs 1 - 1 / (1 + sum P)", params={"smooth": 1.0}, pred=_PLANE, target=_NONE),
+        corner(
+            "empty target, smooth 1", "costs 1 - 1 / (1 + sum P)", params={"smooth": 1.0}, pred=_PLANE, target=_NONE
+        ),
         corner("full target", "every pixel is set", pred=_PLANE, target=_ONE),
         corner("sure and right", "costs nothing", pred=[[[[1e4, -1e4]]]], target=[[[[1, 0]]]]),
         corner("sure and wrong", "costs 1", pred=[[[[-1e4, 1e4]]]], target=[[[[1, 0]]]]),
         corner("logits 0", "P = 1/2 on every pixel", "kink", pred=_NONE, target=[[[[1, 0], [0.5, 0]]]]),
-        corner("one number for each image", "reduction none is (b,)", "shape", params={"reduction": "none"}, pred=X, target=T),
+        corner(
+            "one number for each image",
+            "reduction none is (b,)",
+            "shape",
+            params={"reduction": "none"},
+            pred=X,
+            target=T,
+        ),
     ),
     impostors=(
-        impostor("channels together", "one Dice for all channels of an image", "reduced", _variant("channels together")),
+        impostor(
+            "channels together", "one Dice for all channels of an image", "reduced", _variant("channels together")
+        ),
         impostor("images together", "one Dice for each channel of the batch", "reduced", _variant("images together")),
         impostor("squares", "squared sums below the fraction", "value", _variant("squares")),
-        impostor("smooth below only", "smooth missing above the fraction", "value params", _variant("smooth below only")),
+        impostor(
+            "smooth below only", "smooth missing above the fraction", "value params", _variant("smooth below only")
+        ),
         impostor("no sigmoid", "takes logits for probabilities", "value", _variant("no sigmoid")),
     ),
     api="MultiChannelDiceLoss(smooth=1e-6, reduction='mean')(pred, target)",

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Domain, Param, Spec, corner, impostor
+from lossref.core import Domain, Param, Spec
+from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.laws import Array, differs, not_negative, permutation, repetition
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
@@ -115,7 +116,7 @@ SPEC = Spec(
     summary="Focal classification loss on logits",
     cite="spec/30-elementary.md section 2; arXiv 1708.02002",
     inputs={
-        "pred": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0),
+        "pred": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0),
         "label": Domain(_AXES, "labels in [0, 1], soft ones allowed", LABEL_FAMILIES, row=3),
     },
     wrt=("pred",),
@@ -150,11 +151,18 @@ SPEC = Spec(
         corner("two axes", "axis 1 is the last one", "shape", pred=_X[0], label=_Y[0]),
     ),
     impostors=(
-        impostor("factor detached", "right value, gradient of (1 - p_t)^gamma missing", "gradient", _variant("factor detached")),
+        impostor(
+            "factor detached",
+            "right value, gradient of (1 - p_t)^gamma missing",
+            "gradient",
+            _variant("factor detached"),
+        ),
         impostor("p_t = exp(-bce)", "differs for soft labels only", "value", _variant("p_t = exp(-bce)")),
         impostor("alpha swapped", "alpha on the negatives", "value", _variant("alpha swapped")),
         impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", _variant("alpha 0 as a weight")),
-        impostor("mean over everything", "one mean instead of a sum of means", "reduced", _variant("mean over everything")),
+        impostor(
+            "mean over everything", "one mean instead of a sum of means", "reduced", _variant("mean over everything")
+        ),
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
     ),
     api="FocalLoss(gamma=1.5, alpha=0.25)(pred, label)",

@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Domain, Param, Spec, corner, impostor
+from lossref.core import Domain, Param, Spec
+from lossref.declare import corner, impostor
 from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES
 from lossref.laws import not_negative, permutation, repetition
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 
-def varifocal(
-    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float = 2.0, alpha: float = 0.75
-) -> Tensor:
+def varifocal(pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float = 2.0, alpha: float = 0.75) -> Tensor:
     """Varifocal loss of logits (b, q, c), quality (b, q, c) in [0, 1], label (b, q, c) in {0, 1}; 0-d.
 
     Computed and returned in the promoted dtype of logits and quality, at least float32. Raises
@@ -98,7 +97,7 @@ SPEC = Spec(
     summary="Varifocal classification loss",
     cite="spec/30-elementary.md section 1; arXiv 2008.13367",
     inputs={
-        "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0),
+        "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0),
         "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, row=3, given="label"),
         "label": Domain(_AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, row=3),
     },
@@ -133,8 +132,12 @@ SPEC = Spec(
         corner("two axes", "axis 1 is the last one", "shape", pred_score=_X[0], gt_score=_Q[0], label=_Y[0]),
     ),
     impostors=(
-        impostor("weight detached", "right value, gradient of the weight missing", "gradient", _variant("weight detached")),
-        impostor("mean over the last axis", "divides by c instead of q", "reduced", _variant("mean over the last axis")),
+        impostor(
+            "weight detached", "right value, gradient of the weight missing", "gradient", _variant("weight detached")
+        ),
+        impostor(
+            "mean over the last axis", "divides by c instead of q", "reduced", _variant("mean over the last axis")
+        ),
         impostor("positives by q", "q > 0 instead of the label", "value", _variant("positives by q")),
         impostor("alpha on positives", "alpha weights the wrong side", "value", _variant("alpha on positives")),
         impostor("against y", "cross entropy against the hard label", "value", _variant("against y")),
