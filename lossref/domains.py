@@ -20,7 +20,7 @@ CELL = 1 / 8
 
 
 def _box(x: Array, y: Array, w: Array, h: Array, cell: Any = CELL) -> Array:
-    return np.stack([x, y, x + w, y + h], axis=1) * cell
+    return np.asarray(np.stack([x, y, x + w, y + h], axis=1) * cell)
 
 
 def ordinary_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:

@@ -117,7 +117,8 @@ def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
     """The first known variant that the target agrees with on every case, as one sentence; else nothing."""
     if check not in NUMERIC:
         return ""
-    cases = [case for kind in ("corner", "single", "small") for case in material(spec, kind, "quick", 1)]
+    kinds = ("setting",) if check == "params" else ("corner", "single", "small")
+    cases = [case for kind in kinds for case in material(spec, kind, "quick", 1)]
     cases = [case for case in cases if applicable(spec, target, case)][::2]
     got = [_attempt(spec, target, case) for case in cases]
     if dtype == "float64" and _narrowed(spec, cases, got):
@@ -175,8 +176,8 @@ def _changed(spec: Spec, itself: Target, change: Callable[[Array], Array], case:
 
 
 def _agree(spec: Spec, cases: list[Case], got: list[Attempt], variant: Callable[[Case], Attempt]) -> bool:
-    """Whether values (and gradients, where the variant has them) coincide, and the truth is elsewhere."""
-    compared = 0
+    """Whether values (and gradients, where the variant has them) coincide, and somewhere not with the truth."""
+    told_apart = False
     for case, mine in zip(cases, got, strict=True):
         theirs = variant(case)
         if mine is None or theirs is None:
@@ -186,8 +187,15 @@ def _agree(spec: Spec, cases: list[Case], got: list[Attempt], variant: Callable[
         pairs = zip((mine[0], *mine[1]), (theirs[0], *theirs[1]), strict=False)
         if not all(_close(a, b, spec, case) for a, b in pairs):
             return False
-        compared += 1
-    return compared > 0
+        told_apart |= not _right_here(spec, case, mine)
+    return told_apart
+
+
+def _right_here(spec: Spec, case: Case, mine: tuple[Array, tuple[Array, ...]]) -> bool:
+    """Whether value and gradients agree with the oracle on this case, so that it explains nothing."""
+    truth = answer(spec, case)
+    wanted = (_truth(spec, case), *map(floats, truth.gradient.values()))
+    return all(_close(a, b, spec, case) for a, b in zip((mine[0], *mine[1]), wanted, strict=False))
 
 
 def _close(a: Array, b: Array, spec: Spec, case: Case) -> bool:

@@ -19,7 +19,7 @@ from lossref.arith import Tie, Uncertified
 from lossref.cases import conventions, draw_case, with_defaults
 from lossref.checks import examine, named
 from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import BITS, answer, certified_digits, evaluate, floats, is_certified
+from lossref.oracle import BITS, answer, certified_digits, endpoints, evaluate, floats, is_certified, nearest
 from lossref.report import write_text
 
 SCHEMA = 1
@@ -53,7 +53,7 @@ def answerable(spec: Spec, case: Case) -> bool:
 def entry(spec: Spec, case: Case) -> tuple[dict[str, Any], dict[str, Array]]:
     """The JSON entry of one case, and its tensors by name."""
     truth = certain(spec, case)
-    tensors = {f"input/{name}": np.ascontiguousarray(array) for name, array in case.inputs.items()}
+    tensors = {f"input/{name}": np.array(array, order="C") for name, array in case.inputs.items()}
     digits: dict[str, Any] = {}
     for kind, arrays in (("value", truth.value), ("gradient", truth.gradient)):
         for name, balls in arrays.items():
@@ -76,14 +76,20 @@ def certain(spec: Spec, case: Case) -> Any:
     for bits in BITS:
         truth = evaluate(spec, case, bits, "raise")
         balls = [ball for array in (*truth.value.values(), *truth.gradient.values()) for ball in array.flat]
-        if all(is_certified(ball) and certified_digits(ball) is not None for ball in balls):
+        if all(is_certified(ball) and unique(ball) for ball in balls):
             return truth
     raise Uncertified(f"{spec.name}: {case.id}: 24 digits are not unique at {BITS[-1]} bits")
 
 
+def unique(ball: Any) -> bool:
+    """Whether every number in the ball has the same 24 digits and the same nearest float64."""
+    low, high = endpoints(ball)
+    return certified_digits(ball) is not None and (nearest(ball) == float(low) == float(high) or nearest(ball) == 0)
+
+
 def digest(array: Array) -> str:
     """sha256 of shape and float64 bytes."""
-    content = f"{array.shape}".encode() + np.ascontiguousarray(array, dtype="<f8").tobytes()
+    content = f"{array.shape}".encode() + np.array(array, dtype="<f8").tobytes()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -106,7 +112,7 @@ def save_atomically(path: Path, tensors: dict[str, Array]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+        save_file({name: np.array(array, order="C") for name, array in tensors.items()}, temporary)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

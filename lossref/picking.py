@@ -13,7 +13,9 @@ Array = np.ndarray[Any, Any]
 class Pick(Protocol):
     """Integers in [low, high]; low and high are numbers or arrays of `size` rows."""
 
-    def __call__(self, low: Any, high: Any, size: int) -> Array: ...
+    def __call__(self, low: Any, high: Any, size: int) -> Array:
+        """`size` integers."""
+        ...
 
 
 Draw = Callable[[Pick, int, Array | None, Mapping[str, Any]], Array]

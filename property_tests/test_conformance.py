@@ -1,0 +1,52 @@
+"""The reference is a target like any other, and every impostor is rejected for the declared reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from lossref.catalog import specs
+from lossref.checks import CHECKS, Check, cases_for, check, named
+from lossref.core import Spec, Target
+from lossref.faults import explain
+from lossref.resolve import reference
+
+ROWS = [(spec, one) for spec in specs().values() for one in CHECKS]
+IMPOSTORS = [(spec, wrong) for spec in specs().values() for wrong in spec.impostors]
+
+
+@pytest.mark.parametrize(("spec", "row"), ROWS, ids=[f"{spec.name}-{one.name}" for spec, one in ROWS])
+def test_reference_conforms(spec: Spec, row: Check, seed: int) -> None:
+    for dtype in row.dtypes:
+        target = reference(spec)
+        verdict, case = check(row, spec, target, cases_for(row, spec, target, "quick", seed), dtype)
+        assert verdict.status == "pass", (verdict, case)
+        assert verdict.examined > 0
+
+
+@pytest.mark.parametrize(("spec", "wrong"), IMPOSTORS, ids=[f"{s.name}-{w.label}" for s, w in IMPOSTORS])
+def test_impostor_is_rejected_by_each_declared_check(spec: Spec, wrong: Target, seed: int) -> None:
+    assert wrong.known, f"{wrong.label} names no check"
+    for name in wrong.known:
+        row = named(name)
+        cases = cases_for(row, spec, wrong, "quick", seed)
+        statuses = [check(row, spec, wrong, cases, dtype)[0].status for dtype in row.dtypes]
+        assert "known" in statuses, f"{wrong.label} passes {name}"
+
+
+@pytest.mark.parametrize("spec", specs().values(), ids=list(specs()))
+def test_every_spec_is_guarded(spec: Spec) -> None:
+    assert len(spec.laws) >= 3
+    assert len(spec.corners) >= 6
+    assert len(spec.impostors) >= 4
+    assert all(case.why for case in spec.corners)
+
+
+EXPLAINED = [("ciou", "alpha attached", "gradient"), ("focal", "alpha swapped", "value"), ("dfl", "weights swapped", "value")]
+
+
+@pytest.mark.parametrize(("name", "label", "check_name"), EXPLAINED, ids=[row[1] for row in EXPLAINED])
+def test_known_mistake_is_named(name: str, label: str, check_name: str) -> None:
+    spec = specs()[name]
+    wrong = next(one for one in spec.impostors if one.label == label)
+    assert label in explain(spec, wrong, check_name, "float64")
+    assert explain(spec, reference(spec), check_name, "float64") == ""
