@@ -95,21 +95,38 @@ def shares(cases: list[Case]) -> Counter[str]:
     return Counter(flag for case in cases for flag in case.flags if "=" in flag)
 
 
+Fixed = tuple[tuple[str, Any], ...]
+
+
+def fixed_of(spec: Spec, params: Params) -> Fixed:
+    """The parameters that an implementation lacks, notation aside: every case is drawn with them."""
+    return tuple((name, value) for name, value in params.items() if not spec.params[name].convention)
+
+
 @lru_cache(maxsize=256)
-def material(spec: Spec, kind: str, tier: str, seed: int) -> tuple[Case, ...]:
+def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
     """All cases of one kind: "single", "small", "setting", "bulk", "empty", "shape" or "corner"."""
     if kind in ("corner", "shape"):
-        chosen = (case for case in spec.corners if ("shape" in case.flags) == (kind == "shape"))
-        return tuple(replace(case, params=with_defaults(spec, case.params)) for case in chosen)
+        return tuple(_corners(spec, kind == "shape", dict(fixed)))
     if kind == "setting":
-        return tuple(_settings(spec, ROUNDS[tier][1], seed))
+        return tuple(_settings(spec, ROUNDS[tier][1], seed, dict(fixed)))
     rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
-    found = list(_drawn(spec, kind, rng, *ROUNDS[tier]))
+    found = list(_drawn(spec, kind, rng, *ROUNDS[tier], dict(fixed)))
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
 
 
-def _drawn(spec: Spec, kind: str, rng: np.random.Generator, singles: int, batches: int) -> Iterator[Case]:
-    for params in conventions(spec):
+def _corners(spec: Spec, shape: bool, fixed: Params) -> Iterator[Case]:
+    for case in spec.corners:
+        other_bins = fixed.get("reg_max", case.params.get("reg_max")) != case.params.get("reg_max")
+        if ("shape" in case.flags) == shape and not other_bins:
+            yield replace(case, params=with_defaults(spec, {**fixed, **case.params}))
+
+
+def _drawn(
+    spec: Spec, kind: str, rng: np.random.Generator, singles: int, batches: int, fixed: Params
+) -> Iterator[Case]:
+    for layout in conventions(spec):
+        params = {**layout, **fixed}
         for dims in spec.sizes[kind]:
             if kind == "single":
                 first = int(rng.integers(1000))
@@ -119,13 +136,16 @@ def _drawn(spec: Spec, kind: str, rng: np.random.Generator, singles: int, batche
                 yield from (draw_case(spec, rng, dims, params) for _ in range(rounds))
 
 
-def _settings(spec: Spec, rounds: int, seed: int) -> Iterator[Case]:
-    """Small cases and one-item cases, each with one parameter away from its default."""
+def _settings(spec: Spec, rounds: int, seed: int, fixed: Params) -> Iterator[Case]:
+    """Small cases, each with one parameter away from its default."""
     rng = np.random.default_rng([seed, sum(map(ord, spec.name))])
     changes = [
-        {name: setting} for name, param in spec.params.items() for setting in param.others if not param.convention
+        {name: setting}
+        for name, param in spec.params.items()
+        for setting in param.others
+        if not param.convention and name not in fixed
     ]
     for change, layout in itertools.product(changes, conventions(spec)):
         for number in range(rounds):
             dims = spec.sizes["small"][number % len(spec.sizes["small"])]
-            yield replace(draw_case(spec, rng, dims, {**layout, **change}), id=f"{change} {number}")
+            yield replace(draw_case(spec, rng, dims, {**layout, **fixed, **change}), id=f"{change} {number}")

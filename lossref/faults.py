@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.arith import Tie, Uncertified
-from lossref.cases import material, strategy
+from lossref.cases import fixed_of, material, strategy
 from lossref.checks import Check, examine
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import answer, floats, gradient_budget, value_budget
@@ -97,7 +97,11 @@ def followed_convention(spec: Spec, target: Target, name: str) -> Any:
 
 
 def _right(spec: Spec, target: Target) -> float:
-    cases = [case for case in material(spec, "single", "quick", 0) if applicable(spec, target, case)][:40]
+    cases = [
+        case
+        for case in material(spec, "single", "quick", 0, fixed_of(spec, target.fixed))
+        if applicable(spec, target, case)
+    ][:40]
     score = 0.0
     for case in cases:
         try:
@@ -118,7 +122,7 @@ def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
     if check not in NUMERIC:
         return ""
     kinds = ("setting",) if check == "params" else ("corner", "single", "small")
-    cases = [case for kind in kinds for case in material(spec, kind, "quick", 1)]
+    cases = [case for kind in kinds for case in material(spec, kind, "quick", 1, fixed_of(spec, target.fixed))]
     cases = [case for case in cases if applicable(spec, target, case)][::2]
     got = [_attempt(spec, target, case) for case in cases]
     if dtype == "float64" and _narrowed(spec, cases, got):
@@ -146,7 +150,7 @@ def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Callable[[Case]
         yield f"agrees with the known mistake {wrong.label!r}: {wrong.note}", partial(_attempt, spec, wrong)
     for name, param in spec.params.items():
         others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
-        for value in others:
+        for value in (one for one in others if one != target.fixed.get(name, param.default)):
             yield f"agrees when {name} is {value!r}", partial(_with, spec, name, value)
     itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
     for sentence, change in REDUCTIONS.items():
@@ -195,7 +199,12 @@ def _right_here(spec: Spec, case: Case, mine: tuple[Array, tuple[Array, ...]]) -
     """Whether value and gradients agree with the oracle on this case, so that it explains nothing."""
     truth = answer(spec, case)
     wanted = (_truth(spec, case), *map(floats, truth.gradient.values()))
-    return all(_close(a, b, spec, case) for a, b in zip((mine[0], *mine[1]), wanted, strict=False))
+    room = (value_budget(spec, case, "float64"), *gradient_budget(spec, case, "float64").values())
+    return all(_within(a, b, c) for a, b, c in zip((mine[0], *mine[1]), wanted, room, strict=False))
+
+
+def _within(got: Array, want: Array, budget: Array) -> bool:
+    return got.size == want.size and bool((np.abs(got.reshape(want.shape) - want) <= budget).all())
 
 
 def _close(a: Array, b: Array, spec: Spec, case: Case) -> bool:
@@ -216,7 +225,7 @@ def _narrowed(spec: Spec, cases: list[Case], got: list[Attempt]) -> bool:
         pairs = [(mine[0], _truth(spec, case)), *zip(mine[1], map(floats, truth.gradient.values()), strict=False)]
         rough, fine = ([value_budget(spec, case, kind), *gradient_budget(spec, case, kind).values()] for kind in KINDS)
         for (a, b), wide, narrow in zip(pairs, rough, fine, strict=False):
-            if a.size != b.size or not (np.abs(a.reshape(b.shape) - b) <= wide).all():
+            if not _within(a, b, wide):
                 return False
-            outside |= bool((np.abs(a.reshape(b.shape) - b) > narrow).any())
+            outside |= not _within(a, b, narrow)
     return outside

@@ -37,7 +37,7 @@ class SavedCase:
 
 def encode(array: Array) -> dict[str, Any]:
     """Shape and nested lists; numbers that JSON does not know are words."""
-    flat = [x if math.isfinite(x) else str(x) for x in np.asarray(array, dtype=np.float64).flat]
+    flat = [float(x) if math.isfinite(x) else str(x) for x in np.asarray(array, dtype=np.float64).flat]
     cells = np.empty(array.shape, dtype=object)
     cells.flat[:] = flat
     return {"shape": list(array.shape), "values": cells.tolist()}

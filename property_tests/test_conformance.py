@@ -41,7 +41,11 @@ def test_every_spec_is_guarded(spec: Spec) -> None:
     assert all(case.why for case in spec.corners)
 
 
-EXPLAINED = [("ciou", "alpha attached", "gradient"), ("focal", "alpha swapped", "value"), ("dfl", "weights swapped", "value")]
+EXPLAINED = [
+    ("ciou", "alpha attached", "gradient"),
+    ("focal", "alpha swapped", "value"),
+    ("dfl", "weights swapped", "value"),
+]
 
 
 @pytest.mark.parametrize(("name", "label", "check_name"), EXPLAINED, ids=[row[1] for row in EXPLAINED])

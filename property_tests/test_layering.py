@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "lossref"
-FRONT = {"cli", "session", "terminal", "replay", "run", "report", "golden", "saved", "faults", "resolve", "pytest_plugin"}
+FRONT = {
+    "cli",
+    "session",
+    "terminal",
+    "replay",
+    "run",
+    "report",
+    "golden",
+    "saved",
+    "faults",
+    "resolve",
+    "pytest_plugin",
+}
 FORBIDDEN = {
     "core": {"torch", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "number": {"torch", "numpy", "core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from lossref.arith import Tie, Uncertified
-from lossref.cases import material
+from lossref.cases import Fixed, fixed_of, material
 from lossref.checks import behaviour, numbers
 from lossref.checks.evidence import Evidence, wrong
 from lossref.core import Case, Spec, Target, Verdict
@@ -75,14 +75,15 @@ def named(name: str) -> Check:
 
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
-    found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed)]
+    fixed = fixed_of(spec, target.fixed)
+    found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
     return [case for case in found if applicable(spec, target, case)]
 
 
-def _kind(spec: Spec, kind: str, tier: str, seed: int) -> Iterable[Case]:
+def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:
     if kind == "one":
-        return material(spec, "single", tier, seed)[::10]
-    return material(spec, kind, tier, seed)
+        return material(spec, "single", tier, seed, fixed)[::10]
+    return material(spec, kind, tier, seed, fixed)
 
 
 def examine(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

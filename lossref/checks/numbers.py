@@ -79,7 +79,7 @@ def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     changed = {
         name: value
         for name, value in case.params.items()
-        if value != spec.params[name].default and not spec.params[name].convention
+        if value != spec.params[name].default and not spec.params[name].convention and name not in target.fixed
     }
     usual = replace(case, params={**case.params, **{name: spec.params[name].default for name in changed}})
     comparable = "reg_max" not in changed and spec.why_not(usual) is None

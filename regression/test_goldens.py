@@ -1,0 +1,17 @@
+"""Did it move? The recorded cases against the oracle (bit for bit) and the reference (within budget)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lossref import golden
+from lossref.catalog import specs
+
+FOLDER = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", list(specs()))
+def test_golden(name: str) -> None:
+    assert golden.check(specs()[name], FOLDER) == []
