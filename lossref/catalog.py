@@ -53,3 +53,10 @@ def matching(pattern: str) -> list[Spec]:
     """The specs whose name matches a glob, or `UnknownSpec`."""
     chosen = [one for name, one in specs().items() if fnmatch.fnmatch(name, pattern)]
     return chosen or [spec(pattern)]
+
+
+def markdown() -> str:
+    """The table of specs in README.md; a test holds the two together."""
+    rows = ["| spec | what it is | drop-in | source |", "|---|---|---|---|"]
+    rows += [f"| `{one.name}` | {one.summary} | `{one.api}` | {one.cite} |" for one in specs().values()]
+    return "\n".join(rows)

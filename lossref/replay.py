@@ -25,7 +25,7 @@ def replay(path: Path) -> tuple[list[str], bool]:
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
     lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
-    code = snippet(target, saved.case, saved.dtype)
+    code = snippet(spec, target, saved.case, saved.check, saved.dtype)
     return lines + (["", "with torch and the target alone:", "", code] if code else []), False
 
 

@@ -163,7 +163,14 @@ def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str) -> Verdic
     reason = explain(spec, target, one.name, dtype)
     name = f"cases/{spec.name}-{target.label}-{one.name}-{dtype}.json"
     saved = SavedCase(smallest, one.name, dtype, job.word, job.as_spec)
-    save(Path(job.out) / name, saved, target, evidence, why=f"found by `lossref validate {job.word}`, seed {job.seed}")
+    save(
+        Path(job.out) / name,
+        spec,
+        saved,
+        target,
+        evidence,
+        why=f"found by `lossref validate {job.word}`, seed {job.seed}",
+    )
     note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
     note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
     return replace(verdict, note=note, explanation=reason, case=name)

@@ -6,13 +6,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lossref.checks.evidence import Evidence
-from lossref.core import Array, Case, Target
+from lossref.core import Array, Case, Spec, Target
+from lossref.oracle import weights
+from lossref.probe import call
 from lossref.report import write_text
 
 SCHEMA = 1
@@ -50,21 +53,33 @@ def decode(entry: Mapping[str, Any]) -> Array:
     return np.array(numbers, dtype=np.float64).reshape(entry["shape"])
 
 
-def snippet(target: Target, case: Case, dtype: str) -> str:
-    """Python that needs torch and the target only, and prints value and gradients."""
-    if not target.usage or sum(array.size for array in case.inputs.values()) > 400:
+NUMERIC = ("value", "gradient", "kinks", "reduced", "params", "single", "shape")
+
+
+def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> str:
+    """Python that needs torch and the target only, and prints value and gradients; empty if it would not show it."""
+    if check not in NUMERIC or not target.usage or sum(array.size for array in case.inputs.values()) > 400:
         return ""
-    lines = ["import torch", ""]
+    lines = ["import torch", "torch.set_printoptions(precision=17)"]
+    lines += ["torch.set_default_dtype(torch.float64)", ""] if dtype == "float64" else [""]
     for name, array in case.inputs.items():
-        lines.append(f"{name} = torch.tensor({encode(array)['values']}, dtype=torch.{dtype}, requires_grad=True)")
+        leaf = ", requires_grad=True" if name in spec.wrt else ""
+        lines.append(f"{name} = torch.tensor({encode(array)['values']}, dtype=torch.{dtype}{leaf})")
     usage = target.usage
     for name, value in case.params.items():
         usage = usage.replace(f"{{{name}!r}}", repr(value))
-    grads = [f"print({name!r}, {name}.grad)" for name in case.inputs]
-    return "\n".join([*lines, usage, "print(out)", "out.sum().backward()", *grads, ""])
+    lines += [usage, "print(out)"]
+    upstream = weights(_output_shape(spec, case))
+    lines.append(f"out.backward(torch.tensor({upstream.tolist()}, dtype=out.dtype).reshape(out.shape))")
+    return "\n".join([*lines, *(f"print({name!r}, {name}.grad)" for name in spec.wrt), ""])
 
 
-def save(path: Path, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:
+def _output_shape(spec: Spec, case: Case) -> tuple[int, ...]:
+    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    return call(spec, itself, case, "float64").shape
+
+
+def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:
     """Write one failing case atomically."""
     case = saved.case
     content = {
@@ -83,7 +98,7 @@ def save(path: Path, saved: SavedCase, target: Target, evidence: Evidence, why: 
         "detail": {
             key: x if not isinstance(x, float) or math.isfinite(x) else str(x) for key, x in evidence.detail.items()
         },
-        "snippet": snippet(target, case, saved.dtype),
+        "snippet": snippet(spec, target, case, saved.check, saved.dtype),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1) + "\n")

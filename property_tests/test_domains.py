@@ -24,9 +24,9 @@ from lossref.domains import (
     LOGIT_FAMILIES,
     PAIR_FAMILIES,
     QUALITY_FAMILIES,
-    spread,
     xyxy_to_xywh,
 )
+from lossref.picking import spread
 
 Array = np.ndarray[Any, Any]
 Meaning = Callable[[Array, Array, int], bool]  # (row, the row it is drawn in relation to, bins)

@@ -20,7 +20,7 @@ def version() -> str:
 
 
 def targets() -> list[Target]:
-    """Focal at gamma 0 without balance, BCE of BCE + Dice, DFL as cross entropy with two bins."""
+    """Focal at gamma 0 without balance, and DFL as cross entropy with probabilities on two bins."""
     declared = {
         "focal": Target(
             "focal",
@@ -28,16 +28,6 @@ def targets() -> list[Target]:
             "torch",
             fixed={"gamma": 0.0, "alpha": 0.0},
             usage="from lossref.targets.torch import focal_without_focus\nout = focal_without_focus(pred, label)",
-        ),
-        "bce_dice": Target(
-            "bce_dice",
-            partial(partial, functional.binary_cross_entropy_with_logits),
-            "torch",
-            fixed={"weight_bce": 1.0, "weight_dice": 0.0},
-            usage=(
-                "from torch.nn.functional import binary_cross_entropy_with_logits\n"
-                "out = binary_cross_entropy_with_logits(pred, target)"
-            ),
         ),
         "dfl": Target(
             "dfl",
