@@ -208,6 +208,7 @@ class Tape:
         if value is None:
             raise Tie(f"cannot tell the integer part of {x.value.str(15)} at {flint.ctx.prec} bits")
         self.less(x, float(int(value)))
+        self.less(x, float(int(value) + 1))
         return int(value)
 
 

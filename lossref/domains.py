@@ -50,7 +50,7 @@ def huge_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]
 
 def negative_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
     """Wholly or partly at negative coordinates."""
-    return ordinary_box(pick, rows, given, dims) - 24
+    return ordinary_box(pick, rows, given, dims) - 32
 
 
 def flat_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
@@ -90,10 +90,10 @@ def nested_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, An
 
 
 def overlapping_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
-    """Shifted by up to a side, its sides 1/8 to 2 times the other's."""
+    """Shifted by less than a side, so long that both share an interior (where the other has one)."""
     corner, _, side = _sides(given)
     shift = np.stack([pick(-7, 7, rows), pick(-7, 7, rows)], axis=1)
-    length = np.stack([pick(1, 16, rows), pick(1, 16, rows)], axis=1)
+    length = np.stack([pick(np.maximum(1 - s, 1), 16, rows) for s in shift.T], axis=1)
     first = corner + side * shift / 8
     return np.concatenate([first, first + side * length / 8], axis=1)
 
@@ -186,6 +186,11 @@ hard_labels = _eighths(0, 1, 1)
 soft_labels = _eighths(0, 1, 16)
 HARD_LABEL_FAMILIES: dict[str, Draw] = {"hard": hard_labels, "all zero": _constant(0.0), "all one": _constant(1.0)}
 LABEL_FAMILIES: dict[str, Draw] = {**HARD_LABEL_FAMILIES, "soft": soft_labels}
+
+
+def unit_interval(x: Array, params: Mapping[str, Any]) -> str | None:
+    """Legal where every number is in [0, 1]."""
+    return None if x.size == 0 or (x.min() >= 0 and x.max() <= 1) else "expected numbers in [0, 1]"
 
 
 def _quality(draw_inside: Draw) -> Draw:

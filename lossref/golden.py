@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from lossref.arith import Tie, Uncertified
+from lossref.arith import Uncertified
 from lossref.cases import conventions, draw_case, with_defaults
 from lossref.checks import examine, named
 from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import BITS, answer, certified_digits, endpoints, evaluate, floats, is_certified, nearest
+from lossref.oracle import BITS, certified_digits, endpoints, evaluate, floats, is_certified, nearest
 from lossref.report import write_text
 
 SCHEMA = 1
@@ -42,12 +42,8 @@ def recorded_cases(spec: Spec) -> Iterator[Case]:
 
 
 def answerable(spec: Spec, case: Case) -> bool:
-    """Whether the oracle has an answer (broadcast shapes are the reference's business)."""
-    try:
-        answer(spec, case)
-    except (Tie, Uncertified, ValueError, TypeError):
-        return False
-    return True
+    """Whether the inputs have the axes of the spec; other shapes are the reference's business."""
+    return all(case.inputs[name].ndim == len(domain.axes.split()) for name, domain in spec.inputs.items())
 
 
 def entry(spec: Spec, case: Case) -> tuple[dict[str, Any], dict[str, Array]]:

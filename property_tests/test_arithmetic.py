@@ -385,7 +385,7 @@ MARGINS: dict[str, tuple[Callable[[Tape], Any], float, int]] = {
     "abs": (lambda m: m.abs(m.number(-0.001)), 1.0, 0),
     "clamp, both bounds": (lambda m: m.clamp(m.number(3.0), 0.0, 4.0), 0.25, 0),
     "clamp at a bound": (lambda m: m.clamp(m.number(4.0), 0.0, 4.0), 0.0, 1),
-    "floor": (lambda m: m.floor(m.number(2.5)), 0.2, 0),
+    "floor": (lambda m: m.floor(m.number(2.5)), 1 / 6, 0),
     "floor of an integer": (lambda m: m.floor(m.number(2.0)), 0.0, 1),
     "sorted with equals": (lambda m: m.sorted([m.number(2.0), m.number(2.0)]), 0.0, 2),
 }

@@ -178,7 +178,7 @@ BOXES: dict[str, Meaning] = {
     "thin 1:50": lambda row, other, bins: bool(max(size_of(row)) == 50 * min(size_of(row)) > 0),
     "tiny": lambda row, other, bins: ordinary(row * 2.0**20, other, bins),
     "huge": lambda row, other, bins: on_grid(row, 1 / 16) and 16 <= min(size_of(row)) <= max(size_of(row)) <= 65536,
-    "negative": lambda row, other, bins: bool(row.min() < 0 and ordinary(row + 24, other, bins)),
+    "negative": lambda row, other, bins: bool(row.min() < 0 and ordinary(row + 32, other, bins)),
     "zero area": lambda row, other, bins: bool(size_of(row)[1] == 0 < size_of(row)[0]),
 }
 PAIRS: dict[str, Meaning] = {

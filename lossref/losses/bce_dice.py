@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import differs, not_negative, permutation
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice
@@ -127,7 +127,7 @@ SPEC = Spec(
     cite="spec/30-elementary.md section 8",
     inputs={
         "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2, kink=0.0),
-        "target": Domain("b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2),
+        "target": Domain("b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2, legal=unit_interval),
     },
     wrt=("pred",),
     params={

@@ -25,9 +25,12 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
     """DFL of logits (4n, R) against distances (n, 4) in stride units; returns (n, 1), promoted dtype.
 
     The rows of `pred_dist` follow the target in row-major order. `target` is not written to. Raises
-    ValueError where the rows do not match, IndexError for a NaN target or too few bins.
+    ValueError where the rows do not match, IndexError for a NaN target or too few bins, RuntimeError for
+    a target that is not floating.
     """
-    require_floating(pred_dist=pred_dist, target=target)
+    if not target.is_floating_point():
+        raise RuntimeError(f"target: expected a floating dtype, got {target.dtype}; call .float() first")
+    require_floating(pred_dist=pred_dist)
     rows = target.numel()
     if pred_dist.ndim != 2 or len(pred_dist) != rows:
         raise ValueError(
@@ -50,8 +53,9 @@ def _at(minus_log_p: Tensor, bins: Tensor, target: Tensor) -> Tensor:
 
 
 def _require_bins(left: Tensor, bins: int) -> None:
-    if left.numel() and not bool((left + 1 < bins).all()):
-        raise IndexError(f"target: a distance needs bin {left.max().item() + 1:.0f}, but there are {bins} bins")
+    if left.numel() and not bool(((left >= 0) & (left + 1 < bins)).all()):
+        needed = f"{left.min().item():.0f} to {left.max().item() + 1:.0f}"
+        raise IndexError(f"target: the distances need bins {needed}, but there are {bins} bins")
 
 
 def oracle(m: Any, pred_dist: Any, target: Any, reg_max: int = 16) -> Any:
@@ -172,12 +176,12 @@ SPEC = Spec(
         corner("saturated", "a sure and wrong bin", pred_dist=[[1e4] + [0] * 15] * 4, target=[(0, 1.5, 7.25, 14)]),
         corner("sixteen bins", "every side in another bin", pred_dist=_RAMP, target=[(0.125, 4.75, 9.5, 14.5)]),
         corner(
-            "sides of one object",
-            "a (n, 2) target keeps its last axis",
+            "three axes",
+            "a (1, 1, 4) target keeps all axes but the last",
             "shape",
             params=_R4,
             pred_dist=_Z,
-            target=[(0.25, 1.5), (2, 0.5)],
+            target=[[(0.25, 1.5, 2, 0.5)]],
         ),
     ),
     impostors=(

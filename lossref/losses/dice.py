@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import differs, not_negative, permutation, repetition
 from lossref.precision import compute_dtype, require_floating
 
@@ -114,7 +114,7 @@ SPEC = Spec(
     cite="spec/30-elementary.md section 7; arXiv 1606.04797",
     inputs={
         "pred": Domain(AXES, "logits", LOGIT_FAMILIES, row=2),
-        "target": Domain(AXES, "mask in [0, 1]", LABEL_FAMILIES, row=2),
+        "target": Domain(AXES, "mask in [0, 1]", LABEL_FAMILIES, row=2, legal=unit_interval),
     },
     wrt=("pred",),
     params={

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lossref.core import Domain, Param, Spec
 from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import Array, differs, not_negative, permutation, repetition
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
@@ -51,13 +51,17 @@ def _balance(y: Tensor, alpha: Alpha) -> Tensor:
 
 def oracle(m: Any, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25) -> Any:
     """The loss in scalars."""
-    return m.sum(_element(m, x, y, gamma, alpha) for x, y in m.cells(pred, label)) / len(pred[0])
+    classes = len(pred[0][0]) if isinstance(pred[0][0], tuple) else len(pred[0])
+    alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha] * classes
+    balanced = any(a > 0 for a in alphas)
+    cells = enumerate(m.cells(pred, label))
+    return m.sum(_element(m, x, y, gamma, alphas[i % classes], balanced) for i, (x, y) in cells) / len(pred[0])
 
 
-def _element(m: Any, x: Any, y: Any, gamma: float, alpha: float) -> Any:
+def _element(m: Any, x: Any, y: Any, gamma: float, alpha: float, balanced: bool) -> Any:
     one_minus_pt = y * m.sigmoid(-x) + (1 - y) * m.sigmoid(x)
     cost = oracle_bce(m, x, y) * m.pow(one_minus_pt, gamma)
-    return cost * (y * alpha + (1 - y) * (1 - alpha)) if alpha > 0 else cost
+    return cost * (y * alpha + (1 - y) * (1 - alpha)) if balanced else cost
 
 
 def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
@@ -117,7 +121,7 @@ SPEC = Spec(
     cite="spec/30-elementary.md section 2; arXiv 1708.02002",
     inputs={
         "pred": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0),
-        "label": Domain(_AXES, "labels in [0, 1], soft ones allowed", LABEL_FAMILIES, row=3),
+        "label": Domain(_AXES, "labels in [0, 1], soft ones allowed", LABEL_FAMILIES, row=2, legal=unit_interval),
     },
     wrt=("pred",),
     params={

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lossref.core import Domain, Param, Spec
 from lossref.declare import corner, impostor
-from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES
+from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.laws import not_negative, permutation, repetition
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
@@ -98,8 +98,8 @@ SPEC = Spec(
     cite="spec/30-elementary.md section 1; arXiv 2008.13367",
     inputs={
         "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0),
-        "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, row=3, given="label"),
-        "label": Domain(_AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, row=3),
+        "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, row=2, given="label", legal=unit_interval),
+        "label": Domain(_AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, row=2, legal=unit_interval),
     },
     wrt=("pred_score", "gt_score"),
     params={
