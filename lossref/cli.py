@@ -52,7 +52,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        _stop(f"{error}; install it here (for an adapter: pip install -c constraints.txt PACKAGE)", INCOMPLETE)
+        _stop(f"{error}; nothing was checked. Make it importable in {sys.executable} and try again", INCOMPLETE)
     except (UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
         _stop(str(error))
     except OSError as error:
@@ -116,7 +116,7 @@ def validate(
     as_spec: Annotated[
         str | None, typer.Option("--as", metavar="SPEC", help="The loss that module:function is.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn cases.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
 ) -> None:
     """Check implementations against the specs, and write a report."""
@@ -131,6 +131,8 @@ def validate(
         plan = running.plan(targets, spec, check, dtypes, tier, seed, folder, as_spec)
         if not plan:
             _stop(f"{', '.join(targets)} has no implementation of {spec}")
+        if not running.planned(plan):
+            _stop(f"no check that matches {check!r} runs in {', '.join(dtypes)}")
         status = _carry_out(plan, targets, folder, jobs, tier, seed)
     raise typer.Exit(status)
 
@@ -147,7 +149,7 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
     with session.Session(folder, words, plan, tier, seed) as kept:
         finished = session.follow(kept, plan, jobs, console(stderr=True))
     page = report.write(folder, session.check_docs())
-    terminal.summary(kept.verdicts, kept.expected, folder)
+    terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
     console().print(f"report: {page}", highlight=False, soft_wrap=True)
     if not finished:
         _stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
@@ -169,21 +171,21 @@ def replay(file: Annotated[Path, typer.Argument(help="A case that a failing run 
 @golden_app.command("write")
 def golden_write(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
     """Record the certified answers anew; both files of a spec are replaced at once."""
-    from lossref import catalog, golden
+    from lossref import catalog, golden, terminal
 
     with _plain_errors():
-        for one in catalog.matching(spec):
+        for one in terminal.track(catalog.matching(spec), "recording"):
             typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
 
 
 @golden_app.command("check")
 def golden_check(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
     """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
-    from lossref import catalog, golden
+    from lossref import catalog, golden, terminal
 
     with _plain_errors():
         chosen = catalog.matching(spec)
-        problems = [problem for one in chosen for problem in golden.check(one, folder)]
+        problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, folder)]
     for problem in problems:
         typer.echo(problem)
     typer.echo(f"golden: {len(chosen)} specs, {len(problems)} differences")

@@ -58,6 +58,15 @@ class Number:
         quotient = self.value / other.value
         return Number(self.tape, quotient, ((self, ONE / other.value), (other, -quotient / other.value)))
 
+    def __lt__(self, other: Number | float) -> bool:
+        return self.tape.less(self, other)
+
+    def __gt__(self, other: Number | float) -> bool:
+        return (other if isinstance(other, Number) else self.tape.number(other)) < self
+
+    def __pow__(self, exponent: float) -> Number:
+        return self.tape.pow(self, exponent)
+
     def __rtruediv__(self, other: float) -> Number:
         quotient = other / self.value
         return Number(self.tape, quotient, ((self, -quotient / self.value),))

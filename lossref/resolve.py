@@ -181,8 +181,7 @@ def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
     unknown = [name for name in mark["fixed"] if name not in spec.params]
     if unknown:
         raise UnknownTarget(f"{spec.name} has no parameter {unknown[0]!r}; it has {', '.join(spec.params)}")
-    taken = inspect.signature(thing).parameters
-    accepts = tuple(name for name in spec.params if name in taken and name not in mark["fixed"])
+    accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark["fixed"])
     build = thing if isinstance(thing, type) else partial(partial, thing)
     module = word.removesuffix(".py").replace("/", ".").partition(":")[0]
     parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
@@ -190,10 +189,17 @@ def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
     call = (
         f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
     )
-    usage = f"from {module} import {thing.__name__}\nout = {thing.__name__}{call}"
-    return Target(
-        spec.name, build, thing.__name__, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage
-    )
+    name = getattr(thing, "__name__", type(thing).__name__)
+    usage = f"from {module} import {name}\nout = {name}{call}"
+    return Target(spec.name, build, name, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage)
+
+
+def _parameters(thing: Any) -> set[str]:
+    """Names of the parameters of a callable; none where it does not tell (a C function, say)."""
+    try:
+        return set(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):
+        return set()
 
 
 def _ready(one: Target) -> Target:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import multiprocessing
+import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -21,11 +25,13 @@ from lossref.checks import Check, cases_for
 from lossref.checks.evidence import wrong
 from lossref.core import Spec, Target, Verdict
 from lossref.faults import explain, shrink
+from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
 from lossref.saved import SavedCase, save
 
 CHECK_SECONDS = {"quick": 20, "full": 200}
 ENOUGH = 2
+GRACE = 10
 
 
 @dataclass(frozen=True)
@@ -188,8 +194,8 @@ def _verdict(job: Job, status: str, note: str) -> Verdict:
 
 
 def _in_time(make: Callable[[], Verdict], job: Job) -> Verdict:
-    """The verdict, or a timeout; an alarm works in the main thread of a process only."""
-    if threading.current_thread() is not threading.main_thread():
+    """The verdict, or a timeout; an alarm works in the main thread of a process only, and not on Windows."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         return make()
     seconds = CHECK_SECONDS[job.tier]
 
@@ -198,13 +204,30 @@ def _in_time(make: Callable[[], Verdict], job: Job) -> Verdict:
 
     before = signal.signal(signal.SIGALRM, too_late)
     signal.alarm(seconds)
-    try:
-        return make()
-    except TimeoutError:
-        return _verdict(job, "timeout", f"gave no verdict within {seconds} s")
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+    with _end_of_process(seconds + GRACE):
+        try:
+            return make()
+        except TimeoutError:
+            return _verdict(job, "timeout", f"gave no verdict within {seconds} s")
+        except Exception as error:  # a target can return what nobody thought of; the other checks go on
+            return _verdict(job, "crashed", f"lossref could not examine this: {one_line(error)}")
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _end_of_process(seconds: int) -> Iterator[None]:
+    """End a worker that hangs in native code, where no alarm reaches it; the run then takes the job apart."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 # What is kept -------------------------------------------------------------------------------------------

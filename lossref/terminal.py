@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track as progress_bar
 from rich.table import Table
 
-from lossref.core import Verdict
+from lossref.core import Spec, Verdict
 
 
 def console(stderr: bool = False) -> Console:
@@ -29,7 +30,13 @@ def table(columns: str, rows: Sequence[tuple[str, ...]]) -> Table:
     return grid
 
 
-def summary(verdicts: list[Verdict], expected: int, folder: Path) -> None:
+def track(items: Sequence[Spec], doing: str) -> Iterable[Spec]:
+    """The same items, with a progress bar on a terminal."""
+    screen = console(stderr=True)
+    return progress_bar(items, doing, console=screen, transient=True, disable=not screen.is_terminal)
+
+
+def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -> None:
     """A line for each spec, then each finding with the checks that made it."""
     screen = console()
     rows = []
@@ -46,7 +53,7 @@ def summary(verdicts: list[Verdict], expected: int, folder: Path) -> None:
         lines.append(f"lossref replay {folder / first.case}" if first.case else "")
         screen.print("\n      ".join(filter(None, lines)), **_PLAIN)
     bad = sum(one.status in ("fail", "fixed") for one in verdicts)
-    word = "does not conform" if bad else "no failure"
+    word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
     screen.print(f"{word}: {bad} failures in {len(verdicts)} verdicts of {expected} planned", **_PLAIN)
 
 

@@ -596,3 +596,14 @@ def test_nearest_gives_back_every_normal_float(x: float) -> None:
 )
 def test_is_certified(ball: arb, certified: bool) -> None:
     assert is_certified(ball) is certified
+
+
+def test_operators_go_through_the_same_comparison() -> None:
+    tape = Tape()
+    a, b = tape.number(2.0), tape.number(3.0)
+    assert a < b
+    assert b > a
+    assert b > 1
+    assert tape.margin == pytest.approx(1 / 3)
+    with pytest.raises(Tie):
+        assert tape.pi * tape.pi < tape.pi**2

@@ -82,6 +82,7 @@ USAGE = [
     ("validate mine --check nope", 2, "there is no check 'nope'"),
     ("validate mine --dtype float8", 2, "'float8' is not one of float64, float32"),
     ("validate mine --tier slow", 2, "'slow' is not one of quick, full"),
+    ("validate mine --check pure --dtype float64", 2, "no check that matches 'pure' runs in float64"),
     ("show ciuo", 2, "did you mean 'ciou'?"),
     ("replay nothing.json", 2, "there is no file nothing.json"),
     ("replay mine.py", 2, "mine.py is not a saved case"),
@@ -102,16 +103,16 @@ def test_says_what_to_do(lossref: Run, words: str, status: int, said: str) -> No
 
 
 VERDICTS = [
-    ("mine --spec ciou --check value", 0, "no failure"),
-    ("mine --spec giou --check value", 0, "no failure"),
+    ("mine --spec ciou --check value", 0, "conforms"),
+    ("mine --spec giou --check value", 0, "conforms"),
     ("mine --spec diou --check value", 1, "agrees with 1 minus the value"),
     ("mine --spec iou --check shape", 0, "known: flat on purpose"),
-    ("mine --spec iou --check value --check shape", 0, "no failure"),
-    ("mine --spec focal --check state", 0, "no failure"),
+    ("mine --spec iou --check value --check shape", 0, "conforms"),
+    ("mine --spec focal --check state", 0, "conforms"),
     ("mine:undeclared --as iou --check params", 3, "it has no parameter"),
     ("mine:dies --as iou --check s*", 3, "the process died while this check ran"),
-    ("torch --spec focal --check laws", 0, "no failure"),
-    ("mine.py --spec ciou --check pure", 0, "no failure"),
+    ("torch --spec focal --check laws", 0, "conforms"),
+    ("mine.py --spec ciou --check pure", 0, "conforms"),
 ]
 
 
