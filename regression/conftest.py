@@ -1,19 +1,7 @@
-"""Shared by all tests: the seed of drawn cases, one torch thread, quiet Hypothesis."""
+"""One torch thread, so that two processes do not fight for two cores."""
 
 from __future__ import annotations
 
-import os
-
-import pytest
 import torch
-from hypothesis import settings
 
-settings.register_profile("lossref", deadline=None, print_blob=True)
-settings.load_profile("lossref")
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def seed() -> int:
-    """The seed of this run: make test SEED=7."""
-    return int(os.environ.get("LOSSREF_SEED", "0"))

@@ -13,7 +13,7 @@ import numpy as np
 from lossref.core import Array, Case, Domain, Param
 from lossref.declare import corner
 from lossref.domains import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
-from lossref.laws import differs
+from lossref.laws import differs, rows_independent
 
 
 def oracle_sides(m: Any, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:
@@ -179,3 +179,15 @@ def _extent(box: Array, params: Mapping[str, Any]) -> Array:
 
 def _size(box: Array, params: Mapping[str, Any]) -> Array:
     return box[:, 2:] if params["xywh"] else box[:, 2:] - box[:, :2]
+
+
+def box_fields(low: float, high: float, flat_xywh: bool = True) -> dict[str, Any]:
+    """The fields that the four specs have in common; their values lie in [low, high]."""
+    return {
+        "inputs": box_inputs(flat_xywh),
+        "wrt": ("box1", "box2"),
+        "params": BOX_PARAMS,
+        "sizes": BOX_SIZES,
+        "laws": (symmetric, translation, mirror, transposed, bounded(low, high), rows_independent("box1", "box2")),
+        "corners": box_corners(),
+    }

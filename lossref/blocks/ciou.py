@@ -15,23 +15,9 @@ import torch
 from torch import Tensor
 
 from lossref.blocks.bbox_iou import aspect_of, bbox_iou, distance_of, overlap
-from lossref.blocks.box_pairs import (
-    BOX_PARAMS,
-    BOX_SIZES,
-    bounded,
-    box_corners,
-    box_inputs,
-    mirror,
-    oracle_distance,
-    oracle_overlap,
-    pairwise,
-    symmetric,
-    translation,
-    transposed,
-)
+from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
-from lossref.laws import rows_independent
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
@@ -93,15 +79,9 @@ SPEC = Spec(
     name="ciou",
     summary="Complete IoU of axis-aligned boxes, the box term of the detection losses",
     cite="spec/10-geometry.md section 3; arXiv 1911.08287",
-    inputs=box_inputs(flat_xywh=False),
-    wrt=("box1", "box2"),
-    params=BOX_PARAMS,
     terms=("ciou",),
     reference=partial(bbox_iou, CIoU=True),
     oracle=pairwise(oracle),
-    sizes=BOX_SIZES,
-    laws=(symmetric, translation, mirror, transposed, bounded(-2, 1), rows_independent("box1", "box2")),
-    corners=box_corners(),
     impostors=(
         impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
         impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
@@ -112,4 +92,5 @@ SPEC = Spec(
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
     ),
     api="bbox_iou(box1, box2, xywh=True, CIoU=True, eps=1e-7)",
+    **box_fields(-2, 1, flat_xywh=False),
 )

@@ -12,23 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from lossref.blocks.bbox_iou import bbox_iou, distance_of, overlap
-from lossref.blocks.box_pairs import (
-    BOX_PARAMS,
-    BOX_SIZES,
-    bounded,
-    box_corners,
-    box_inputs,
-    mirror,
-    oracle_distance,
-    oracle_overlap,
-    pairwise,
-    symmetric,
-    translation,
-    transposed,
-)
+from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
-from lossref.laws import rows_independent
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
@@ -65,15 +51,9 @@ SPEC = Spec(
     name="diou",
     summary="Distance IoU of axis-aligned boxes",
     cite="spec/10-geometry.md section 3; arXiv 1911.08287",
-    inputs=box_inputs(),
-    wrt=("box1", "box2"),
-    params=BOX_PARAMS,
     terms=("diou",),
     reference=partial(bbox_iou, DIoU=True),
     oracle=pairwise(oracle),
-    sizes=BOX_SIZES,
-    laws=(symmetric, translation, mirror, transposed, bounded(-1, 1), rows_independent("box1", "box2")),
-    corners=box_corners(),
     impostors=(
         impostor("distance x 4", "(2 rho)^2: sums of corners not halved", "value", distance_not_quartered),
         impostor("diagonal", "w + h instead of w^2 + h^2", "value", diagonal_not_squared),
@@ -82,4 +62,5 @@ SPEC = Spec(
         impostor("float32 inside", "narrows float64 to float32", "value dtype", half_precision_inside),
     ),
     api="bbox_iou(box1, box2, xywh=True, DIoU=True, eps=1e-7)",
+    **box_fields(-1, 1),
 )

@@ -12,23 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from lossref.blocks.bbox_iou import bbox_iou, overlap
-from lossref.blocks.box_pairs import (
-    BOX_PARAMS,
-    BOX_SIZES,
-    bounded,
-    box_corners,
-    box_inputs,
-    mirror,
-    oracle_enclosing,
-    oracle_overlap,
-    pairwise,
-    symmetric,
-    translation,
-    transposed,
-)
+from lossref.blocks.box_pairs import box_fields, oracle_enclosing, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
-from lossref.laws import rows_independent
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
@@ -71,15 +57,9 @@ SPEC = Spec(
     name="giou",
     summary="Generalised IoU of axis-aligned boxes",
     cite="spec/10-geometry.md section 3; arXiv 1902.09630",
-    inputs=box_inputs(),
-    wrt=("box1", "box2"),
-    params=BOX_PARAMS,
     terms=("giou",),
     reference=partial(bbox_iou, GIoU=True),
     oracle=pairwise(oracle),
-    sizes=BOX_SIZES,
-    laws=(symmetric, translation, mirror, transposed, bounded(-1, 1), rows_independent("box1", "box2")),
-    corners=box_corners(),
     impostors=(
         impostor("no eps on C", "enclosing area without eps", "value params", no_eps_on_enclosing),
         impostor("over U", "(C - U) divided by U instead of C", "value laws", divided_by_union),
@@ -88,4 +68,5 @@ SPEC = Spec(
         impostor("writes into box2", "clamps its argument in place", "pure", writes_into_box),
     ),
     api="bbox_iou(box1, box2, xywh=True, GIoU=True, eps=1e-7)",
+    **box_fields(-1, 1),
 )

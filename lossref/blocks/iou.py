@@ -12,22 +12,9 @@ import torch
 from torch import Tensor
 
 from lossref.blocks.bbox_iou import bbox_iou, overlap, sides
-from lossref.blocks.box_pairs import (
-    BOX_PARAMS,
-    BOX_SIZES,
-    bounded,
-    box_corners,
-    box_inputs,
-    mirror,
-    oracle_overlap,
-    pairwise,
-    symmetric,
-    translation,
-    transposed,
-)
+from lossref.blocks.box_pairs import box_fields, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
-from lossref.laws import rows_independent
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
@@ -75,15 +62,9 @@ SPEC = Spec(
     name="iou",
     summary="Intersection over union of axis-aligned boxes",
     cite="spec/10-geometry.md section 3",
-    inputs=box_inputs(),
-    wrt=("box1", "box2"),
-    params=BOX_PARAMS,
     terms=("iou",),
     reference=bbox_iou,
     oracle=pairwise(oracle),
-    sizes=BOX_SIZES,
-    laws=(symmetric, translation, mirror, transposed, bounded(0, 1), rows_independent("box1", "box2")),
-    corners=box_corners(),
     impostors=(
         impostor("no eps", "union without eps", "value reduced params", eps_missing),
         impostor("eps on both sides", "eps on the width as on the height", "value params", eps_on_width_too),
@@ -93,4 +74,5 @@ SPEC = Spec(
         impostor("one-sided ties", "equal edges give one box all of the gradient", "kinks", one_sided_ties),
     ),
     api="bbox_iou(box1, box2, xywh=True, eps=1e-7)",
+    **box_fields(0, 1),
 )
