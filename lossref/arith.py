@@ -52,7 +52,7 @@ class Tape:
     """
 
     def __init__(self, undecided: str = "raise") -> None:
-        self.count = 0
+        self.nodes: list[Number] = []
         self.undecided = undecided
         self.margin = math.inf
         self.ties = 0

@@ -21,8 +21,8 @@ class Number:
         self.tape = tape
         self.value = value
         self.inputs = inputs
-        self.order = tape.count
-        tape.count += 1
+        self.order = len(tape.nodes)
+        tape.nodes.append(self)
 
     def __repr__(self) -> str:
         return self.value.str(12)
@@ -72,27 +72,20 @@ class Number:
         return Number(self.tape, quotient, ((self, -quotient / self.value),))
 
 
-def gradient(output: Number) -> dict[int, tuple[Number, arb]]:
-    """{order: (node, d output / d node)} for every node that `output` depends on."""
-    nodes = _reachable(output)
-    adjoint: dict[int, arb] = {output.order: ONE}
-    result = {}
-    for order in sorted(nodes, reverse=True):
-        node, flow = nodes[order], adjoint[order]
-        result[order] = (node, flow)
+def gradient(output: Number) -> list[tuple[Number, arb]]:
+    """(node, d output / d node) for every node that `output` depends on, itself first."""
+    nodes = output.tape.nodes
+    adjoint: list[arb | None] = [None] * (output.order + 1)
+    adjoint[output.order] = ONE
+    result = []
+    for order in range(output.order, -1, -1):
+        flow = adjoint[order]
+        if flow is None:
+            continue
+        node = nodes[order]
+        result.append((node, flow))
         for operand, partial in node.inputs:
             step = flow if partial is ONE else flow * partial
-            known = adjoint.get(operand.order)
+            known = adjoint[operand.order]
             adjoint[operand.order] = step if known is None else known + step
     return result
-
-
-def _reachable(output: Number) -> dict[int, Number]:
-    nodes = {output.order: output}
-    waiting = [output]
-    while waiting:
-        for operand, _ in waiting.pop().inputs:
-            if operand.order not in nodes:
-                nodes[operand.order] = operand
-                waiting.append(operand)
-    return nodes

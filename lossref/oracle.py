@@ -22,8 +22,10 @@ DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
 VALUE_FACTOR = 4.0
 GRADIENT_FACTOR = 4.0
 FLOOR = 1.0
+ZERO = arb(0)
 
 
+@lru_cache(maxsize=256)
 def weights(shape: tuple[int, ...]) -> Array:
     """Upstream gradients that differ from each other, exact in every dtype; 1.75 for a single number."""
     count = int(np.prod(shape))
@@ -66,6 +68,7 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
         outputs = {spec.terms[0]: output} if len(spec.terms) == 1 else dict(zip(spec.terms, output, strict=True))
         value = {name: _array(nested) for name, nested in outputs.items()}
         grads, condition = _backward(spec, leaves, value)
+    tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
     balls = {name: _map(lambda number: number.value, cells, object) for name, cells in value.items()}
     return Answer(balls, grads, condition, tape.margin, tape.ties, tape.open_branches, bits)
 
@@ -77,15 +80,15 @@ def _backward(
     totals: dict[int, arb] = {}
     condition = {}
     for term, cells in value.items():
-        factors = weights(cells.shape)
-        condition[term] = np.zeros(cells.shape)
-        for at, number in np.ndenumerate(cells):
+        conditions = []
+        for number, factor in zip(cells.flat, weights(cells.shape).flat, strict=True):
             flow = gradient(number)
-            condition[term][at] = sum(abs(float(node.value) * float(adjoint)) for node, adjoint in flow.values())
-            for order, (node, adjoint) in flow.items():
+            conditions.append(sum([abs(float(node.value) * float(adjoint)) for node, adjoint in flow]))
+            for node, adjoint in flow:
                 if not node.inputs:
-                    totals[order] = totals.get(order, arb(0)) + float(factors[at]) * adjoint
-    grads = {name: _map(lambda leaf: totals.get(leaf.order, arb(0)), leaves[name], object) for name in spec.wrt}
+                    totals[node.order] = totals.get(node.order, ZERO) + float(factor) * adjoint
+        condition[term] = np.array(conditions).reshape(cells.shape)
+    grads = {name: _map(lambda leaf: totals.get(leaf.order, ZERO), leaves[name], object) for name in spec.wrt}
     return grads, condition
 
 
@@ -99,10 +102,10 @@ def _leaves(tape: Tape, array: Array) -> Array:
 
 
 def _map(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
-    result = np.empty(cells.shape, dtype=dtype)
-    for at, cell in np.ndenumerate(cells):
-        result[at] = function(cell)
-    return result
+    result = np.empty(cells.size, dtype=dtype)
+    for number, cell in enumerate(cells.flat):
+        result[number] = function(cell)
+    return result.reshape(cells.shape)
 
 
 def _nest(cells: Array) -> Any:
