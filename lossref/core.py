@@ -13,7 +13,6 @@ from lossref.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
 
 Array = np.ndarray[Any, Any]
 Params = Mapping[str, Any]
-
 Drawn = tuple[Array, tuple[str, ...]]
 
 STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
@@ -46,7 +45,8 @@ class Domain:
     layout:   from the form in which rows are drawn to the one the parameters ask for
     leave_out: families that do not exist under these parameters
     kink:     a number at which careless implementations have a kink that the formula does not have
-    unit:     the length over which the loss changes by about 1; None: the row's own size
+    unit:     the length over which the loss changes by about 1; None: that of the row, see extent
+    extent:   for each row, the shortest length in it that is not zero
     """
 
     axes: str
@@ -59,7 +59,7 @@ class Domain:
     leave_out: Callable[[Params], tuple[str, ...]] = lambda params: ()
     unit: float | None = 1.0
     kink: float | None = None
-    dtype: str = "floating"
+    extent: Callable[[Array, Params], Array] | None = None
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""

@@ -20,6 +20,10 @@ from lossref.probe import TargetRaised, applicable, call
 SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
 NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
 KINDS = ("float32", "float64")
+SHRUNK_TO = {
+    **dict.fromkeys(("value", "gradient", "kinks", "bulk", "params", "pure", "state"), "single"),
+    **dict.fromkeys(("reduced", "laws", "strides", "refuses", "repeatable"), "small"),
+}
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 
 
@@ -28,10 +32,8 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
     from hypothesis import HealthCheck, Phase, find, settings
     from hypothesis.errors import HypothesisException
 
-    kind = {"value": "single", "gradient": "single", "kinks": "single", "reduced": "small", "laws": "small"}
-    if check.name == "bulk":
-        return _halved(spec, target, check, case, dtype)
-    if check.name not in kind:
+    kind = SHRUNK_TO.get(check.name)
+    if kind is None:
         return case
     like = case if any("=" in flag for flag in case.flags) else None
     calls, stop = iter(range(SHRINK_CALLS)), time.monotonic() + SHRINK_SECONDS
@@ -50,7 +52,7 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    for dims in spec.sizes[kind[check.name]]:
+    for dims in spec.sizes[kind]:
         if _size(spec, dims, case) > sum(x.size for x in case.inputs.values()):
             continue
         try:
@@ -59,7 +61,7 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
             continue
         if examine(check, spec, target, smallest, dtype).problem:
             return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
-    return case
+    return _halved(spec, target, check, case, dtype) if check.name == "bulk" else case
 
 
 def _halved(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:

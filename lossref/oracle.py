@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from lossref.arith import Number, Tape, Uncertified, gradient, precision
+from lossref.arith import Number, Tape, Tie, Uncertified, gradient, precision
 from lossref.core import Answer, Array, Case, Spec
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
@@ -19,8 +19,8 @@ RELATIVE = 2.0**-80
 NOTHING = arb(2.0**-1000) * arb(2.0**-75)  # half the smallest number of float64
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-VALUE_FACTOR = 4.0
-GRADIENT_FACTOR = 4.0
+VALUE_FACTOR = 8.0
+GRADIENT_FACTOR = 8.0
 FLOOR = 1.0
 ZERO = arb(0)
 
@@ -41,14 +41,18 @@ def answer(spec: Spec, case: Case) -> Answer:
     as certified: every dtype rounds it to zero. Raises `Tie` or `Uncertified`.
     """
     for bits in BITS:
-        result = evaluate(spec, case, bits, "raise")
+        try:
+            result = evaluate(spec, case, bits, "raise")
+        except Tie:
+            if bits == BITS[-1]:
+                raise
+            continue
         worst = next((ball for ball in _balls(result) if not is_certified(ball)), None)
         if worst is None:
             return result
         if not worst.is_finite():
             raise Uncertified(f"{spec.name}: the formula gives no finite number for {case.id or 'this input'}")
-    assert worst is not None
-    raise Uncertified(f"{spec.name}: {worst.str(10)} is still too uncertain at {BITS[-1]} bits")
+    raise Uncertified(f"{spec.name}: a number of {case.id or 'this input'} is still too uncertain at {BITS[-1]} bits")
 
 
 def is_certified(ball: arb) -> bool:
@@ -108,13 +112,10 @@ def _map(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
     return result.reshape(cells.shape)
 
 
-def _nest(cells: Array) -> Any:
-    return cells.item() if cells.ndim == 0 else tuple(_nest(part) if part_is_array(part) else part for part in cells)
-
-
-def part_is_array(part: Any) -> bool:
-    """Whether a row of an object array is itself an array."""
-    return isinstance(part, np.ndarray)
+def _nest(cells: Any) -> Any:
+    if not isinstance(cells, np.ndarray):
+        return cells
+    return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
 
 
 def _array(nested: Any) -> Array:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -155,7 +156,10 @@ def _command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_interrupted_run_keeps_what_it_found(lossref: Run, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "lossref", "validate", "reference", "--out", "report", "-j", "1"]
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
+    process = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    )
     kept = tmp_path / "report" / "verdicts.jsonl"
     limit = time.monotonic() + 60
     while time.monotonic() < limit and not (kept.exists() and kept.stat().st_size):

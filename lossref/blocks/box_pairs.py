@@ -77,6 +77,7 @@ def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
 
     units = "boxes, xyxy or xywh, any length unit"
     shared: dict[str, Any] = {"legal": legal, "layout": _layout, "leave_out": leave_out, "unit": None}
+    shared["extent"] = _shortest_side
     return {
         "box1": Domain("n 4", units, BOX_FAMILIES, **shared),
         "box2": Domain("n 4", units, PAIR_FAMILIES, given="box1", **shared),
@@ -175,6 +176,11 @@ def bounded(low: float, high: float) -> Callable[..., str | None]:
 
 def _extent(box: Array, params: Mapping[str, Any]) -> Array:
     return np.asarray(_size(box, params).max(axis=1, keepdims=True))
+
+
+def _shortest_side(box: Array, params: Mapping[str, Any]) -> Array:
+    size = _size(box, params)
+    return np.asarray(np.where(size > 0, size, np.inf).min(axis=1, keepdims=True))
 
 
 def _size(box: Array, params: Mapping[str, Any]) -> Array:

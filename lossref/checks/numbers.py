@@ -159,10 +159,14 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, dtype: str) -> Array:
-    """As `_measured`, but relative to the largest gradient of a row where the input has no fixed unit."""
+    """As `_measured`, but in units of the row, where the input has no fixed unit.
+
+    Terms of the size 1 / (shortest side) can cancel to nothing, and leave their rounding behind.
+    """
     if spec.inputs[name].unit:
         return _measured(exact, rough, dtype, BULK_GRADIENT)
-    row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    extents = [domain.extent(case.inputs[key], case.params) for key, domain in spec.inputs.items() if domain.extent]
+    row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), 1 / np.min(extents, axis=0))
     return np.asarray(row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT))
 
 
