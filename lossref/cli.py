@@ -52,7 +52,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        _stop(f"{error}; nothing was checked. Make it importable in {sys.executable} and try again", INCOMPLETE)
+        _stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
     except (UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
         _stop(str(error))
     except OSError as error:
@@ -88,7 +88,9 @@ def _described(one: Spec) -> Iterator[str]:
     from lossref import catalog
 
     yield f"{one.name}: {one.summary}"
-    yield f"source: {one.cite}\ncall:   {one.api}\n"
+    arguments = [*one.inputs, *(f"{name}={param.default!r}" for name, param in one.params.items())]
+    yield f"source: {one.cite}\ncall:   {one.api}\nyours:  def my_{one.name}({', '.join(arguments)})"
+    yield f"        returns {one.returns}\n"
     yield catalog.doc(one).strip() + "\n\ninputs:"
     for name, domain in one.inputs.items():
         yield f"  {name} ({', '.join(domain.axes.split())})  {domain.units}; families: {', '.join(domain.families)}"

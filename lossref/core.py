@@ -210,8 +210,7 @@ class Verdict:
 class Spec:
     """Everything about one loss; each lives in one file of lossref/losses or lossref/blocks.
 
-    Beside the fields of DESIGN.md: `summary` (one line), `sizes` (the axis sizes that are tried:
-    "single", "small", "bulk"), and `order`, the order in which inputs are drawn where it differs.
+    `sizes` are the axis sizes tried, by kind; `api` shows a call, `returns` the shape that comes back.
     """
 
     name: str
@@ -228,6 +227,7 @@ class Spec:
     corners: tuple[Case, ...] = ()
     impostors: tuple[Target, ...] = ()
     api: str = ""
+    returns: str = ""
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lossref.arith import Tie, Uncertified
-from lossref.cases import fixed_of, material, strategy
+from lossref.cases import dims_of, fixed_of, material, strategy
 from lossref.checks import Check, examine
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import answer, floats, gradient_budget, value_budget
@@ -29,39 +30,42 @@ EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 
 def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
     """The smallest case of the same families on which the check still fails; the case itself at worst."""
-    from hypothesis import HealthCheck, Phase, find, settings
-    from hypothesis.errors import HypothesisException
-
     kind = SHRUNK_TO.get(check.name)
     if kind is None:
         return case
-    like = case if any("=" in flag for flag in case.flags) else None
-    calls, stop = iter(range(SHRINK_CALLS)), time.monotonic() + SHRINK_SECONDS
 
     def fails(candidate: Case) -> bool:
-        if time.monotonic() > stop:
-            return False
-        return next(calls, None) is not None and bool(examine(check, spec, target, candidate, dtype).problem)
+        return bool(examine(check, spec, target, candidate, dtype).problem)
 
-    layout = {name: case.params[name] for name, param in spec.params.items()}
-    quiet = settings(
-        max_examples=100,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
+    like = case if any("=" in flag for flag in case.flags) else None
     for dims in spec.sizes[kind]:
-        if _size(spec, dims, case) > sum(x.size for x in case.inputs.values()):
-            continue
-        try:
-            smallest: Case = find(strategy(spec, dims, layout, like), fails, settings=quiet)
-        except HypothesisException:
-            continue
-        if examine(check, spec, target, smallest, dtype).problem:
-            return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
+        if _size(spec, dims, case) <= sum(x.size for x in case.inputs.values()):
+            smallest = _smallest(strategy(spec, dims, case.params, like), fails)
+            if smallest is not None:
+                return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
     return _halved(spec, target, check, case, dtype) if check.name == "bulk" else case
+
+
+def _smallest(cases: Any, fails: Callable[[Case], bool]) -> Case | None:
+    """The last failing case that Hypothesis reaches within the limits; it only tries simpler ones."""
+    from hypothesis import HealthCheck, Phase, find, settings
+    from hypothesis.errors import HypothesisException
+
+    found: list[Case] = []
+    calls, stop = iter(range(SHRINK_CALLS)), time.monotonic() + SHRINK_SECONDS
+
+    def fails_in_time(candidate: Case) -> bool:
+        failed = next(calls, None) is not None and time.monotonic() < stop and fails(candidate)
+        found[:] = [candidate] if failed else found
+        return failed
+
+    phases, unlimited = (Phase.generate, Phase.shrink), list(HealthCheck)
+    quiet = settings(
+        max_examples=100, deadline=None, database=None, derandomize=True, phases=phases, suppress_health_check=unlimited
+    )
+    with contextlib.suppress(HypothesisException):
+        find(cases, fails_in_time, settings=quiet)
+    return found[0] if found else None
 
 
 def _halved(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
@@ -84,8 +88,6 @@ def _half(array: Array, half: int) -> Array:
 
 
 def _size(spec: Spec, dims: Any, case: Case) -> int:
-    from lossref.cases import dims_of
-
     return sum(int(np.prod(domain.shape(dims_of(case.params, dims)))) for domain in spec.inputs.values())
 
 

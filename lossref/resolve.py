@@ -67,7 +67,9 @@ def quietly(what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # a package may raise anything, SystemExit too
         said = (str(error).strip().splitlines() or [""])[0]
-        raise Unavailable(f"{what} cannot be imported: {type(error).__name__}: {said}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        advice = f"; pip install -c constraints.txt {missing.partition('.')[0]}" if missing else ""
+        raise Unavailable(f"{what} cannot be imported: {type(error).__name__}: {said}{advice}") from error
     finally:
         logging.disable(level)
 

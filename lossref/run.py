@@ -1,20 +1,19 @@
-"""Plans a run, carries it out on any executor, and keeps what it finds as it finds it."""
+"""Plans a run, and carries it out on any executor."""
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
-import json
 import multiprocessing
 import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
@@ -23,7 +22,7 @@ from lossref import catalog, checks
 from lossref.cases import shares
 from lossref.checks import Check, cases_for
 from lossref.checks.evidence import wrong
-from lossref.core import Spec, Target, Verdict
+from lossref.core import Case, Spec, Target, Verdict
 from lossref.faults import explain, shrink
 from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
@@ -146,37 +145,45 @@ def work(job: Job) -> Outcome:
             continue
         one = checks.named(name)
         drawn.update(shares(cases_for(one, spec, target, job.tier, job.seed)))
-        make = partial(_row, job, spec, target, one, dtype)
-        verdicts.append(_in_time(make, replace(job, rows=((name, dtype),))))
+        verdicts.append(_row(replace(job, rows=((name, dtype),)), spec, target, one, dtype))
     return verdicts, dict(drawn)
 
 
 def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str) -> Verdict:
+    """The verdict of one check, whatever the target does to it."""
     cases = cases_for(one, spec, target, job.tier, job.seed)
     if dtype not in target.dtypes:
-        return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=f"declares no {dtype}")
+        return _verdict(job, "unsupported", f"declares no {dtype}")
     if not cases:
-        return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=_nothing_to_ask(one, target))
-    verdict, failing = checks.check(one, spec, target, cases, dtype)
+        return _verdict(job, "unsupported", _nothing_to_ask(one, target))
+    seconds = CHECK_SECONDS[job.tier]
+    try:
+        with limited(seconds):
+            verdict, failing = checks.check(one, spec, target, cases, dtype)
+    except TimeoutError:
+        return _verdict(job, "timeout", f"gave no verdict within {seconds} s")
+    except Exception as error:  # a target can return what nobody thought of; the other checks go on
+        return _verdict(job, "crashed", f"lossref could not examine this: {one_line(error)}")
     if failing is None:
         return replace(verdict, note=verdict.note or target.note)
-    smallest = shrink(spec, target, one, failing, dtype)
+    return _explained(job, spec, target, one, verdict, failing)
+
+
+def _explained(job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case) -> Verdict:
+    """A failure with its smallest case saved, and the known variant that explains it if one does."""
+    smallest, reason, dtype = failing, "", verdict.dtype
+    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
+        smallest = shrink(spec, target, one, failing, dtype)
+        reason = explain(spec, target, one.name, dtype)
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, checks.examine(one, spec, target, failing, dtype)
     if not evidence.problem:
         evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
-    reason = explain(spec, target, one.name, dtype)
     name = f"cases/{spec.name}-{target.label}-{one.name}-{dtype}.json"
     saved = SavedCase(smallest, one.name, dtype, job.word, job.as_spec)
-    save(
-        Path(job.out) / name,
-        spec,
-        saved,
-        target,
-        evidence,
-        why=f"found by `lossref validate {job.word}`, seed {job.seed}",
-    )
+    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
+    save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
     note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
     note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
     return replace(verdict, note=note, explanation=reason, case=name)
@@ -193,11 +200,12 @@ def _verdict(job: Job, status: str, note: str) -> Verdict:
     return Verdict(job.spec, job.label, name, dtype, status, note=note)
 
 
-def _in_time(make: Callable[[], Verdict], job: Job) -> Verdict:
-    """The verdict, or a timeout; an alarm works in the main thread of a process only, and not on Windows."""
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError in the body after so many seconds; in the main thread only, and not on Windows."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        return make()
-    seconds = CHECK_SECONDS[job.tier]
+        yield
+        return
 
     def too_late(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
@@ -206,11 +214,7 @@ def _in_time(make: Callable[[], Verdict], job: Job) -> Verdict:
     signal.alarm(seconds)
     with _end_of_process(seconds + GRACE):
         try:
-            return make()
-        except TimeoutError:
-            return _verdict(job, "timeout", f"gave no verdict within {seconds} s")
-        except Exception as error:  # a target can return what nobody thought of; the other checks go on
-            return _verdict(job, "crashed", f"lossref could not examine this: {one_line(error)}")
+            yield
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, before)
@@ -228,22 +232,3 @@ def _end_of_process(seconds: int) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-# What is kept -------------------------------------------------------------------------------------------
-
-
-def append(directory: Path, verdicts: list[Verdict]) -> None:
-    """Add verdicts to verdicts.jsonl, each a whole line."""
-    with (directory / "verdicts.jsonl").open("a") as file:
-        file.writelines(json.dumps(asdict(one)) + "\n" for one in verdicts)
-
-
-def exit_status(verdicts: list[Verdict], expected: int) -> int:
-    """0 conforms, 1 does not, 3 incomplete."""
-    statuses = Counter(one.status for one in verdicts)
-    if statuses["fail"] or statuses["fixed"]:
-        return 1
-    unfinished = sum(statuses[name] for name in ("inconclusive", "blocked", "crashed", "timeout"))
-    nothing_passed = not (statuses["pass"] or statuses["known"])
-    return 3 if unfinished or len(verdicts) < expected or nothing_passed else 0

@@ -196,4 +196,5 @@ def box_fields(low: float, high: float, flat_xywh: bool = True) -> dict[str, Any
         "sizes": BOX_SIZES,
         "laws": (symmetric, translation, mirror, transposed, bounded(low, high), rows_independent("box1", "box2")),
         "corners": box_corners(),
+        "returns": "(n, 1): one number for each pair",
     }

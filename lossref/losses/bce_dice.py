@@ -163,4 +163,5 @@ SPEC = Spec(
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
     ),
     api="BCEDiceLoss(weight_bce=0.5, weight_dice=0.5)(pred, target)",
+    returns="0-d",
 )

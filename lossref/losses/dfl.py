@@ -193,4 +193,5 @@ SPEC = Spec(
         impostor("writes into target", "clamps its argument in place", "pure", _variant("writes into target")),
     ),
     api="DFLoss(reg_max=16)(pred_dist, target)",
+    returns="(n, 1): the mean over the four sides",
 )

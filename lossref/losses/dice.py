@@ -163,4 +163,5 @@ SPEC = Spec(
         impostor("no sigmoid", "takes logits for probabilities", "value", _variant("no sigmoid")),
     ),
     api="MultiChannelDiceLoss(smooth=1e-6, reduction='mean')(pred, target)",
+    returns="0-d, or (b,) without reduction",
 )

@@ -170,4 +170,5 @@ SPEC = Spec(
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
     ),
     api="FocalLoss(gamma=1.5, alpha=0.25)(pred, label)",
+    returns="0-d",
 )

@@ -144,4 +144,5 @@ SPEC = Spec(
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
     ),
     api="VarifocalLoss(gamma=2.0, alpha=0.75)(pred_score, gt_score, label)",
+    returns="0-d",
 )
