@@ -42,6 +42,10 @@ def as_loss(box1, box2, xywh=True, eps=1e-7):
 def flat(box1, box2, xywh=True, eps=1e-7):
     return bbox_iou(box1, box2, xywh, eps=eps)[..., 0]
 
+@lossref.target("dfl", slack={"value": (1e9, "float32 inside")})
+def narrow(pred_dist, target, reg_max=16):
+    return lossref.DFLoss(reg_max)(pred_dist.float(), target.float()).to(pred_dist.dtype)
+
 @lossref.target("focal")
 class Focal(lossref.FocalLoss):
     pass
@@ -110,6 +114,7 @@ VERDICTS = [
     ("mine --spec iou --check shape", 0, "known: flat on purpose"),
     ("mine --spec iou --check value --check shape", 0, "conforms"),
     ("mine --spec focal --check state", 0, "conforms"),
+    ("mine --spec dfl --check value", 0, "with declared slack 1e+09: float32 inside"),
     ("mine:undeclared --as iou --check params", 3, "it has no parameter"),
     ("mine:dies --as iou --check s*", 3, "the process died while this check ran"),
     ("torch --spec focal --check laws", 0, "conforms"),

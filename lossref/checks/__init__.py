@@ -130,4 +130,5 @@ def _status(one: Check, target: Target, total: Evidence) -> tuple[str, str]:
         return "inconclusive", "nothing could be examined"
     if expected:
         return "fixed", f"declared as a known failure ({expected}), but it passes: strike it off"
-    return "pass", ""
+    factor, reason = target.slack.get(one.name, (1.0, ""))
+    return "pass", f"with declared slack {factor:g}: {reason}" if reason else ""
