@@ -38,9 +38,10 @@ def track(items: Sequence[Spec], doing: str) -> Iterable[Spec]:
 
 def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -> None:
     """A line for each spec, then each finding with the checks that made it."""
+    verdicts = sorted(verdicts, key=lambda one: (one.target, one.spec))
     screen = console()
     rows = []
-    for name in dict.fromkeys((one.target, one.spec) for one in sorted(verdicts, key=lambda one: one.spec)):
+    for name in dict.fromkeys((one.target, one.spec) for one in verdicts):
         mine = [one for one in verdicts if (one.target, one.spec) == name]
         counts = Counter(one.status for one in mine)
         worst = max((one.worst for one in mine if one.status == "pass"), default=0.0)
