@@ -122,7 +122,7 @@ def _named(label: str, run: Callable[[], Any]) -> Any:
     try:
         return run()
     except TargetRaised as error:
-        raise TargetRaised(f"{label} input: {error}") from error
+        raise TargetRaised(f"{error} (on {label} input)") from error
 
 
 def _transposed(x: Tensor) -> Tensor:
