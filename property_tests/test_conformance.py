@@ -20,7 +20,8 @@ def test_reference_conforms(spec: Spec, row: Check, seed: int) -> None:
         target = reference(spec)
         verdict, case = check(row, spec, target, cases_for(row, spec, target, "quick", seed), dtype)
         assert verdict.status == "pass", (verdict, case)
-        assert verdict.examined > 0
+        # What a dtype cannot decide (alpha of identical boxes in float32) is left out, and stays the exception.
+        assert verdict.examined > 2 * verdict.left_out
 
 
 @pytest.mark.parametrize(("spec", "wrong"), IMPOSTORS, ids=[f"{s.name}-{w.label}" for s, w in IMPOSTORS])
