@@ -16,7 +16,7 @@ from lossref.cases import dims_of, fixed_of, material, strategy
 from lossref.checks import Check, examine
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import answer, floats, gradient_budget, value_budget
-from lossref.probe import TargetRaised, applicable, call
+from lossref.probe import TargetRaised, applicable, call, itself
 
 SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
 NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
@@ -156,9 +156,9 @@ def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Callable[[Case]
         others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
         for value in (one for one in others if one != target.fixed.get(name, param.default)):
             yield f"agrees when {name} is {value!r}", partial(_with, spec, name, value)
-    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    own = itself(spec)
     for sentence, change in REDUCTIONS.items():
-        yield sentence, partial(_changed, spec, itself, change)
+        yield sentence, partial(_changed, spec, own, change)
 
 
 REDUCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -174,12 +174,11 @@ REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def _with(spec: Spec, name: str, value: Any, case: Case) -> Attempt:
-    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
-    return _attempt(spec, itself, replace(case, params={**case.params, name: value}))
+    return _attempt(spec, itself(spec), replace(case, params={**case.params, name: value}))
 
 
-def _changed(spec: Spec, itself: Target, change: Callable[[Array], Array], case: Case) -> Attempt:
-    found = _attempt(spec, itself, case)
+def _changed(spec: Spec, own: Target, change: Callable[[Array], Array], case: Case) -> Attempt:
+    found = _attempt(spec, own, case)
     return None if found is None or not found[0].size else (change(found[0]), ())
 
 

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from safetensors.numpy import load_file, save_file
 from lossref.arith import Uncertified
 from lossref.cases import conventions, draw_case, with_defaults
 from lossref.checks import examine, named
-from lossref.core import Array, Case, Spec, Target
+from lossref.core import Array, Case, Spec
 from lossref.oracle import BITS, certified_digits, endpoints, evaluate, floats, is_certified, nearest
+from lossref.probe import itself
 from lossref.report import write_text
 
 SCHEMA = 1
@@ -146,8 +146,8 @@ def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array])
     for name, wanted in recorded["sha256"].items():
         if now["sha256"].get(name) != wanted or now["digits"].get(name) != recorded["digits"].get(name):
             yield f"{spec.name}: {recorded['id']}: the oracle now gives another {name}"
-    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    own = itself(spec)
     for dtype in ("float64", "float32"):
-        problem = examine(named("reduced"), spec, itself, case, dtype).problem
+        problem = examine(named("reduced"), spec, own, case, dtype).problem
         if problem:
             yield f"{spec.name}: {recorded['id']}: the reference in {dtype}: {problem}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class Result:
     shape: tuple[int, ...]
     gradient: Mapping[str, Array | None] = field(default_factory=dict)
     gradient_dtype: Mapping[str, torch.dtype | None] = field(default_factory=dict)
+
+
+def itself(spec: Spec) -> Target:
+    """The spec's own reference, as a target like any other."""
+    return Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
 
 
 def tensors(case: Case, dtype: str) -> dict[str, Tensor]:

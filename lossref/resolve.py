@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lossref.core import Spec, Target
+from lossref.probe import itself
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 MARK = "__lossref_targets__"
@@ -108,7 +109,7 @@ def version(word: str) -> str:
 def reference(spec: Spec) -> Target:
     """lossref's own implementation, as a target like any other."""
     usage = f"from lossref.catalog import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
-    return Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params), usage=usage)
+    return replace(itself(spec), usage=usage)
 
 
 def _arguments(spec: Spec) -> str:

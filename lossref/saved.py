@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from lossref.checks.evidence import Evidence
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import weights
-from lossref.probe import call
+from lossref.probe import call, itself
 from lossref.report import write_text
 
 SCHEMA = 1
@@ -75,8 +74,7 @@ def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> s
 
 
 def _output_shape(spec: Spec, case: Case) -> tuple[int, ...]:
-    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
-    return call(spec, itself, case, "float64").shape
+    return call(spec, itself(spec), case, "float64").shape
 
 
 def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:

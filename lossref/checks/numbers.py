@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from lossref.oracle import (
     gradient_budget,
     value_budget,
 )
-from lossref.probe import Result, call, call_on, instance, tensors
+from lossref.probe import Result, call, call_on, instance, itself, tensors
 
 BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
 
@@ -127,9 +127,9 @@ def law_name(law: Callable[..., Any]) -> str:
 @lru_cache(maxsize=512)
 def trusted(spec: Spec, case: Case, dtype: str) -> tuple[Result, Result]:
     """The reference in float64 and in the dtype (float32 where the dtype is float64, to scale from)."""
-    itself = Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
+    own = itself(spec)
     lower = "float32" if dtype == "float64" else dtype
-    return call(spec, itself, case, "float64", grad=True), call(spec, itself, case, lower, grad=True)
+    return call(spec, own, case, "float64", grad=True), call(spec, own, case, lower, grad=True)
 
 
 def _measured(exact: Array, rough: Array, dtype: str, factor: float) -> Array:
