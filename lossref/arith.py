@@ -195,6 +195,10 @@ class Tape:
             raise Tie(f"cannot order {a.value.str(15)} and {other.str(15)} at {flint.ctx.prec} bits")
         return side < 0
 
+    def tie(self, why: str) -> None:
+        """Say that several choices are equally right, so that the case has no answer."""
+        raise Tie(why)
+
     def sorted(self, xs: Iterable[Number]) -> list[Number]:
 
         def order(a: Number, b: Number) -> int:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from lossref.axes import dims_of, name_of
 from lossref.core import Array, Case, Params, Spec
 from lossref.picking import rng_pick
 
 Dims = Mapping[str, Any]
-ROUNDS = {"quick": (60, 6), "full": (600, 40)}
+ROUNDS = {("quick", False): (60, 6), ("full", False): (600, 40), ("quick", True): (3, 2), ("full", True): (40, 20)}
 
 
 def conventions(spec: Spec) -> list[dict[str, Any]]:
@@ -29,9 +30,28 @@ def with_defaults(spec: Spec, params: Params) -> dict[str, Any]:
     return {**spec.defaults(), **params}
 
 
-def dims_of(params: Params, dims: Dims) -> dict[str, Any]:
-    """The sizes a domain sees: axis sizes, the parameters, and R where there are bins."""
-    return {**params, **({"R": params["reg_max"]} if "reg_max" in params else {}), **dims}
+def named_in(spec: Spec, dims: Dims) -> dict[str, Any]:
+    """The parameters that an entry of `sizes` sets."""
+    return {name: value for name, value in dims.items() if name in spec.params}
+
+
+def same_shapes(spec: Spec, one: Params, other: Params) -> bool:
+    """Whether the inputs have the same shapes under both parameter settings."""
+    dims = {name: 2 for domain in spec.inputs.values() for name in map(name_of, domain.axes.split()) if name}
+    shapes = [
+        [domain.shape({**dims, **dims_of(params, {"n": 3, "b": 2})}) for domain in spec.inputs.values()]
+        for params in (with_defaults(spec, one), with_defaults(spec, other))
+    ]
+    return shapes[0] == shapes[1]
+
+
+def has_kind(spec: Spec, kind: str) -> bool:
+    """Whether the spec has material of a kind at all."""
+    if kind in ("corner", "shape"):
+        return any(("shape" in case.flags) == (kind == "shape") for case in spec.corners)
+    if kind == "setting":
+        return any(param.others and not param.convention for param in spec.params.values())
+    return kind == "one" or kind in spec.sizes
 
 
 def drawing_order(spec: Spec) -> list[str]:
@@ -41,7 +61,7 @@ def drawing_order(spec: Spec) -> list[str]:
 
 def draw_case(spec: Spec, rng: np.random.Generator, dims: Dims, params: Params, turn: int | None = None) -> Case:
     """One case; with a `turn`, case number `turn` of a walk over every combination of families."""
-    full = with_defaults(spec, params)
+    full = with_defaults(spec, {**named_in(spec, dims), **params})
     sizes = dims_of(full, dims)
     drawn: dict[str, Array] = {}
     flags: list[str] = []
@@ -66,7 +86,7 @@ def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -
     """A Hypothesis strategy of cases; `like` limits it to the families of another case."""
     from hypothesis import strategies as st
 
-    full = with_defaults(spec, params)
+    full = with_defaults(spec, {**named_in(spec, dims), **params})
     sizes = dims_of(full, dims)
 
     @st.composite
@@ -109,17 +129,17 @@ def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> 
     if kind in ("corner", "shape"):
         return tuple(_corners(spec, kind == "shape", dict(fixed)))
     if kind == "setting":
-        return tuple(_settings(spec, ROUNDS[tier][1], seed, dict(fixed)))
+        return tuple(_settings(spec, ROUNDS[tier, spec.composite][1], seed, dict(fixed)))
     rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
-    found = list(_drawn(spec, kind, rng, *ROUNDS[tier], dict(fixed)))
+    found = list(_drawn(spec, kind, rng, *ROUNDS[tier, spec.composite], dict(fixed)))
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
 
 
 def _corners(spec: Spec, shape: bool, fixed: Params) -> Iterator[Case]:
     for case in spec.corners:
-        other_bins = fixed.get("reg_max", case.params.get("reg_max")) != case.params.get("reg_max")
-        if ("shape" in case.flags) == shape and not other_bins:
-            yield replace(case, params=with_defaults(spec, {**fixed, **case.params}))
+        params = {**fixed, **case.params}
+        if ("shape" in case.flags) == shape and same_shapes(spec, params, case.params):
+            yield replace(case, params=with_defaults(spec, params))
 
 
 def _drawn(
@@ -127,7 +147,7 @@ def _drawn(
 ) -> Iterator[Case]:
     for layout in conventions(spec):
         params = {**layout, **fixed}
-        for dims in spec.sizes[kind]:
+        for dims in spec.sizes.get(kind, ()):
             if kind == "single":
                 first = int(rng.integers(1000))
                 yield from (draw_case(spec, rng, dims, params, first + turn) for turn in range(singles))

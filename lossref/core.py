@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from lossref.axes import shape_of
 from lossref.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
 
 Array = np.ndarray[Any, Any]
@@ -36,7 +36,8 @@ class Param:
 class Domain:
     """Where one input lives.
 
-    axes:     names and sizes, "n 4"; "4n R" is four times n, by R
+    axes:     names and sizes, "n 4"; "4n R" is four times n, by R; "" is a single number
+    dtype:    "bool" or "int64" where the input is that in every dtype under test
     units:    what the numbers mean, for people
     families: name -> draw(pick, rows, given, dims), the structured ways to fill rows
     row:      number of trailing axes that are drawn together
@@ -47,6 +48,7 @@ class Domain:
     kink:     a number at which careless implementations have a kink that the formula does not have
     unit:     the length over which the loss changes by about 1; None: that of the row, see extent
     extent:   for each row, the shortest length in it that is not zero
+    nan_free: a NaN may vanish here, because not every number of this input has an effect
     """
 
     axes: str
@@ -60,17 +62,19 @@ class Domain:
     unit: float | None = 1.0
     kink: float | None = None
     extent: Callable[[Array, Params], Array] | None = None
+    dtype: str = ""
+    nan_free: bool = False
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""
-        return tuple(_axis_size(axis, dims) for axis in self.axes.split())
+        return shape_of(self.axes, dims)
 
     def why_not(self, x: Array, params: Params) -> str | None:
         """None for a legal array, else the sentence the user sees."""
         axes = self.axes.split()
         if x.dtype.kind not in "fiub":
             return f"expected real numbers, got dtype {x.dtype}"
-        if x.ndim < 1 or (axes[-1].isdigit() and x.shape[-1] != int(axes[-1])):
+        if (x.ndim < 1 and axes) or (axes and axes[-1].isdigit() and x.shape[-1] != int(axes[-1])):
             return f"expected shape ({', '.join(axes)}), got {tuple(x.shape)}"
         if not np.all(np.isfinite(x)):
             return "expected finite numbers, got NaN or infinity"
@@ -123,14 +127,6 @@ class Domain:
     def _names(self, order: Array) -> tuple[str, ...]:
         names = list(self.families)
         return tuple(names[i] for i in order)
-
-
-def _axis_size(axis: str, dims: Mapping[str, Any]) -> int:
-    match = re.fullmatch(r"(\d*)([A-Za-z]\w*)?", axis)
-    if match is None:
-        raise ValueError(f"cannot read the axis {axis!r}; write a number, a name, or 4n for four times n")
-    number, name = match.groups()
-    return int(number or 1) * (int(dims[name]) if name else 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +206,9 @@ class Verdict:
 class Spec:
     """Everything about one loss; each lives in one file of lossref/losses or lossref/blocks.
 
-    `sizes` are the axis sizes tried, by kind; `api` shows a call, `returns` the shape that comes back.
+    `sizes` are the axis sizes (and parameters) tried, by kind; `api` shows a call, `returns` the shape that
+    comes back. A `composite` is made of other specs, with detached results on the way: its budgets come
+    from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
     """
 
     name: str
@@ -228,6 +226,7 @@ class Spec:
     impostors: tuple[Target, ...] = ()
     api: str = ""
     returns: str = ""
+    composite: bool = False
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)

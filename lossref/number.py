@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flint import arb
@@ -74,11 +75,19 @@ class Number:
 
 def gradient(output: Number) -> list[tuple[Number, arb]]:
     """(node, d output / d node) for every node that `output` depends on, itself first."""
-    nodes = output.tape.nodes
-    adjoint: list[arb | None] = [None] * (output.order + 1)
-    adjoint[output.order] = ONE
+    return gradient_of_sum([(output, ONE)])
+
+
+def gradient_of_sum(outputs: Sequence[tuple[Number, arb]]) -> list[tuple[Number, arb]]:
+    """(node, d sum / d node) of a weighted sum of outputs, for every node that it depends on."""
+    nodes = outputs[0][0].tape.nodes
+    last = max(output.order for output, _ in outputs)
+    adjoint: list[arb | None] = [None] * (last + 1)
+    for output, factor in outputs:
+        known = adjoint[output.order]
+        adjoint[output.order] = factor if known is None else known + factor
     result = []
-    for order in range(output.order, -1, -1):
+    for order in range(last, -1, -1):
         flow = adjoint[order]
         if flow is None:
             continue

@@ -1,9 +1,8 @@
-"""What the number is: runs a spec's oracle on certified arithmetic, and turns the balls into budgets."""
+"""What the number is: runs a spec's oracle on certified arithmetic."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -12,17 +11,14 @@ import numpy as np
 from flint import arb
 
 from lossref.arith import Number, Tape, Tie, Uncertified, gradient, precision
-from lossref.core import Answer, Array, Case, Spec
+from lossref.core import Answer, Array, Case, Domain, Spec
+from lossref.number import gradient_of_sum
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
 RELATIVE = 2.0**-80
 NOTHING = arb(2.0**-1000) * arb(2.0**-75)  # half the smallest number of float64
-UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
-VALUE_FACTOR = 8.0
-GRADIENT_FACTOR = 8.0
-FLOOR = 1.0
 ZERO = arb(0)
+Backward = tuple[dict[str, Array], dict[str, Array]]
 
 
 @lru_cache(maxsize=256)
@@ -66,34 +62,52 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
     """One run of the oracle at one precision; the balls may be of any size."""
     with precision(bits):
         tape = Tape(undecided)
-        leaves = {name: _leaves(tape, array) for name, array in case.inputs.items()}
-        inputs = {name: _nest(cells) for name, cells in leaves.items()}
-        output = spec.oracle(tape, **inputs, **case.params)
+        leaves = {name: _leaves(tape, spec.inputs[name], array) for name, array in case.inputs.items()}
+        output = spec.oracle(tape, **{name: _nest(cells) for name, cells in leaves.items()}, **case.params)
         outputs = {spec.terms[0]: output} if len(spec.terms) == 1 else dict(zip(spec.terms, output, strict=True))
-        value = {name: _array(nested) for name, nested in outputs.items()}
-        grads, condition = _backward(spec, leaves, value)
+        value = {name: _array(tape, nested) for name, nested in outputs.items()}
+        grads, condition = (_swept if spec.composite else _backward)(spec, leaves, value)
     tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
-    balls = {name: _map(lambda number: number.value, cells, object) for name, cells in value.items()}
+    balls = {name: each(lambda number: number.value, cells, object) for name, cells in value.items()}
     return Answer(balls, grads, condition, tape.margin, tape.ties, tape.open_branches, bits)
 
 
-def _backward(
-    spec: Spec, leaves: dict[str, Array], value: dict[str, Array]
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
     """Gradient of the weighted sum of all outputs, and sum |number * adjoint| for each output."""
     totals: dict[int, arb] = {}
-    condition = {}
-    for term, cells in value.items():
-        conditions = []
-        for number, factor in zip(cells.flat, weights(cells.shape).flat, strict=True):
-            flow = gradient(number)
-            conditions.append(sum([abs(float(node.value) * float(adjoint)) for node, adjoint in flow]))
-            for node, adjoint in flow:
-                if not node.inputs:
-                    totals[node.order] = totals.get(node.order, ZERO) + float(factor) * adjoint
-        condition[term] = np.array(conditions).reshape(cells.shape)
-    grads = {name: _map(lambda leaf: totals.get(leaf.order, ZERO), leaves[name], object) for name in spec.wrt}
-    return grads, condition
+    conditions = []
+    for number, factor in _weighted(value):
+        flow = gradient(number)
+        conditions.append(sum([abs(float(node.value) * float(adjoint)) for node, adjoint in flow]))
+        for node, adjoint in flow:
+            if not node.inputs:
+                totals[node.order] = totals.get(node.order, ZERO) + factor * adjoint
+    return _at_leaves(spec, leaves, totals), _split(np.array(conditions), value)
+
+
+def _swept(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
+    """The gradient alone, in one pass over the tape."""
+    outputs = _weighted(value) if spec.wrt else []
+    totals = {node.order: adjoint for node, adjoint in gradient_of_sum(outputs)} if outputs else {}
+    count = sum(cells.size for cells in value.values())
+    return _at_leaves(spec, leaves, totals), _split(np.zeros(count), value)
+
+
+def _weighted(value: dict[str, Array]) -> list[tuple[Number, arb]]:
+    """All numbers of all outputs in a row, each with its upstream gradient."""
+    numbers = [number for cells in value.values() for number in cells.flat]
+    return [(number, arb(float(w))) for number, w in zip(numbers, weights((len(numbers),)), strict=True)]
+
+
+def _at_leaves(spec: Spec, leaves: dict[str, Array], totals: dict[int, arb]) -> dict[str, Array]:
+    return {name: each(lambda leaf: totals.get(leaf.order, ZERO), leaves[name], object) for name in spec.wrt}
+
+
+def _split(flat: Array, value: dict[str, Array]) -> dict[str, Array]:
+    """A row of numbers, one for each output number, cut into the shapes of the outputs."""
+    ends = np.cumsum([cells.size for cells in value.values()])
+    parts = np.split(flat, ends[:-1])
+    return {name: part.reshape(cells.shape) for (name, cells), part in zip(value.items(), parts, strict=True)}
 
 
 def _balls(result: Answer) -> list[arb]:
@@ -101,11 +115,14 @@ def _balls(result: Answer) -> list[arb]:
     return [ball for array in arrays for ball in array.flat]
 
 
-def _leaves(tape: Tape, array: Array) -> Array:
-    return _map(lambda x: tape.number(float(x)), np.asarray(array, dtype=np.float64), object)
+def _leaves(tape: Tape, domain: Domain, array: Array) -> Array:
+    """Numbers on the tape; plain Python integers or booleans where the input is no floating one."""
+    if domain.dtype:
+        return each(bool if domain.dtype == "bool" else int, array, object)
+    return each(lambda x: tape.number(float(x)), np.asarray(array, dtype=np.float64), object)
 
 
-def _map(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
+def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
     result = np.empty(cells.size, dtype=dtype)
     for number, cell in enumerate(cells.flat):
         result[number] = function(cell)
@@ -118,18 +135,20 @@ def _nest(cells: Any) -> Any:
     return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
 
 
-def _array(nested: Any) -> Array:
+def _array(tape: Tape, nested: Any) -> Array:
     shape: list[int] = []
     inner = nested
-    while not isinstance(inner, Number):
+    while isinstance(inner, (tuple, list)):
         shape.append(len(inner))
+        if not inner:
+            break
         inner = inner[0]
     result = np.empty(shape, dtype=object)
     for at in np.ndindex(*shape):
         cell = nested
         for index in at:
             cell = cell[index]
-        result[at] = cell
+        result[at] = cell if isinstance(cell, Number) else tape.number(float(cell))
     return result
 
 
@@ -143,7 +162,7 @@ def nearest(ball: arb) -> float:
 
 def floats(balls: Array) -> Array:
     """`nearest` of every ball."""
-    return _map(nearest, balls, np.float64)
+    return each(nearest, balls, np.float64)
 
 
 def endpoints(ball: arb) -> tuple[Fraction, Fraction]:
@@ -157,46 +176,15 @@ def _fraction(exact: arb) -> Fraction:
     return Fraction(mantissa) * Fraction(2) ** exponent
 
 
-def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
-    """B u (floor + |L| + sum |x_i dL/dx_i|), the x_i being every number of the computation.
-
-    The floor is 1, or the largest logit: max(x, 0) - x y + ... cancels to any small number, and no
-    implementation owes more than the rounding of what cancels.
-    """
-    condition = answer(spec, case).condition[spec.terms[0]]
-    logits = [np.abs(array).max(initial=FLOOR) for name, array in case.inputs.items() if spec.inputs[name].unit]
-    return np.asarray(VALUE_FACTOR * UNIT[dtype] * (max(logits, default=FLOOR) + condition))
+def in_a_row(arrays: Mapping[str, Array]) -> Array:
+    """One term: its array; several: all their numbers in a row."""
+    found = list(arrays.values())
+    return found[0] if len(found) == 1 else np.concatenate([array.ravel() for array in found])
 
 
-@lru_cache(maxsize=20_000)
-def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
-    """What rounding in `dtype` can do to the gradient.
-
-    The oracle runs again with the precision of the dtype: the radius of its own result bounds the
-    rounding of the formula, and covers both sides of a branch that the dtype cannot resolve. A floor
-    keeps what is below the dtype's resolution on the scale of the input out of the comparison.
-    """
-    truth = answer(spec, case)
-    rough = evaluate(spec, case, DTYPE_BITS[dtype], "both")
-    budgets = {}
-    for name in spec.wrt:
-        exact = np.abs(floats(truth.gradient[name]))
-        floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
-        reach = _map(_reach, rough.gradient[name], np.float64)
-        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach))
-    return budgets
-
-
-def _floor(spec: Spec, case: Case, name: str) -> Array:
-    """Element by element: 1, or the largest of the inputs of that shape there."""
-    shape = case.inputs[name].shape
-    beside = [np.abs(x) for key, x in case.inputs.items() if x.shape == shape and spec.inputs[key].unit]
-    return np.asarray(np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0))
-
-
-def _reach(ball: arb) -> float:
-    radius = float(ball.rad()) if ball.is_finite() else math.inf
-    return radius if math.isfinite(radius) else math.inf
+def true_value(spec: Spec, case: Case) -> Array:
+    """The certified value as float64: of one term as it is, of several in a row."""
+    return floats(in_a_row(answer(spec, case).value))
 
 
 def certified_digits(ball: arb, digits: int = 24) -> str | None:

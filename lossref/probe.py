@@ -22,11 +22,14 @@ class TargetRaised(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """What came back: the output in float64, its dtype and shape, and the gradients (None: none)."""
+    """What came back: all output numbers in float64, dtype and shape of each term, the gradients (None: none).
+
+    `value` is the array of a single term, or the numbers of several terms in a row.
+    """
 
     value: Array
-    dtype: torch.dtype
-    shape: tuple[int, ...]
+    dtypes: tuple[torch.dtype, ...]
+    shapes: tuple[tuple[int, ...], ...]
     gradient: Mapping[str, Array | None] = field(default_factory=dict)
     gradient_dtype: Mapping[str, torch.dtype | None] = field(default_factory=dict)
 
@@ -36,10 +39,14 @@ def itself(spec: Spec) -> Target:
     return Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params))
 
 
-def tensors(case: Case, dtype: str) -> dict[str, Tensor]:
-    """Fresh leaf tensors with the inputs of a case."""
-    kind = getattr(torch, dtype)
-    return {name: torch.tensor(array).to(kind) for name, array in case.inputs.items()}
+def tensors(spec: Spec, case: Case, dtype: str) -> dict[str, Tensor]:
+    """Fresh leaf tensors with the inputs of a case, in the dtype under test where they have none of their own."""
+    return {
+        name: torch.tensor(np.ascontiguousarray(array)).reshape(array.shape).to(
+            getattr(torch, spec.inputs[name].dtype or dtype)
+        )
+        for name, array in case.inputs.items()
+    }
 
 
 def applicable(spec: Spec, target: Target, case: Case) -> bool:
@@ -76,18 +83,22 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
-def output_of(spec: Spec, function: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Tensor:
-    """The tensor that the callable returns for the inputs, in the spec's order."""
+def outputs_of(spec: Spec, function: Callable[..., Any], inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    """The tensors that the callable returns for the inputs, one for each term, in the spec's order."""
     with guarded():
         out = function(*(inputs[name] for name in spec.inputs))
-        if not isinstance(out, Tensor):
-            raise TypeError(f"returned {type(out).__name__}, expected a torch tensor")
-        return out
+        found = (out,) if len(spec.terms) == 1 else tuple(out)
+        if len(found) != len(spec.terms):
+            raise TypeError(f"returned {len(found)} results, expected {len(spec.terms)}: {', '.join(spec.terms)}")
+        for term, one in zip(spec.terms, found, strict=True):
+            if not isinstance(one, Tensor):
+                raise TypeError(f"returned {type(one).__name__} for {term}, expected a torch tensor")
+        return found
 
 
 def call(spec: Spec, target: Target, case: Case, dtype: str, grad: bool = False) -> Result:
     """Value and, if asked for, the gradient of the weighted sum of all outputs."""
-    return call_on(spec, instance(target, case), tensors(case, dtype), spec.wrt if grad else ())
+    return call_on(spec, instance(target, case), tensors(spec, case, dtype), spec.wrt if grad else ())
 
 
 def call_on(
@@ -95,21 +106,30 @@ def call_on(
 ) -> Result:
     """The same for a callable that is already built and tensors that are already made."""
     inputs = {name: x.requires_grad_() if name in wrt and x.is_leaf else x for name, x in inputs.items()}
-    out = output_of(spec, function, inputs)
-    value = array_of(out)
-    if not wrt or not out.requires_grad:
-        return Result(value, out.dtype, tuple(out.shape))
-    upstream = torch.as_tensor(weights(tuple(out.shape)), dtype=out.dtype, device=out.device)
-    with guarded():
-        grads = torch.autograd.grad(out, [inputs[name] for name in wrt], upstream, allow_unused=True)
-    found = dict(zip(wrt, grads, strict=True))
+    outs = outputs_of(spec, function, inputs)
+    arrays = [array_of(out) for out in outs]
+    value = arrays[0] if len(arrays) == 1 else np.concatenate([array.ravel() for array in arrays])
+    found = gradients(outs, {name: inputs[name] for name in wrt})
     return Result(
         value,
-        out.dtype,
-        tuple(out.shape),
+        tuple(out.dtype for out in outs),
+        tuple(tuple(out.shape) for out in outs),
         {name: None if g is None else array_of(g) for name, g in found.items()},
         {name: None if g is None else g.dtype for name, g in found.items()},
     )
+
+
+def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """The gradient of the weighted sum of all outputs; empty if no output is connected to any input."""
+    ends_at = np.cumsum([out.numel() for out in outs])
+    upstream = map(torch.as_tensor, np.split(weights((int(ends_at[-1]),)), ends_at[:-1]))
+    pairs = [(out, w.reshape(out.shape).to(out)) for out, w in zip(outs, upstream, strict=True) if out.requires_grad]
+    if not pairs or not inputs:
+        return {}
+    ends, factors = zip(*pairs, strict=True)
+    with guarded():
+        found = torch.autograd.grad(ends, tuple(inputs.values()), factors, allow_unused=True)
+    return dict(zip(inputs, found, strict=True))
 
 
 def array_of(tensor: Tensor) -> Array:

@@ -23,7 +23,8 @@ from lossref.cases import shares
 from lossref.checks import Check, cases_for
 from lossref.checks.evidence import wrong
 from lossref.core import Case, Spec, Target, Verdict
-from lossref.faults import explain, shrink
+from lossref.explain import explain
+from lossref.faults import shrink
 from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
 from lossref.saved import SavedCase, save
@@ -63,12 +64,13 @@ def plan(
 ) -> list[Job]:
     """One job for each target and spec. Raises what `resolve` and the catalogues raise."""
     wanted = [spec.name for spec in catalog.matching(specs)]
-    rows = tuple((one.name, dtype) for one in checks.matching(check) for dtype in one.dtypes if dtype in dtypes)
+    chosen = [(one, dtype) for one in checks.matching(check) for dtype in one.dtypes if dtype in dtypes]
     jobs = []
     for word in words:
         for target in resolve(word, as_spec):
             if target.spec in wanted:
-                folder = str(out)
+                spec, folder = catalog.spec(target.spec), str(out)
+                rows = tuple((one.name, dtype) for one, dtype in chosen if checks.applies(one, spec))
                 jobs.append(Job(word, target.spec, target.label, rows, tier, seed, folder, as_spec, target.unsupported))
     return jobs
 

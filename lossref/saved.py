@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lossref.axes import frozen
 from lossref.checks.evidence import Evidence
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import weights
@@ -57,7 +58,7 @@ NUMERIC = ("value", "gradient", "kinks", "reduced", "params", "single", "shape")
 
 def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> str:
     """Python that needs torch and the target only, and prints value and gradients; empty if it would not show it."""
-    if check not in NUMERIC or not target.usage or sum(array.size for array in case.inputs.values()) > 400:
+    if check not in NUMERIC or not target.usage or len(spec.terms) > 1 or sum(array.size for array in case.inputs.values()) > 400:
         return ""
     lines = ["import torch", "torch.set_printoptions(precision=17)"]
     lines += ["torch.set_default_dtype(torch.float64)", ""] if dtype == "float64" else [""]
@@ -74,7 +75,7 @@ def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> s
 
 
 def _output_shape(spec: Spec, case: Case) -> tuple[int, ...]:
-    return call(spec, itself(spec), case, "float64").shape
+    return call(spec, itself(spec), case, "float64").shapes[0]
 
 
 def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:
@@ -113,7 +114,8 @@ def load(path: Path) -> SavedCase:
     try:
         inputs = {name: decode(entry) for name, entry in content["inputs"].items()}
         flags = tuple(content["flags"])
-        case = Case(content["spec"], inputs, content["params"], content["id"], flags, content["why"])
+        params = {name: frozen(value) for name, value in content["params"].items()}
+        case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
         recorded = {"problem": content["problem"], **content["detail"]}
         return SavedCase(case, content["check"], content["dtype"], content["target"], content["as"], recorded)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

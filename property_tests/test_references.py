@@ -72,7 +72,7 @@ def run(spec: Spec, inputs: dict[str, Tensor], params: Any) -> tuple[Tensor, lis
 
 def differences(spec: Spec, case: Case, dtype: torch.dtype) -> list[str]:
     """What is not the float32 result of the same numbers, rounded once."""
-    half = {name: x.to(dtype) for name, x in tensors(case, "float64").items()}
+    half = {name: x.to(dtype) for name, x in tensors(spec, case, "float64").items()}
     value, gradients = run(spec, half, case.params)
     exact_value, exact_gradients = run(spec, {name: x.float() for name, x in half.items()}, case.params)
     wanted = [exact_value.to(RESULT_DTYPE.get(spec.name, dtype)), *(g.to(dtype) for g in exact_gradients)]
@@ -83,9 +83,9 @@ def differences(spec: Spec, case: Case, dtype: torch.dtype) -> list[str]:
     return found
 
 
-def fits(case: Case, dtype: torch.dtype) -> bool:
+def fits(spec: Spec, case: Case, dtype: torch.dtype) -> bool:
     """Whether no input overflows: 65504 is the largest number of float16."""
-    return all(bool(x.to(dtype).isfinite().all()) for x in tensors(case, "float64").values())
+    return all(bool(x.to(dtype).isfinite().all()) for x in tensors(spec, case, "float64").values())
 
 
 @pytest.mark.parametrize("name", specs())
@@ -95,7 +95,7 @@ def test_half_precision_is_float32_rounded_once(name: str) -> None:
     @SEARCH
     @given(case=any_case(spec, "small"))
     def search(case: Case) -> None:
-        assume(fits(case, torch.float16))
+        assume(fits(spec, case, torch.float16))
         for dtype in HALF:
             assert differences(spec, case, dtype) == []
 
@@ -118,5 +118,5 @@ def test_corners_in_half_precision_are_float32_rounded_once(name: str, dtype: to
 
 def not_nan(spec: Spec, case: Case) -> bool:
     """A mean over nothing is NaN in every dtype, and equal to nothing."""
-    value, _ = run(spec, tensors(case, "float32"), case.params)
+    value, _ = run(spec, tensors(spec, case, "float32"), case.params)
     return not bool(value.isnan().any())

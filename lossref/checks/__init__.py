@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from lossref.arith import Tie, Uncertified
-from lossref.cases import Fixed, fixed_of, material
+from lossref.cases import Fixed, fixed_of, has_kind, material
 from lossref.checks import behaviour, numbers
 from lossref.checks.evidence import Evidence, wrong
 from lossref.core import Case, Spec, Target, Verdict
@@ -45,6 +45,7 @@ CHECKS = (
     Check("shape", numbers.shape, ("shape",), ("float64",)),
     Check("single", numbers.single, ("one",), ("float32",)),
     Check("empty", numbers.empty, ("empty",), ("float32",)),
+    Check("connected", numbers.connected, ("small", "empty"), ("float32",)),
     Check("dtype", numbers.keeps_dtype, ("corner",), BOTH),
     Check("params", numbers.params, ("setting",), ("float64",)),
     Check("laws", numbers.laws, ("small",), ("float64",)),
@@ -73,11 +74,25 @@ def named(name: str) -> Check:
     return next(iter(one for one in matching(name) if one.name == name))
 
 
+def applies(check: Check, spec: Spec) -> bool:
+    """Whether the spec has anything that the check could examine."""
+    if check.name in ("gradient", "kinks", "connected") and not spec.wrt:
+        return False
+    if check.name == "kinks":
+        return not spec.composite and any(numbers.at_kink(spec, case) for case in answerable_corners(spec))
+    return any(has_kind(spec, kind) for kind in check.kinds)
+
+
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
     fixed = fixed_of(spec, target.fixed)
     found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
     return [case for case in found if applicable(spec, target, case)]
+
+
+def answerable_corners(spec: Spec) -> list[Case]:
+    """The corners that have the axes of the spec; the oracle answers no other shapes."""
+    return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
 
 
 def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.checks.evidence import Evidence, compare, compare_gradients, fitted, wrong
+from lossref.axes import name_of
+from lossref.budgets import gradient_budget, value_budget
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, wrong
 from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import gradient_budget, value_budget
-from lossref.probe import TargetRaised, call_on, instance, output_of, tensors
+from lossref.probe import TargetRaised, call_on, instance, outputs_of, tensors
 
 
 def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """No input is written to."""
-    inputs = tensors(case, dtype)
+    inputs = tensors(spec, case, dtype)
     before = {name: x.clone() for name, x in inputs.items()}
-    output_of(spec, instance(target, case), inputs)
+    outputs_of(spec, instance(target, case), inputs)
     for name, x in inputs.items():
         if x.shape != before[name].shape or not torch.equal(x.nan_to_num(), before[name].nan_to_num()):
             at = int((x != before[name]).flatten().nonzero()[0]) if x.shape == before[name].shape else 0
@@ -38,7 +39,7 @@ def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     before = {**snapshot(function), "torch's default dtype": str(torch.get_default_dtype())}
     for kind in ("float16", "float32", "float64"):
         try:
-            output_of(spec, function, tensors(case, kind))
+            outputs_of(spec, function, tensors(spec, case, kind))
         except TargetRaised:
             if kind == dtype:
                 raise
@@ -90,32 +91,34 @@ def _cell(cell: Any) -> Any:
 def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The same call gives the same result twice, and again after calls with other inputs and dtypes."""
     function = instance(target, case)
-    first = call_on(spec, function, tensors(case, dtype))
-    again = call_on(spec, function, tensors(case, dtype))
-    other = replace(case, inputs={name: array[..., ::-1].copy() for name, array in case.inputs.items()})
+    first = call_on(spec, function, tensors(spec, case, dtype))
+    again = call_on(spec, function, tensors(spec, case, dtype))
+    turned = {name: array[..., ::-1].copy() if array.ndim else array for name, array in case.inputs.items()}
+    other = replace(case, inputs=turned)
     for one, kind in ((other, dtype), (case, "float32"), (case, "float64"), (case, "float16")):
         try:
-            call_on(spec, function, tensors(one, kind))
+            call_on(spec, function, tensors(spec, one, kind))
         except TargetRaised:
             continue
-    later = call_on(spec, function, tensors(case, dtype))
+    later = call_on(spec, function, tensors(spec, case, dtype))
     budget = fitted(value_budget(spec, case, dtype), first.value)
-    found = compare("the second call", again.value, first.value, budget)
-    return found + compare("the call after other calls", later.value, first.value, budget)
+    found = compare_values(spec, first.shapes, again.value, first.value, budget, after=" of the second call")
+    after = " of the call after other calls"
+    return found + compare_values(spec, first.shapes, later.value, first.value, budget, after=after)
 
 
 def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Non-contiguous, sliced and expanded inputs give what contiguous copies give."""
-    own = call_on(spec, instance(target, case), tensors(case, dtype), spec.wrt)
+    own = call_on(spec, instance(target, case), tensors(spec, case, dtype), spec.wrt)
     want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
     budget, total = fitted(value_budget(spec, case, dtype), own.value), Evidence()
     for label, layout in (("transposed", _transposed), ("sliced", _sliced)):
-        inputs = {name: layout(x) for name, x in tensors(case, dtype).items()}
+        inputs = {name: layout(x) for name, x in tensors(spec, case, dtype).items()}
         result = _named(label, functools.partial(call_on, spec, instance(target, case), inputs, spec.wrt))
-        total += compare(f"{label} input: {spec.terms[0]}", result.value, own.value, budget)
+        total += compare_values(spec, own.shapes, result.value, own.value, budget, after=f" on {label} input")
         if own.gradient:
             total += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype))
-    return total + _expanded(spec, target, case, dtype)
+    return total if spec.composite else total + _expanded(spec, target, case, dtype)
 
 
 def _named(label: str, run: Callable[[], Any]) -> Any:
@@ -126,22 +129,22 @@ def _named(label: str, run: Callable[[], Any]) -> Any:
 
 
 def _transposed(x: Tensor) -> Tensor:
-    return x.transpose(0, -1).contiguous().transpose(0, -1)
+    return x if x.ndim == 0 else x.transpose(0, -1).contiguous().transpose(0, -1)
 
 
 def _sliced(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, dim=-1)[..., ::2]
+    return x if x.ndim == 0 else x.repeat_interleave(2, dim=-1)[..., ::2]
 
 
 def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every input is its first row, repeated without memory of its own."""
-    rows = {name: x[:1].expand(x.shape) for name, x in tensors(case, dtype).items()}
+    rows = {name: x[:1].expand(x.shape) if x.ndim else x for name, x in tensors(spec, case, dtype).items()}
     copies = {name: x.clone() for name, x in rows.items()}
-    want = call_on(spec, instance(target, case), copies).value
+    want = call_on(spec, instance(target, case), copies)
     got = _named("expanded", lambda: call_on(spec, instance(target, case), rows)).value
-    flat = replace(case, inputs={name: np.repeat(x[:1], len(x), 0) for name, x in case.inputs.items()})
-    budget = fitted(value_budget(spec, flat, dtype), want)
-    return compare(f"expanded input: {spec.terms[0]}", got, want, budget)
+    repeated = {name: np.repeat(x[:1], len(x), 0) if x.ndim else x for name, x in case.inputs.items()}
+    budget = fitted(value_budget(spec, replace(case, inputs=repeated), dtype), want.value)
+    return compare_values(spec, want.shapes, got, want.value, budget, after=" on expanded input")
 
 
 # Bad input ----------------------------------------------------------------------------------------------
@@ -162,12 +165,13 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def _bad_inputs(spec: Spec, case: Case, dtype: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    for name in spec.inputs:
-        bad = tensors(case, dtype)
-        bad[name].view(-1)[0] = float("nan")
-        yield f"a NaN in {name}", bad
+    for name, domain in spec.inputs.items():
+        if not domain.dtype and not domain.nan_free:
+            bad = tensors(spec, case, dtype)
+            bad[name].view(-1)[0] = float("nan")
+            yield f"a NaN in {name}", bad
         for axis in _shared_axes(spec, name):
-            bad = tensors(case, dtype)
+            bad = tensors(spec, case, dtype)
             if bad[name].shape[axis] < 3:
                 continue
             bad[name] = bad[name].narrow(axis, 0, bad[name].shape[axis] - 1).clone()
@@ -177,9 +181,9 @@ def _bad_inputs(spec: Spec, case: Case, dtype: str) -> Iterator[tuple[str, dict[
 
 def _shared_axes(spec: Spec, name: str) -> list[int]:
     """Axes that another input shares, or whose size is fixed: one less cannot be right."""
-    others = {axis.lstrip("4") for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
+    others = {name_of(axis) for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
     axes = spec.inputs[name].axes.split()
-    return [number for number, axis in enumerate(axes) if axis.isdigit() or axis.lstrip("4") in others]
+    return [number for number, axis in enumerate(axes) if axis.isdigit() or name_of(axis) in others]
 
 
 def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
@@ -188,12 +192,13 @@ def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
     whole = replace(case, inputs=rounded)
     if spec.why_not(whole):
         return Evidence()
-    inputs = {name: x.long() for name, x in tensors(whole, "float64").items()}
+    inputs = {name: x.long() for name, x in tensors(spec, whole, "float64").items()}
     try:
-        out = call_on(spec, instance(target, case), inputs).value
+        out = call_on(spec, instance(target, case), inputs)
     except TargetRaised:
         return Evidence(1)
-    own = call_on(spec, instance(target, case), tensors(whole, "float64")).value
-    if not np.isfinite(out).any():
+    own = call_on(spec, instance(target, case), tensors(spec, whole, "float64"))
+    if not np.isfinite(out.value).any():
         return Evidence(1)
-    return compare("integer input", out, own, fitted(value_budget(spec, whole, "float32"), own))
+    budget = fitted(value_budget(spec, whole, "float32"), own.value)
+    return compare_values(spec, own.shapes, out.value, own.value, budget, after=" on integer input")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from lossref.core import Array, Spec, Target
 from lossref.probe import Result
 
 DIGITS = (9, 12, 15, 17)
+Shapes = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,24 @@ def error_over_budget(got: Array, want: Array, budget: Array) -> Array:
     ratio[~np.isfinite(got) & ~same] = np.inf
     ratio[~np.isfinite(want) & ~same] = np.inf
     return ratio
+
+
+def compare_values(
+    spec: Spec, shapes: Shapes, got: Array, want: Array, budget: Array, slack: float = 1.0, after: str = ""
+) -> Evidence:
+    """All terms of one case, given in a row; `after` is added to the name of a term."""
+    if len(spec.terms) == 1:
+        return compare(spec.terms[0] + after, got, want, budget, slack)
+    if got.size != want.size:
+        return wrong(f"returned {got.size} numbers, expected {want.size} for {', '.join(spec.terms)}")
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+    parts = zip(
+        spec.terms, shapes, *(np.split(flat, ends) for flat in (got, want, fitted(budget, want))), strict=True
+    )
+    total = Evidence()
+    for term, shape, mine, truth, room in parts:
+        total += compare(term + after, mine.reshape(shape), truth.reshape(shape), room.reshape(shape), slack)
+    return total
 
 
 def compare_gradients(

@@ -13,16 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossref.checks.evidence import Evidence, compare, compare_gradients, slack_of, wrong
+from lossref.budgets import FLOOR, UNIT, gradient_budget, value_budget
+from lossref.cases import same_shapes
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
 from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import (
-    FLOOR,
-    UNIT,
-    answer,
-    floats,
-    gradient_budget,
-    value_budget,
-)
+from lossref.oracle import answer, floats, true_value
 from lossref.probe import Result, call, call_on, instance, itself, tensors
 
 BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
@@ -30,15 +25,19 @@ BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
 
 def value(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The value of one item against the oracle."""
-    truth, term = answer(spec, case), spec.terms[0]
-    got = call(spec, target, case, dtype).value
-    budget = value_budget(spec, case, dtype)
-    return compare(term, got, floats(truth.value[term]), budget, slack_of(target, "value"))
+    got, want = call(spec, target, case, dtype).value, true_value(spec, case)
+    return compare_values(
+        spec, _shapes(spec, case), got, want, value_budget(spec, case, dtype), slack_of(target, "value")
+    )
+
+
+def _shapes(spec: Spec, case: Case) -> list[tuple[int, ...]]:
+    return [balls.shape for balls in answer(spec, case).value.values()]
 
 
 def gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The gradient of one item, away from kinks, against the oracle."""
-    return Evidence() if at_kink(spec, case) else _gradient(spec, target, case, dtype)
+    return Evidence() if not spec.composite and at_kink(spec, case) else _gradient(spec, target, case, dtype)
 
 
 def kinks(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -64,7 +63,16 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return found if found.problem else found + _gradient(spec, target, case, dtype)
+    return found if found.problem or not spec.wrt else found + _gradient(spec, target, case, dtype)
+
+
+def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every input that can be differentiated gets a gradient: zeros at least, never None."""
+    found = call(spec, target, case, dtype, grad=True).gradient
+    missing = [name for name in spec.wrt if found.get(name) is None]
+    if missing:
+        return wrong(f"no gradient reaches {', '.join(missing)} (None instead of zeros), which an optimiser skips")
+    return Evidence(len(spec.wrt))
 
 
 def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -74,20 +82,19 @@ def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every declared parameter does what it says: the value at another setting, against the oracle."""
-    truth, term = answer(spec, case), spec.terms[0]
-    want, budget = floats(truth.value[term]), value_budget(spec, case, dtype)
+    want, budget = true_value(spec, case), value_budget(spec, case, dtype)
     changed = {
         name: value
         for name, value in case.params.items()
         if value != spec.params[name].default and not spec.params[name].convention and name not in target.fixed
     }
     usual = replace(case, params={**case.params, **{name: spec.params[name].default for name in changed}})
-    comparable = "reg_max" not in changed and spec.why_not(usual) is None
-    if comparable and not _differ(want, floats(answer(spec, usual).value[term]), budget):
+    comparable = same_shapes(spec, case.params, usual.params) and spec.why_not(usual) is None
+    if comparable and not _differ(want, true_value(spec, usual), budget):
         return Evidence()
     got = call(spec, target, case, dtype).value
     setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-    found = compare(f"{term} at {setting}", got, want, budget)
+    found = compare_values(spec, _shapes(spec, case), got, want, budget, after=f" at {setting}")
     if found.problem and comparable and np.array_equal(got, call(spec, target, usual, dtype).value):
         return replace(found, problem=f"{', '.join(changed)} has no effect: {found.problem}")
     return found
@@ -99,12 +106,12 @@ def _differ(one: Array, other: Array, budget: Array) -> bool:
 
 def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """What holds for any input: symmetries, bounds, independence."""
-    tol = value_budget(spec, case, "float64")
+    tol = value_budget(spec, case, dtype)
     function = instance(target, case)
 
     def f(inputs: Mapping[str, Array]) -> Array:
-        leaves = {name: torch.tensor(np.ascontiguousarray(inputs[name])) for name in spec.inputs}
-        out = call_on(spec, function, leaves).value
+        asked = replace(case, inputs={name: inputs[name] for name in spec.inputs})
+        out = call_on(spec, function, tensors(spec, asked, dtype)).value
         return out.reshape(tol.shape) if out.size == tol.size else out
 
     if f(case.inputs).shape != tol.shape:
@@ -147,9 +154,8 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     exact, rough = trusted(spec, case, dtype)
     got = call(spec, target, case, dtype, grad=True)
     slack = slack_of(target, "bulk")
-    found = compare(
-        spec.terms[0], got.value, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE), slack
-    )
+    room = _measured(exact.value, rough.value, dtype, BULK_VALUE)
+    found = compare_values(spec, exact.shapes, got.value, exact.value, room, slack)
     want: dict[str, Array] = {}
     budgets: dict[str, Array] = {}
     for name in spec.wrt:
@@ -180,11 +186,14 @@ def shape(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     found = _shape_of(spec, target, case, dtype)
     exact, rough = trusted(spec, case, dtype)
     got = call(spec, target, case, dtype).value
-    return found + compare(spec.terms[0], got, exact.value, _measured(exact.value, rough.value, dtype, BULK_VALUE))
+    room = _measured(exact.value, rough.value, dtype, BULK_VALUE)
+    return found + compare_values(spec, exact.shapes, got, exact.value, room)
 
 
 def _shape_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    want, got = trusted(spec, case, dtype)[0].shape, call(spec, target, case, dtype).shape
+    want, got = trusted(spec, case, dtype)[0].shapes, call(spec, target, case, dtype).shapes
+    if len(want) == 1:
+        want, got = want[0], got[0]  # type: ignore[assignment]
     given = ", ".join(f"{name} {tuple(x.shape)}" for name, x in case.inputs.items())
     return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}")
 
@@ -193,16 +202,19 @@ def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """No item at all: shape and value as specified, and a gradient that can be taken."""
     found = _shape_of(spec, target, case, dtype)
     exact = trusted(spec, case, dtype)[0]
-    got = call(spec, target, case, dtype, grad=True)
+    got = call(spec, target, case, dtype, grad=True).value
     if found.problem or exact.value.size == 0:
         return found
-    return found + compare(spec.terms[0], got.value, exact.value, np.full(exact.value.shape, UNIT[dtype]))
+    return found + compare_values(spec, exact.shapes, got, exact.value, np.full(exact.value.shape, UNIT[dtype]))
 
 
 def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Output and gradients have the dtype of the inputs."""
     kind = getattr(torch, dtype)
-    got = call_on(spec, instance(target, case), tensors(case, dtype), spec.wrt)
-    if got.dtype != kind:
-        return wrong(f"{dtype} inputs give {str(got.dtype).removeprefix('torch.')}, expected {dtype}")
-    return Evidence(1 + len(got.gradient_dtype))
+    got = call_on(spec, instance(target, case), tensors(spec, case, dtype), spec.wrt)
+    floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if found.is_floating_point]
+    for term, found in floating:
+        if found != kind:
+            where = f" for {term}" if len(spec.terms) > 1 else ""
+            return wrong(f"{dtype} inputs give {str(found).removeprefix('torch.')}{where}, expected {dtype}")
+    return Evidence(len(floating) + len(got.gradient_dtype))

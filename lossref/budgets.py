@@ -1,0 +1,69 @@
+"""How far off a dtype may be: budgets computed from the oracle's own conditioning, never typed."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from flint import arb
+
+from lossref.core import Answer, Array, Case, Spec
+from lossref.oracle import answer, each, evaluate, floats, in_a_row
+
+UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+VALUE_FACTOR = 8.0
+GRADIENT_FACTOR = 8.0
+FLOOR = 1.0
+
+
+def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
+    """B u (floor + |L| + sum |x_i dL/dx_i|), the x_i being every number of the computation.
+
+    The floor is 1, or the largest logit: max(x, 0) - x y + ... cancels to any small number, and no
+    implementation owes more than the rounding of what cancels. A composite has detached results on the
+    way, whose rounding counts too: there it is the radius at the precision of the dtype.
+    """
+    logits = [np.abs(array).max(initial=FLOOR) for name, array in case.inputs.items() if spec.inputs[name].unit]
+    floor = UNIT[dtype] * max(logits, default=FLOOR)
+    if spec.composite:
+        return np.asarray(VALUE_FACTOR * (floor + each(_reach, in_a_row(rough(spec, case, dtype).value), np.float64)))
+    condition = in_a_row(answer(spec, case).condition)
+    return np.asarray(VALUE_FACTOR * (floor + UNIT[dtype] * condition))
+
+
+@lru_cache(maxsize=20_000)
+def rough(spec: Spec, case: Case, dtype: str) -> Answer:
+    """The oracle at the precision of a dtype: the radius is what rounding in that dtype can do."""
+    return evaluate(spec, case, DTYPE_BITS[dtype], "both")
+
+
+@lru_cache(maxsize=20_000)
+def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
+    """What rounding in `dtype` can do to the gradient.
+
+    The oracle runs again with the precision of the dtype: the radius of its own result bounds the
+    rounding of the formula, and covers both sides of a branch that the dtype cannot resolve. A floor
+    keeps what is below the dtype's resolution on the scale of the input out of the comparison.
+    """
+    truth, loose = answer(spec, case), rough(spec, case, dtype)
+    budgets = {}
+    for name in spec.wrt:
+        exact = np.abs(floats(truth.gradient[name]))
+        floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
+        reach = each(_reach, loose.gradient[name], np.float64)
+        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach))
+    return budgets
+
+
+def _floor(spec: Spec, case: Case, name: str) -> Array:
+    """Element by element: 1, or the largest of the inputs of that shape there."""
+    shape = case.inputs[name].shape
+    beside = [np.abs(x) for key, x in case.inputs.items() if x.shape == shape and spec.inputs[key].unit]
+    return np.asarray(np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0))
+
+
+def _reach(ball: arb) -> float:
+    radius = float(ball.rad()) if ball.is_finite() else math.inf
+    return radius if math.isfinite(radius) else math.inf

@@ -1,0 +1,203 @@
+"""Which known variant would explain a failure: a named convention, a known mistake, another reduction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lossref.arith import Tie, Uncertified
+from lossref.budgets import gradient_budget, value_budget
+from lossref.cases import fixed_of, material
+from lossref.core import Array, Case, Params, Spec, Target
+from lossref.oracle import answer, floats, true_value
+from lossref.probe import TargetRaised, applicable, call, itself
+
+NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
+KINDS = ("float32", "float64")
+EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
+SINGLE_PRECISION = 2.0**-18
+MOST_CASES = {False: 10_000, True: 12}
+
+
+def followed_convention(spec: Spec, target: Target, name: str) -> Any:
+    """The setting of a notation parameter under which most one-item cases come out right."""
+    choices = (spec.params[name].default, *spec.params[name].others)
+    return max(choices, key=lambda choice: _right(spec, replace(target, fixed={**target.fixed, name: choice})))
+
+
+def _right(spec: Spec, target: Target) -> float:
+    found = material(spec, "single", "quick", 0, fixed_of(spec, target.fixed))
+    score = 0.0
+    for case in [case for case in found if applicable(spec, target, case)][:40]:
+        try:
+            got, want = call(spec, target, case, "float64").value, true_value(spec, case)
+        except (TargetRaised, Tie, Uncertified):
+            continue
+        if got.size == want.size and np.isfinite(got).all():
+            score += float(1 / (1 + np.abs(got.reshape(want.shape) - want).max() * 1e6))
+    return score
+
+
+class Attempt(NamedTuple):
+    """What an implementation gives on one case: the value, and the gradient of every differentiable input."""
+
+    value: Array
+    gradients: tuple[Array, ...]
+
+
+Attempts = list[Attempt | None]
+Variant = Callable[[Case], Attempt | None]
+
+
+def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
+    """The first known variant that the target agrees with on every case, as one sentence; else nothing."""
+    if check not in NUMERIC:
+        return ""
+    cases = _cases(spec, target, check)
+    got = [_attempt(spec, target, case) for case in cases]
+    if dtype == "float64" and _narrowed(spec, cases, got):
+        return "agrees to float32 precision only: a part of it is computed in float32"
+    variants = list(_variants(spec, target))
+    for tolerance, precision in ((0.0, ""), (SINGLE_PRECISION, ", to float32 precision")):
+        for sentence, variant in (*variants, *_pairs(spec, target)):
+            if _agree(spec, cases, got, variant, tolerance):
+                return sentence + precision
+    return ""
+
+
+def _cases(spec: Spec, target: Target, check: str) -> list[Case]:
+    """The cases on which variants are compared: those that the oracle can answer."""
+    kinds = ("setting",) if check == "params" else ("corner", "single", "small")
+    found = [case for kind in kinds for case in material(spec, kind, "quick", 1, fixed_of(spec, target.fixed))]
+    asked = [case for case in found if applicable(spec, target, case)][:: 1 if spec.composite else 2]
+    return [case for case in asked if _answerable(spec, case)][: MOST_CASES[spec.composite]]
+
+
+def _answerable(spec: Spec, case: Case) -> bool:
+    try:
+        answer(spec, case)
+    except (Tie, Uncertified):
+        return False
+    return True
+
+
+def _attempt(spec: Spec, target: Target, case: Case) -> Attempt | None:
+    try:
+        result = call(spec, target, case, "float64", grad=bool(spec.wrt))
+    except TargetRaised:
+        return None
+    found = (result.gradient.get(name) for name in spec.wrt)
+    shapes = (case.inputs[name].shape for name in spec.wrt)
+    zeros = (np.zeros(shape) if g is None else g for g, shape in zip(found, shapes, strict=True))
+    return Attempt(result.value, tuple(zeros) if result.gradient else ())
+
+
+def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
+    """Other parameter values, known mistakes, other reductions, in the order in which they are likely."""
+    for change in _named(spec, target):
+        yield f"agrees when {_words(change)}", partial(_with, spec, change)
+    for wrong in spec.impostors:
+        yield f"agrees with the known mistake {wrong.label!r}: {wrong.note}", partial(_attempt, spec, wrong)
+    for name, param in spec.params.items():
+        others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
+        for value in (one for one in others if one != target.fixed.get(name, param.default)):
+            yield f"agrees when {name} is {value!r}", partial(_with, spec, {name: value})
+    if len(spec.terms) == 1:
+        own = itself(spec)
+        for sentence, change_value in REDUCTIONS.items():
+            yield sentence, partial(_changed, spec, own, change_value)
+
+
+def _named(spec: Spec, target: Target) -> list[dict[str, Any]]:
+    """Every convention that has a name and that the target does not declare, away from its default."""
+    return [
+        {name: value}
+        for name, param in spec.params.items()
+        for value in param.others
+        if isinstance(value, str) and name not in target.fixed and name not in target.accepts
+    ]
+
+
+def _pairs(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
+    """Two conventions at once."""
+    for one, other in itertools.combinations(_named(spec, target), 2):
+        if one.keys() != other.keys():
+            both = {**one, **other}
+            yield f"agrees when {_words(both)}", partial(_with, spec, both)
+
+
+def _words(change: Params) -> str:
+    return " and ".join(f"{name} is {value!r}" for name, value in change.items())
+
+
+REDUCTIONS: dict[str, Callable[[Array], Array]] = {
+    "agrees when the mean over all items is expected": lambda x: np.asarray(x.mean()),
+    "agrees when the sum over all items is expected": lambda x: np.asarray(x.sum()),
+    "agrees with 1 minus the value": lambda x: 1 - x,
+    "agrees with the mean of 1 minus the value": lambda x: np.asarray((1 - x).mean()),
+    "agrees with the sum of 1 minus the value": lambda x: np.asarray((1 - x).sum()),
+    "agrees with the negative value": lambda x: -x,
+    "agrees with half the value": lambda x: x / 2,
+    "agrees with twice the value": lambda x: x * 2,
+}
+
+
+def _with(spec: Spec, change: Params, case: Case) -> Attempt | None:
+    return _attempt(spec, itself(spec), replace(case, params={**case.params, **change}))
+
+
+def _changed(spec: Spec, own: Target, change: Callable[[Array], Array], case: Case) -> Attempt | None:
+    found = _attempt(spec, own, case)
+    return None if found is None or not found.value.size else Attempt(change(found.value), ())
+
+
+def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, tolerance: float) -> bool:
+    """Whether values (and gradients, where the variant has them) coincide, and somewhere not with the truth."""
+    told_apart = False
+    for case, mine in zip(cases, got, strict=True):
+        theirs = variant(case)
+        if mine is None or theirs is None:
+            if (mine is None) != (theirs is None):
+                return False
+            continue
+        pairs = zip((mine.value, *mine.gradients), (theirs.value, *theirs.gradients), strict=False)
+        room = tolerance or 2 * float(value_budget(spec, case, "float64").max())
+        if not all(_close(a, b, room) for a, b in pairs):
+            return False
+        told_apart |= not _right_here(spec, case, mine, "float32" if tolerance else "float64")
+    return told_apart
+
+
+def _right_here(spec: Spec, case: Case, mine: Attempt, dtype: str) -> bool:
+    """Whether value and gradients agree with the oracle on this case, so that it explains nothing."""
+    wanted = (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
+    room = (value_budget(spec, case, dtype), *gradient_budget(spec, case, dtype).values())
+    return all(_within(a, b, c) for a, b, c in zip((mine.value, *mine.gradients), wanted, room, strict=False))
+
+
+def _within(got: Array, want: Array, budget: Array) -> bool:
+    return got.size == want.size and bool((np.abs(got.reshape(want.shape) - want) <= budget).all())
+
+
+def _close(a: Array, b: Array, room: float) -> bool:
+    if a.size != b.size:
+        return False
+    scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
+    return bool(np.allclose(a.reshape(b.shape), b, rtol=0, atol=scale * room, equal_nan=False))
+
+
+def _narrowed(spec: Spec, cases: list[Case], got: Attempts) -> bool:
+    """Right within the budgets of float32, value and gradient, and wrong within those of float64."""
+    outside = False
+    for case, mine in zip(cases, got, strict=True):
+        if mine is None:
+            return False
+        if not _right_here(spec, case, mine, "float32"):
+            return False
+        outside |= not _right_here(spec, case, mine, "float64")
+    return outside
