@@ -42,9 +42,9 @@ def itself(spec: Spec) -> Target:
 def tensors(spec: Spec, case: Case, dtype: str) -> dict[str, Tensor]:
     """Fresh leaf tensors with the inputs of a case, in the dtype under test where they have none of their own."""
     return {
-        name: torch.tensor(np.ascontiguousarray(array)).reshape(array.shape).to(
-            getattr(torch, spec.inputs[name].dtype or dtype)
-        )
+        name: torch.tensor(np.ascontiguousarray(array))
+        .reshape(array.shape)
+        .to(getattr(torch, spec.inputs[name].dtype or dtype))
         for name, array in case.inputs.items()
     }
 
@@ -55,11 +55,14 @@ def applicable(spec: Spec, target: Target, case: Case) -> bool:
     return all(case.params[name] == value for name, value in stands.items() if name not in target.accepts)
 
 
-def instance(target: Target, case: Case) -> Callable[..., Any]:
-    """The target built with the parameters of the case."""
+def instance(target: Target, case: Case, dtype: str = "float32") -> Callable[..., Any]:
+    """The target built with the parameters of the case; one that needs the sizes of the inputs is told them."""
     kept = {name: value for name, value in case.params.items() if name in target.accepts}
     with guarded():
-        return target.build(**kept)
+        built = target.build(**kept)
+        if hasattr(built, "prepare"):
+            built.prepare({name: array.shape for name, array in case.inputs.items()}, dtype)
+        return built
 
 
 class guarded:
@@ -98,7 +101,7 @@ def outputs_of(spec: Spec, function: Callable[..., Any], inputs: Mapping[str, Te
 
 def call(spec: Spec, target: Target, case: Case, dtype: str, grad: bool = False) -> Result:
     """Value and, if asked for, the gradient of the weighted sum of all outputs."""
-    return call_on(spec, instance(target, case), tensors(spec, case, dtype), spec.wrt if grad else ())
+    return call_on(spec, instance(target, case, dtype), tensors(spec, case, dtype), spec.wrt if grad else ())
 
 
 def call_on(

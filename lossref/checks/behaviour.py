@@ -22,7 +22,7 @@ def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """No input is written to."""
     inputs = tensors(spec, case, dtype)
     before = {name: x.clone() for name, x in inputs.items()}
-    outputs_of(spec, instance(target, case), inputs)
+    outputs_of(spec, instance(target, case, dtype), inputs)
     for name, x in inputs.items():
         if x.shape != before[name].shape or not torch.equal(x.nan_to_num(), before[name].nan_to_num()):
             at = int((x != before[name]).flatten().nonzero()[0]) if x.shape == before[name].shape else 0
@@ -35,7 +35,7 @@ def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The implementation keeps nothing that a call changed: not in its attributes, not in the default dtype."""
-    function = instance(target, case)
+    function = instance(target, case, dtype)
     before = {**snapshot(function), "torch's default dtype": str(torch.get_default_dtype())}
     for kind in ("float16", "float32", "float64"):
         try:
@@ -90,7 +90,7 @@ def _cell(cell: Any) -> Any:
 
 def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The same call gives the same result twice, and again after calls with other inputs and dtypes."""
-    function = instance(target, case)
+    function = instance(target, case, dtype)
     first = call_on(spec, function, tensors(spec, case, dtype))
     again = call_on(spec, function, tensors(spec, case, dtype))
     turned = {name: array[..., ::-1].copy() if array.ndim else array for name, array in case.inputs.items()}
@@ -109,12 +109,12 @@ def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Non-contiguous, sliced and expanded inputs give what contiguous copies give."""
-    own = call_on(spec, instance(target, case), tensors(spec, case, dtype), spec.wrt)
+    own = call_on(spec, instance(target, case, dtype), tensors(spec, case, dtype), spec.wrt)
     want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
     budget, total = fitted(value_budget(spec, case, dtype), own.value), Evidence()
     for label, layout in (("transposed", _transposed), ("sliced", _sliced)):
         inputs = {name: layout(x) for name, x in tensors(spec, case, dtype).items()}
-        result = _named(label, functools.partial(call_on, spec, instance(target, case), inputs, spec.wrt))
+        result = _named(label, functools.partial(call_on, spec, instance(target, case, dtype), inputs, spec.wrt))
         total += compare_values(spec, own.shapes, result.value, own.value, budget, after=f" on {label} input")
         if own.gradient:
             total += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype))
@@ -140,8 +140,8 @@ def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every input is its first row, repeated without memory of its own."""
     rows = {name: x[:1].expand(x.shape) if x.ndim else x for name, x in tensors(spec, case, dtype).items()}
     copies = {name: x.clone() for name, x in rows.items()}
-    want = call_on(spec, instance(target, case), copies)
-    got = _named("expanded", lambda: call_on(spec, instance(target, case), rows)).value
+    want = call_on(spec, instance(target, case, dtype), copies)
+    got = _named("expanded", lambda: call_on(spec, instance(target, case, dtype), rows)).value
     repeated = {name: np.repeat(x[:1], len(x), 0) if x.ndim else x for name, x in case.inputs.items()}
     budget = fitted(value_budget(spec, replace(case, inputs=repeated), dtype), want.value)
     return compare_values(spec, want.shapes, got, want.value, budget, after=" on expanded input")
@@ -155,7 +155,7 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     total = Evidence()
     for label, inputs in _bad_inputs(spec, case, dtype):
         try:
-            out = call_on(spec, instance(target, case), inputs).value
+            out = call_on(spec, instance(target, case, dtype), inputs).value
         except TargetRaised:
             total += Evidence(1)
             continue
@@ -194,10 +194,10 @@ def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
         return Evidence()
     inputs = {name: x.long() for name, x in tensors(spec, whole, "float64").items()}
     try:
-        out = call_on(spec, instance(target, case), inputs)
+        out = call_on(spec, instance(target, case, "float64"), inputs)
     except TargetRaised:
         return Evidence(1)
-    own = call_on(spec, instance(target, case), tensors(spec, whole, "float64"))
+    own = call_on(spec, instance(target, case, "float64"), tensors(spec, whole, "float64"))
     if not np.isfinite(out.value).any():
         return Evidence(1)
     budget = fitted(value_budget(spec, whole, "float32"), own.value)

@@ -88,9 +88,7 @@ def compare_values(
     if got.size != want.size:
         return wrong(f"returned {got.size} numbers, expected {want.size} for {', '.join(spec.terms)}")
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    parts = zip(
-        spec.terms, shapes, *(np.split(flat, ends) for flat in (got, want, fitted(budget, want))), strict=True
-    )
+    parts = zip(spec.terms, shapes, *(np.split(flat, ends) for flat in (got, want, fitted(budget, want))), strict=True)
     total = Evidence()
     for term, shape, mine, truth, room in parts:
         total += compare(term + after, mine.reshape(shape), truth.reshape(shape), room.reshape(shape), slack)

@@ -1,33 +1,31 @@
-"""ultralytics, any release 8.3 or 8.4: bbox_iou of its metrics and the elementary losses.
+"""ultralytics, any release from 8.3.0 on: its losses and the blocks under them, in both call conventions.
 
 Its float64 results depend on torch's default dtype (spec/05-decisions.md, D8), so every call with
-float64 inputs runs under default dtype float64. A class that a release lacks is unsupported.
+float64 inputs runs under default dtype float64. A name that a release lacks is unsupported.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from lossref import dropin
 from lossref.core import Target
-from lossref.resolve import quietly
+from lossref.resolve import Unavailable, quietly
+from lossref.torchvision_ops import importable
 
-BOXES = {"iou": {}, "giou": {"GIoU": True}, "diou": {"DIoU": True}, "ciou": {"CIoU": True}}
-CLASSES = {
-    "varifocal": ("VarifocalLoss", ("gamma", "alpha"), "pred_score, gt_score, label"),
-    "focal": ("FocalLoss", ("gamma", "alpha"), "pred, label"),
-    "dfl": ("DFLoss", ("reg_max",), "pred_dist, target"),
-    "dice": ("MultiChannelDiceLoss", ("smooth", "reduction"), "pred, target"),
-    "bce_dice": ("BCEDiceLoss", ("weight_bce", "weight_dice"), "pred, target"),
-}
+MODULES = (
+    "utils.loss",
+    "models.utils.loss",
+    "models.utils.ops",
+    "utils.metrics",
+    "utils.ops",
+    "utils.tal",
+    "nn.modules.block",
+)
 
 
 def _module(name: str) -> Any:
@@ -35,7 +33,7 @@ def _module(name: str) -> Any:
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / "lossref-ultralytics"))
     os.environ.setdefault("YOLO_OFFLINE", "true")
     with quietly("ultralytics"):
-        return importlib.import_module(f"ultralytics.{name}")
+        return importable(f"ultralytics.{name}")
 
 
 def version() -> str:
@@ -46,51 +44,20 @@ def version() -> str:
 
 def targets() -> list[Target]:
     """One target for each spec; what this release lacks is declared unsupported."""
-    metrics, losses = _module("utils.metrics"), _module("utils.loss")
-    boxes = [_box_target(name, flags, metrics) for name, flags in BOXES.items()]
-    return boxes + [_class_target(name, *entry, losses) for name, entry in CLASSES.items()]
+    _module("utils.loss")
+    absent = f"ultralytics {version()} has no {{name}}"
+    return dropin.targets(_find, "ultralytics", absent, widen=True)
 
 
-def _box_target(name: str, flags: dict[str, bool], metrics: Any) -> Target:
-    def build(**params: Any) -> Callable[..., Any]:
-        return partial(metrics.bbox_iou, **flags, **params)
-
-    words = "".join(f", {flag}=True" for flag in flags)
-    usage = (
-        "from ultralytics.utils.metrics import bbox_iou\n"
-        f"out = bbox_iou(box1, box2, xywh={{xywh!r}}{words}, eps={{eps!r}})"
-    )
-    return Target(name, build, "ultralytics", ("xywh", "eps"), usage=usage)
-
-
-def _class_target(spec: str, name: str, params: tuple[str, ...], inputs: str, losses: Any) -> Target:
-    kind = getattr(losses, name, None)
-    if kind is None:
-        return Target(spec, partial, "ultralytics", unsupported=f"ultralytics {version()} has no {name}")
-    listed = ", ".join(f"{param}={{{param}!r}}" for param in params)
-    usage = f"from ultralytics.utils.loss import {name}\nout = {name}({listed})({inputs})"
-    if params[0] not in inspect.signature(kind).parameters:
-        usage = f"from ultralytics.utils.loss import {name}\nout = {name}()({inputs}, {listed})"
-        return Target(spec, partial(_parameters_in_the_call, kind), "ultralytics", params, usage=usage)
-    return Target(spec, lambda **values: _Default64(kind(**values)), "ultralytics", params, usage=usage)
-
-
-def _parameters_in_the_call(kind: Any, **params: Any) -> Callable[..., Any]:
-    """The first releases of 8.3 take gamma and alpha in forward."""
-    return _Default64(partial(kind(), **params))
-
-
-class _Default64:
-    """Calls a loss with torch's default dtype at float64 when the inputs are float64."""
-
-    def __init__(self, loss: Callable[..., Any]) -> None:
-        self.loss = loss
-
-    def __call__(self, *inputs: torch.Tensor) -> Any:
-        before = torch.get_default_dtype()
-        if any(x.dtype == torch.float64 for x in inputs):
-            torch.set_default_dtype(torch.float64)
+def _find(name: str) -> Any:
+    """The object of a public name, None where there is none, or the sentence that says why it cannot be had."""
+    reason = None
+    for module in MODULES:
         try:
-            return self.loss(*inputs)
-        finally:
-            torch.set_default_dtype(before)
+            found = getattr(_module(module), name, None)
+        except Unavailable as error:
+            reason = reason or str(error)
+            continue
+        if found is not None:
+            return found
+    return reason

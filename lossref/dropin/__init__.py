@@ -1,0 +1,48 @@
+"""The public API of spec/60-api.md as targets: any module that offers these names, in either edition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lossref.catalog import specs
+from lossref.core import Target
+from lossref.dropin import boxes, detr, elementary, models
+from lossref.dropin.entry import Asked, Entry, parameters_of
+
+ENTRIES: tuple[Entry, ...] = (*boxes.ENTRIES, *elementary.ENTRIES, *models.ENTRIES, *detr.ENTRIES)
+
+
+def targets(find: Callable[[str], Any], label: str, absent: str, widen: bool) -> list[Target]:
+    """One target for each spec. `find` gives the object of a public name, or None, or a sentence why not.
+
+    `absent` is what is said of a name that is not there. With `widen`, calls with float64 inputs run under
+    default dtype float64 (spec/05-decisions.md, D8).
+    """
+    listed = {entry.spec: entry for entry in ENTRIES}
+    found = []
+    for spec in specs():
+        entry = listed.get(spec)
+        if entry is None:
+            found.append(Target(spec, partial, label, unsupported="it is no public name of its own"))
+            continue
+        thing = find(entry.name)
+        if thing is None or isinstance(thing, str):
+            reason = thing or absent.format(name=entry.name)
+            found.append(Target(spec, partial, label, unsupported=reason))
+        else:
+            found.append(_target(entry, thing, label, widen))
+    return found
+
+
+def _target(entry: Entry, thing: Any, label: str, widen: bool) -> Target:
+    spec = specs()[entry.spec]
+    accepts = tuple(name for name in spec.params if name in entry.accepts(thing))
+
+    def build(**params: Any) -> Asked:
+        return Asked(entry, thing, {**spec.defaults(), **params}, tuple(spec.inputs), widen)
+
+    moved = "gamma" in entry.usage and "gamma" not in parameters_of(thing)
+    usage = "" if moved else entry.usage.replace("{module}", getattr(thing, "__module__", ""))
+    return Target(entry.spec, build, label, accepts, dict(entry.fixed), usage=usage)

@@ -1,0 +1,95 @@
+"""The set-prediction losses, their matcher, and the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.dropin.entry import Entry, Shapes, parameters_of
+
+TERMS = ("loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux")
+GAINS = ("class", "bbox", "giou")
+
+
+def groups(batch_idx: Tensor, images: int) -> list[int]:
+    """Objects per image, from the sorted image indices."""
+    counts: list[int] = torch.bincount(batch_idx.long(), minlength=images).tolist()
+    return counts
+
+
+def objects(x: Mapping[str, Tensor], images: int) -> dict[str, Any]:
+    """The batch dictionary of the set-prediction losses."""
+    return {"cls": x["cls"].long(), "bboxes": x["bboxes"], "gt_groups": groups(x["batch_idx"], images)}
+
+
+def denoising(counts: list[int], dn_num_group: int) -> dict[str, Any]:
+    """Where the denoising queries of each object are: group by group, each as long as the fullest image."""
+    longest = max(counts, default=0)
+    positions = [
+        torch.tensor([group * longest + one for group in range(dn_num_group) for one in range(count)], dtype=torch.long)
+        for count in counts
+    ]
+    return {"dn_pos_idx": positions, "dn_num_group": dn_num_group, "dn_num_split": [0, 0]}
+
+
+def _accepts(kind: Any) -> tuple[str, ...]:
+    return (*(name for name in parameters_of(kind) if name != "loss_gain"), *(f"{gain}_gain" for gain in GAINS))
+
+
+def _make(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    chosen = {name: params[name] for name in parameters_of(kind) if name in params}
+    gains = {gain: params[f"{gain}_gain"] for gain in GAINS if f"{gain}_gain" in params}
+    loss = kind(**{**chosen, "nc": shapes["pred_scores"][-1]}, **({"loss_gain": gains} if gains else {}))
+    return loss
+
+
+def _in_order(found: Mapping[str, Tensor], names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    if tuple(found) != names:
+        raise KeyError(f"the keys are {', '.join(found)}; expected {', '.join(names)}")
+    return tuple(found.values())
+
+
+def _detr(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    names = TERMS if params.get("aux_loss", True) else TERMS[:3]
+    found = _in_order(loss(x["pred_bboxes"], x["pred_scores"], objects(x, x["pred_bboxes"].shape[1])), names)
+    return (*found, *(found[0].new_zeros(()) for _ in range(len(TERMS) - len(found))))
+
+
+def _rtdetr(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    batch = objects(x, x["pred_bboxes"].shape[1])
+    meta = denoising(batch["gt_groups"], params["dn_num_group"])
+    found = loss((x["pred_bboxes"], x["pred_scores"]), batch, x["dn_bboxes"], x["dn_scores"], meta)
+    return _in_order(found, (*TERMS, *(f"{name}_dn" for name in TERMS)))
+
+
+def _matcher(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    gains = {gain: params[f"{gain}_gain"] for gain in GAINS}
+    return kind(cost_gain=gains, **{name: params[name] for name in ("use_fl", "alpha", "gamma") if name in params})
+
+
+def _matched(matcher: Any, params: Mapping[str, Any], **x: Tensor) -> Tensor:
+    images, queries = x["pred_bboxes"].shape[:2]
+    counts = groups(x["batch_idx"], images)
+    pairs = matcher(x["pred_bboxes"], x["pred_scores"], x["bboxes"], x["cls"].long(), counts)
+    found = torch.full((images, queries), -1)
+    for image, (query, one) in enumerate(pairs):
+        found[image, query] = one
+    return found
+
+
+MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "gamma")
+
+ENTRIES = (
+    Entry(
+        "hungarian",
+        "HungarianMatcher",
+        lambda kind: MATCHER_PARAMS,
+        _matcher,
+        _matched,
+    ),
+    Entry("detr", "DETRLoss", _accepts, _make, _detr),
+    Entry("rtdetr", "RTDETRDetectionLoss", lambda kind: (*_accepts(kind), "dn_num_group"), _make, _rtdetr),
+)

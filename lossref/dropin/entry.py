@@ -1,0 +1,69 @@
+"""How one public name is built and asked: the inputs of its spec go in by name, its terms come out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One spec and the public name that implements it.
+
+    accepts: the parameters of the spec that the thing has, given the thing
+    make:    (thing, params, shapes of the inputs) -> the object that is called
+    ask:     (object, params, **inputs) -> the terms
+    """
+
+    spec: str
+    name: str
+    accepts: Callable[[Any], tuple[str, ...]]
+    make: Callable[[Any, Mapping[str, Any], Shapes], Any]
+    ask: Callable[..., Any]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    usage: str = ""
+
+
+class Asked:
+    """An implementation together with the way in which the inputs of a spec are handed to it."""
+
+    def __init__(
+        self, entry: Entry, thing: Any, params: Mapping[str, Any], names: tuple[str, ...], widen: bool
+    ) -> None:
+        self.entry, self.thing, self.params, self.names, self.widen = entry, thing, dict(params), names, widen
+        self.made: Any = None
+
+    def prepare(self, shapes: Shapes, dtype: str) -> None:
+        """Build the object before its first call, when the sizes of the inputs are known."""
+        with default_dtype(torch.float64 if self.widen and dtype == "float64" else torch.get_default_dtype()):
+            self.made = self.entry.make(self.thing, self.params, shapes)
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """The terms that come out for the inputs, in the order of the spec."""
+        wide = self.widen and any(x.dtype == torch.float64 for x in inputs)
+        with default_dtype(torch.float64 if wide else torch.get_default_dtype()):
+            return self.entry.ask(self.made, self.params, **dict(zip(self.names, inputs, strict=True)))
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Run the body under a default dtype of torch."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def parameters_of(thing: Any) -> tuple[str, ...]:
+    """The names of the parameters of a function or a constructor."""
+    return tuple(inspect.signature(thing).parameters)

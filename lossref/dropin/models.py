@@ -1,0 +1,141 @@
+"""The losses that take a model, and the methods of theirs that have a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.dropin.entry import Entry, Shapes, parameters_of
+from lossref.dropin.yolo import edition_of, heads, make, values_of, vector
+
+HEAD = ("imgsz", "strides", "reg_max", "tal_topk", "box_gain", "cls_gain", "dfl_gain")
+
+
+def accepts(*more: str) -> Callable[[Any], tuple[str, ...]]:
+    """The parameters of every model-taking loss, `tal_topk2` where the constructor has it, and some more."""
+
+    def of(kind: Any) -> tuple[str, ...]:
+        topk = [name for name in ("tal_topk2",) if name in parameters_of(kind)]
+        fixed_topk = "tal_topk" not in parameters_of(kind)
+        return (*(name for name in HEAD if not (fixed_topk and name == "tal_topk")), *topk, *more)
+
+    return of
+
+
+def objects(x: Mapping[str, Tensor], *more: str) -> dict[str, Tensor]:
+    """The batch dictionary."""
+    return {name: x[name] for name in ("batch_idx", "cls", "bboxes", *more)}
+
+
+def _detection(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    preds = heads(params, edition_of(loss), x["boxes"], x["scores"])
+    return vector(loss(preds, objects(x)), 3, len(x["boxes"]))
+
+
+def _segment_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) -> Any:
+    edition = edition_of(loss)
+    proto: Any = (x["proto"], x["semseg"]) if params.get("semantic") and "semseg" in x else x["proto"]
+    if edition == "8.3":
+        return heads(params, edition, x["boxes"], x["scores"]), x["mask_coefficient"], x["proto"]
+    found = heads(params, edition, x["boxes"], x["scores"], mask_coefficient=x["mask_coefficient"])
+    return {**found, "proto": proto}
+
+
+def _segmentation(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    batch = objects(x, "masks", "sem_masks") if params["semantic"] else objects(x, "masks")
+    return vector(loss(_segment_heads(loss, params, x), batch), 5, len(x["boxes"]))
+
+
+def _pose(terms: int) -> Callable[..., Any]:
+    def ask(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+        edition = edition_of(loss)
+        more = {name: x[name] for name in ("kpts", "kpts_sigma") if name in x}
+        preds = heads(params, edition, x["boxes"], x["scores"], **more)
+        given = (preds, x["kpts"]) if edition == "8.3" else preds
+        found = vector(loss(given, objects(x, "keypoints")), terms, len(x["boxes"]))
+        return (*found, found[0] * 0) if terms == 6 and len(found) == 5 and not params["flow"] else found
+
+    return ask
+
+
+def _obb(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    edition = edition_of(loss)
+    preds = heads(params, edition, x["boxes"], x["scores"], angle=x["angle"])
+    return vector(loss((preds, x["angle"]) if edition == "8.3" else preds, objects(x)), 4, len(x["boxes"]))
+
+
+def _two_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) -> dict[str, Any]:
+    edition = edition_of(loss)
+    return {
+        "one2many": heads(params, edition, x["boxes"], x["scores"]),
+        "one2one": heads(params, edition, x["one_boxes"], x["one_scores"]),
+    }
+
+
+def _e2e_detect(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    return vector(loss(_two_heads(loss, params, x), objects(x)), 3, len(x["boxes"]))
+
+
+def _scheduled(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    loss = make(kind, params, shapes)
+    for _ in range(params["updates"]):
+        loss.update()
+    return loss
+
+
+def _e2e(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    result = loss(_two_heads(loss, params, x), objects(x))
+    return (*vector(result, 3, None), *values_of(result[1]).unbind())
+
+
+def _prompted(preds: Any, loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor], *more: str) -> Any:
+    total, items = loss(preds, objects(x, *more))
+    found = values_of(items)
+    return (total if total.ndim == 0 else total.sum(), *found.unbind())
+
+
+def _tvp_detect(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    edition = edition_of(loss)
+    return _prompted(heads(params, edition, x["boxes"], _texts(edition, params, x["scores"])), loss, params, x)
+
+
+def _texts(edition: str, params: Mapping[str, Any], scores: Tensor) -> Tensor:
+    """Edition 8.3 has the scores of the text prompts before those of the visual prompts."""
+    if edition != "8.3":
+        return scores
+    return torch.cat([scores.new_zeros(len(scores), params["ori_nc"], scores.shape[2]), scores], 1)
+
+
+def _tvp_segment(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    scores = _texts(edition_of(loss), params, x["scores"])
+    preds = _segment_heads(loss, params, {**x, "scores": scores})
+    return _prompted(preds, loss, params, x, "masks")
+
+
+# Methods ------------------------------------------------------------------------------------------------
+
+
+def itself(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    """The class: its static method is asked."""
+    return kind
+
+
+def _mask(kind: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    return kind.single_mask_loss(x["gt_mask"], x["pred"], x["proto"], x["xyxy"], x["area"])
+
+
+ENTRIES = (
+    Entry("v8_detection", "v8DetectionLoss", accepts(), make, _detection),
+    Entry("v8_segmentation", "v8SegmentationLoss", accepts("overlap", "semantic"), make, _segmentation),
+    Entry("v8_pose", "v8PoseLoss", accepts("pose_gain", "kobj_gain", "kpt_shape"), make, _pose(5)),
+    Entry("pose26", "PoseLoss26", accepts("pose_gain", "kobj_gain", "rle_gain", "kpt_shape", "flow"), make, _pose(6)),
+    Entry("v8_obb", "v8OBBLoss", accepts("angle_gain"), make, _obb),
+    Entry("e2e_detect", "E2EDetectLoss", accepts(), make, _e2e_detect),
+    Entry("e2e", "E2ELoss", accepts("updates", "epochs"), _scheduled, _e2e),
+    Entry("tvp_detect", "TVPDetectLoss", accepts("ori_nc"), make, _tvp_detect),
+    Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
+    Entry("mask", "v8SegmentationLoss", lambda kind: (), itself, _mask),
+)

@@ -1,0 +1,108 @@
+"""How a class that takes a model is called with the inputs of its spec.
+
+The model is any object with the attributes that spec/00-conventions.md section 5 lists; the heads are
+the dict of edition 8.4, or the feature maps of edition 8.3 (spec/60-api.md section 2.2).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.dropin.entry import Shapes, parameters_of
+
+GAINS = ("box", "cls", "dfl", "pose", "kobj", "rle", "angle")
+ITEMS_TOLERANCE = 1e-5
+
+
+def model(params: Mapping[str, Any], nc: int, flow: Any = None) -> SimpleNamespace:
+    """A namespace with everything that a loss reads from a model."""
+    gains = {name: params[f"{name}_gain"] for name in GAINS if f"{name}_gain" in params}
+    args = SimpleNamespace(**gains, overlap_mask=params.get("overlap", True), epochs=params.get("epochs", 100))
+    head = SimpleNamespace(
+        stride=torch.tensor([float(s) for s in params["strides"]]),
+        nc=params.get("ori_nc", nc),
+        reg_max=params["reg_max"],
+        kpt_shape=list(params.get("kpt_shape", (17, 3))),
+        flow_model=flow,
+    )
+
+    def parameters() -> Iterator[Tensor]:
+        return iter([torch.zeros(1)])
+
+    return SimpleNamespace(args=args, model=[head], parameters=parameters)
+
+
+def maps(params: Mapping[str, Any], like: Tensor, channels: int) -> list[Tensor]:
+    """Feature maps, of which a loss reads shape, dtype and device only."""
+    height, width = params["imgsz"]
+    return [like.new_zeros(len(like), channels, height // s, width // s) for s in params["strides"]]
+
+
+def heads(params: Mapping[str, Any], edition: str, boxes: Tensor, scores: Tensor, **more: Tensor | None) -> Any:
+    """The predictions of one head, in the form of the edition."""
+    if edition == "8.3":
+        cells = torch.cat([boxes, scores], 1)
+        shapes = [one.shape[2:] for one in maps(params, boxes, 1)]
+        ends = list(itertools.accumulate(h * w for h, w in shapes))[:-1]
+        levels = torch.tensor_split(cells, ends, 2)
+        return [part.reshape(*part.shape[:2], *shape) for part, shape in zip(levels, shapes, strict=True)]
+    given = {name: x for name, x in more.items() if x is not None}
+    return {"boxes": boxes, "scores": scores, "feats": maps(params, boxes, 1), **given}
+
+
+def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, **options: Any) -> Any:
+    """The loss, built on a model with the class count of the inputs that are to come."""
+    listed = parameters_of(kind)
+    wanted = {name: params[name] for name in ("tal_topk", "tal_topk2") if name in params}
+    chosen = {name: value for name, value in {**wanted, **options}.items() if name in listed}
+    return kind(model(params, shapes["scores"][1], StandardNormal() if params.get("flow") else None), **chosen)
+
+
+def edition_of(loss: Any) -> str:
+    """ "8.3" where a class takes feature maps: it has no method of its own that parses a dict."""
+    inner = getattr(loss, "one2many", getattr(loss, "vp_criterion", loss))
+    return "8.4" if hasattr(inner, "parse_output") else "8.3"
+
+
+class StandardNormal(torch.nn.Module):
+    """The flow whose parameters are all zero: the standard normal density."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """ln of the density at x (n, 2)."""
+        return -(x**2).sum(-1) / 2 - torch.log(torch.tensor(2 * torch.pi, dtype=x.dtype))
+
+
+def vector(result: Any, terms: int, images: int | None) -> tuple[Tensor, ...]:
+    """The named terms of (loss, items); raises where items are not the loss without the factor of images."""
+    loss, items = result
+    listed = values_of(items)
+    found = tuple(loss.reshape(-1).unbind())
+    if images is not None:
+        torch.testing.assert_close(
+            listed,
+            loss.detach().reshape(-1) / images,
+            rtol=ITEMS_TOLERANCE,
+            atol=ITEMS_TOLERANCE,
+            equal_nan=True,
+            check_dtype=False,
+            msg=lambda said: f"the items are not the loss / {images}: {said.splitlines()[0]}",
+        )
+    return (*found, *(found[0] * 0 for _ in range(terms - len(found)))) if missing_is_zero(terms, found) else found
+
+
+def missing_is_zero(terms: int, found: Sequence[Tensor]) -> bool:
+    """Edition 8.3 has no semantic term (5 terms, 4 given): it stands as 0."""
+    return (terms, len(found)) == (5, 4)
+
+
+def values_of(items: Any) -> Tensor:
+    """Loss items as a vector, whether a release gives a vector, a number or a dict."""
+    if isinstance(items, Mapping):
+        return torch.stack([torch.as_tensor(value).detach().reshape(()) for value in items.values()])
+    return torch.as_tensor(items).detach().reshape(-1)
