@@ -20,7 +20,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lossref.arith import Uncertified
 from lossref.blocks.bbox_iou import bbox_iou
-from lossref.blocks.ciou import alpha_attached
 from lossref.cases import material
 from lossref.catalog import spec as spec_named
 from lossref.core import Case
@@ -373,7 +372,7 @@ def test_focal_with_one_alpha_for_each_class(way: str, alpha: list[float], print
 # How a careless implementation goes wrong ---------------------------------------------------------------
 
 
-def alpha_on_both(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+def alpha_on_both(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, weight_gradient: str) -> Tensor:
     """VFL with alpha on the positives as well as on the negatives."""
     weight = alpha * (x.sigmoid() ** gamma * (1 - y) + q * y)
     return (binary_cross_entropy_with_logits(x, q, reduction="none") * weight).mean(1).sum()
@@ -468,7 +467,9 @@ def test_impostor_gives_the_mistaken_number(mistake: Mistake) -> None:
 
 def test_alpha_attached_is_another_gradient() -> None:
     wrong, right = "0.0909112263913", "0.0912248911238"
-    _, attached = by_torch(partial(partial, alpha_attached), "ciou", P_XYXY, {"xywh": False, "eps": 1e-7})
+    _, attached = by_torch(
+        partial(partial, bbox_iou, CIoU=True), "ciou", P_XYXY, {"xywh": False, "eps": 1e-7, "alpha": "attached"}
+    )
     assert agrees(attached["box1"][0, 0], wrong)
     for way in (by_reference, by_oracle):
         start = way("ciou", P_XYXY, XYXY)[1]["box1"][0, 0]

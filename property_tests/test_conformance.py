@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from lossref.catalog import specs
@@ -43,10 +46,17 @@ def test_every_spec_is_guarded(spec: Spec) -> None:
 
 
 EXPLAINED = [
-    ("ciou", "alpha attached", "gradient"),
+    ("ciou", "4 / pi", "value"),
     ("focal", "alpha swapped", "value"),
     ("dfl", "weights swapped", "value"),
 ]
+
+
+def test_named_convention_explains_before_a_mistake_does() -> None:
+    spec = specs()["ciou"]
+    wrong = next(one for one in spec.impostors if one.label == "alpha attached")
+    unaware = replace(wrong, accepts=("xywh", "eps"), build=partial(wrong.build, alpha="detached"))
+    assert explain(spec, unaware, "gradient", "float64") == "agrees when alpha is 'attached'"
 
 
 @pytest.mark.parametrize(("name", "label", "check_name"), EXPLAINED, ids=[row[1] for row in EXPLAINED])

@@ -70,11 +70,18 @@ def aspect_of(o: Overlap) -> Tensor:
     return (4 / math.pi**2) * (torch.atan(o.w2 / o.h2) - torch.atan(o.w1 / o.h1)) ** 2
 
 
-def ciou_of(o: Overlap, eps: float) -> Tensor:
-    """DIoU - v alpha, alpha = v / (v - IoU + 1 + eps) without gradient."""
-    v = aspect_of(o)
-    alpha = (v / (v - o.iou + (1 + eps))).detach()
-    return o.iou - (distance_of(o, eps) + v * alpha)
+def ciou_of(o: Overlap, eps: float, alpha: str = "detached") -> Tensor:
+    """DIoU - v alpha, alpha = v / (v - IoU + 1 + eps): without gradient, with it, or gated by IoU >= 0.5."""
+    v, iou = aspect_of(o), o.iou
+    if alpha == "attached":
+        return iou - (distance_of(o, eps) + v * v / (v - iou + (1 + eps)))
+    fixed, gate = v.detach(), iou.detach()
+    factor = fixed / (fixed - gate + (1 + eps))
+    if alpha == "gated":
+        factor = factor * (gate >= 0.5)
+    elif alpha != "detached":
+        raise ValueError(f"alpha: expected 'detached', 'attached' or 'gated', got {alpha!r}")
+    return iou - (distance_of(o, eps) + v * factor)
 
 
 def bbox_iou(
@@ -85,12 +92,14 @@ def bbox_iou(
     DIoU: bool = False,
     CIoU: bool = False,
     eps: float = 1e-7,
+    alpha: str = "detached",
 ) -> Tensor:
     """Overlap of boxes (..., 4), broadcast against each other, any length unit; returns (..., 1).
 
     The result has the promoted dtype of the boxes; float16 and bfloat16 are computed in float32 and
-    rounded once. CIoU wins over DIoU, DIoU over GIoU. Raises ValueError if the last axis is not 4,
-    TypeError if a box is not floating. Formulas: spec/10-geometry.md section 3.
+    rounded once. CIoU wins over DIoU, DIoU over GIoU; `alpha` says how CIoU's factor is taken. Raises
+    ValueError if the last axis is not 4, TypeError if a box is not floating. Formulas:
+    spec/10-geometry.md section 3.
     """
     for name, box in (("box1", box1), ("box2", box2)):
         if box.ndim < 1 or box.shape[-1] != 4:
@@ -99,7 +108,7 @@ def bbox_iou(
     compute, result = compute_dtype(box1, box2)
     o = overlap(box1.to(compute), box2.to(compute), xywh, eps)
     if CIoU:
-        value = ciou_of(o, eps)
+        value = ciou_of(o, eps, alpha)
     elif DIoU:
         value = o.iou - distance_of(o, eps)
     else:

@@ -49,10 +49,10 @@ def oracle_distance(m: Any, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) 
 def pairwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     """An oracle over (n, 4), (n, 4) from `formula(m, a, b, eps)` of one pair."""
 
-    def oracle(m: Any, box1: Any, box2: Any, xywh: bool = True, eps: float = 1e-7) -> Any:
+    def oracle(m: Any, box1: Any, box2: Any, xywh: bool = True, eps: float = 1e-7, **variant: Any) -> Any:
         pairs = zip(box1, box2, strict=True)
         sides = ((oracle_sides(m, a, xywh, eps), oracle_sides(m, b, xywh, eps)) for a, b in pairs)
-        return tuple((formula(m, a, b, eps),) for a, b in sides)
+        return tuple((formula(m, a, b, eps, **variant),) for a, b in sides)
 
     return oracle
 
@@ -187,12 +187,12 @@ def _size(box: Array, params: Mapping[str, Any]) -> Array:
     return box[:, 2:] if params["xywh"] else box[:, 2:] - box[:, :2]
 
 
-def box_fields(low: float, high: float, flat_xywh: bool = True) -> dict[str, Any]:
+def box_fields(low: float, high: float, flat_xywh: bool = True, **params: Param) -> dict[str, Any]:
     """The fields that the four specs have in common; their values lie in [low, high]."""
     return {
         "inputs": box_inputs(flat_xywh),
         "wrt": ("box1", "box2"),
-        "params": BOX_PARAMS,
+        "params": {**BOX_PARAMS, **params},
         "sizes": BOX_SIZES,
         "laws": (symmetric, translation, mirror, transposed, bounded(low, high), rows_independent("box1", "box2")),
         "corners": box_corners(),

@@ -16,63 +16,59 @@ from torch import Tensor
 
 from lossref.blocks.bbox_iou import aspect_of, bbox_iou, distance_of, overlap
 from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
-from lossref.core import Spec
+from lossref.core import Param, Spec
 from lossref.declare import impostor
 
 
-def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+def oracle(m: Any, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:
     """CIoU of one pair in scalars."""
     iou, _ = oracle_overlap(m, a, b, eps)
     turn = m.atan(b[4] / b[5]) - m.atan(a[4] / a[5])
     v = turn * turn * 4 / (m.pi * m.pi)
-    alpha = m.stop(v / (v - iou + (1 + eps)))
-    return iou - (oracle_distance(m, a, b, eps) + v * alpha)
+    distance = oracle_distance(m, a, b, eps)
+    if alpha == "gated" and iou < 0.5:
+        return iou - distance
+    factor = v / (v - iou + (1 + eps))
+    return iou - (distance + v * (factor if alpha == "attached" else m.stop(factor)))
 
 
-def alpha_attached(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def no_eps_in_alpha(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     o = overlap(box1, box2, xywh, eps)
     v = aspect_of(o)
-    alpha = v / (v - o.iou + (1 + eps))
-    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+    factor = (v / (v - o.iou + 1)).detach()
+    return (o.iou - (distance_of(o, eps) + v * factor))[..., None]
 
 
-def alpha_gated(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
-    o = overlap(box1, box2, xywh, eps)
-    v = aspect_of(o)
-    alpha = (v / (v - o.iou + (1 + eps))).detach() * (o.iou >= 0.5)
-    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
-
-
-def no_eps_in_alpha(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
-    o = overlap(box1, box2, xywh, eps)
-    v = aspect_of(o)
-    alpha = (v / (v - o.iou + 1)).detach()
-    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
-
-
-def aspect_over_pi(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def aspect_over_pi(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     o = overlap(box1, box2, xywh, eps)
     v = aspect_of(o) * math.pi / 4
-    alpha = (v / (v - o.iou + (1 + eps))).detach()
-    return (o.iou - (distance_of(o, eps) + v * alpha))[..., None]
+    factor = (v / (v - o.iou + (1 + eps))).detach()
+    return (o.iou - (distance_of(o, eps) + v * factor))[..., None]
 
 
-def mean_over_boxes(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def mean_over_boxes(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps).mean()
 
 
-def gradient_scaled(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def gradient_scaled(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     """The aspect gradient without 1 / (w^2 + h^2), as published with the first CIoU code."""
     o = overlap(box1, box2, xywh, eps)
     v = aspect_of(o)
-    alpha = (v / (v - o.iou + (1 + eps))).detach()
+    factor = (v / (v - o.iou + (1 + eps))).detach()
     scale = (o.w1**2 + o.h1**2).detach()
     scaled = v.detach() + (v - v.detach()) * scale
-    return (o.iou - (distance_of(o, eps) + scaled * alpha))[..., None]
+    return (o.iou - (distance_of(o, eps) + scaled * factor))[..., None]
 
 
-def nan_to_zero(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def nan_to_zero(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     return torch.nan_to_num(bbox_iou(box1, box2, xywh, CIoU=True, eps=eps))
+
+
+def _with_alpha(how: str) -> Any:
+    def loss(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+        return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps, alpha=how)
+
+    return loss
 
 
 SPEC = Spec(
@@ -83,8 +79,8 @@ SPEC = Spec(
     reference=partial(bbox_iou, CIoU=True),
     oracle=pairwise(oracle),
     impostors=(
-        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
-        impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
+        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", _with_alpha("attached")),
+        impostor("alpha gated", "alpha only where IoU >= 0.5", "value", _with_alpha("gated")),
         impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
         impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
         impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),
@@ -92,5 +88,10 @@ SPEC = Spec(
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
     ),
     api="bbox_iou(box1, box2, xywh=True, CIoU=True, eps=1e-7)",
-    **box_fields(-2, 1, flat_xywh=False),
+    **box_fields(
+        -2,
+        1,
+        flat_xywh=False,
+        alpha=Param("detached", ("attached", "gated"), "gradient of the aspect factor; gated: 0 below IoU 0.5"),
+    ),
 )

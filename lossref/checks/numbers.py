@@ -91,13 +91,19 @@ def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     usual = replace(case, params={**case.params, **{name: spec.params[name].default for name in changed}})
     comparable = same_shapes(spec, case.params, usual.params) and spec.why_not(usual) is None
     if comparable and not _differ(want, true_value(spec, usual), budget):
-        return Evidence()
+        return _gradient(spec, target, case, dtype) if spec.wrt and _turned(spec, case, usual) else Evidence()
     got = call(spec, target, case, dtype).value
     setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
     found = compare_values(spec, _shapes(spec, case), got, want, budget, after=f" at {setting}")
     if found.problem and comparable and np.array_equal(got, call(spec, target, usual, dtype).value):
         return replace(found, problem=f"{', '.join(changed)} has no effect: {found.problem}")
     return found
+
+
+def _turned(spec: Spec, case: Case, usual: Case) -> bool:
+    """Whether a parameter that leaves the value alone changes the gradient."""
+    here, there, room = answer(spec, case), answer(spec, usual), gradient_budget(spec, case, "float64")
+    return any(_differ(floats(here.gradient[k]), floats(there.gradient[k]), room[k]) for k in spec.wrt)
 
 
 def _differ(one: Array, other: Array, budget: Array) -> bool:

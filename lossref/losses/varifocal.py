@@ -1,7 +1,8 @@
 """Varifocal loss, arXiv 2008.13367: cross entropy against an IoU-aware quality.
 
 p = sigmoid(x), w = alpha p^gamma (1 - y) + q y, L = sum of (mean over axis 1 of bce(x, q) w).
-Nothing is detached; alpha weights the negatives only. Where sources differ: the weight detached.
+Nothing is detached; alpha weights the negatives only. Where sources differ: the weight detached
+(`weight_gradient`).
 Source: spec/30-elementary.md section 1, spec/05-decisions.md D8, D9.
 """
 
@@ -20,17 +21,29 @@ from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 
-def varifocal(pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float = 2.0, alpha: float = 0.75) -> Tensor:
+def varifocal(
+    pred_score: Tensor,
+    gt_score: Tensor,
+    label: Tensor,
+    gamma: float = 2.0,
+    alpha: float = 0.75,
+    weight_gradient: str = "attached",
+) -> Tensor:
     """Varifocal loss of logits (b, q, c), quality (b, q, c) in [0, 1], label (b, q, c) in {0, 1}; 0-d.
 
-    Computed and returned in the promoted dtype of logits and quality, at least float32. Raises
-    ValueError for unequal shapes, IndexError below two axes, RuntimeError for boolean labels.
+    With weight_gradient "detached" no gradient flows through the weight. Computed and returned in the
+    promoted dtype of logits and quality, at least float32. Raises ValueError for unequal shapes or
+    another weight_gradient, IndexError below two axes, RuntimeError for boolean labels.
     """
     require_floating(pred_score=pred_score, gt_score=gt_score)
     require_same_shape(pred_score=pred_score, gt_score=gt_score)
     compute, _ = compute_dtype(pred_score, gt_score)
     x, q, y = pred_score.to(compute), gt_score.to(compute), _indicator(label, compute)
     weight = alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
+    if weight_gradient == "detached":
+        weight = weight.detach()
+    elif weight_gradient != "attached":
+        raise ValueError(f"weight_gradient: expected 'attached' or 'detached', got {weight_gradient!r}")
     with torch.autocast(x.device.type, enabled=False):
         return (bce(x, q) * weight).mean(1).sum()
 
@@ -41,12 +54,20 @@ def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:
     return label.to(dtype)
 
 
-def oracle(m: Any, pred_score: Any, gt_score: Any, label: Any, gamma: float = 2.0, alpha: float = 0.75) -> Any:
+def oracle(
+    m: Any,
+    pred_score: Any,
+    gt_score: Any,
+    label: Any,
+    gamma: float = 2.0,
+    alpha: float = 0.75,
+    weight_gradient: str = "attached",
+) -> Any:
     """The loss in scalars."""
-    terms = [
-        oracle_bce(m, x, q) * (alpha * m.pow(m.sigmoid(x), gamma) * (1 - y) + q * y)
-        for x, q, y in m.cells(pred_score, gt_score, label)
-    ]
+    terms = []
+    for x, q, y in m.cells(pred_score, gt_score, label):
+        weight = alpha * m.pow(m.sigmoid(x), gamma) * (1 - y) + q * y
+        terms.append(oracle_bce(m, x, q) * (m.stop(weight) if weight_gradient == "detached" else weight))
     return m.sum(terms) / len(pred_score[0])
 
 
@@ -67,7 +88,7 @@ def _wrong(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, how: str
 
 
 def _variant(how: str) -> Any:
-    def loss(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+    def loss(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, weight_gradient: str = "") -> Tensor:
         return _wrong(x, q, y, gamma, alpha, how)
 
     return loss
@@ -105,6 +126,7 @@ SPEC = Spec(
     params={
         "gamma": Param(2.0, (1.5, 3.0), "exponent of p on the negatives"),
         "alpha": Param(0.75, (0.25,), "weight of the negatives"),
+        "weight_gradient": Param("attached", ("detached",), "whether the gradient flows through the weight"),
     },
     terms=("loss",),
     reference=varifocal,
@@ -129,6 +151,14 @@ SPEC = Spec(
         corner("saturated, wrong", "-1e4 on a sure positive", pred_score=[[[-1e4]]], gt_score=[[[1]]], label=[[[1]]]),
         corner("saturated, right", "1e4 on a sure positive", pred_score=[[[1e4]]], gt_score=[[[1]]], label=[[[1]]]),
         corner("saturated negative", "88 on a negative", pred_score=[[[88]]], gt_score=[[[0]]], label=[[[0]]]),
+        corner(
+            "weight detached",
+            "the value of the worked example, no gradient through the weight",
+            params={"weight_gradient": "detached"},
+            pred_score=_X,
+            gt_score=_Q,
+            label=_Y,
+        ),
         corner("two axes", "axis 1 is the last one", "shape", pred_score=_X[0], gt_score=_Q[0], label=_Y[0]),
     ),
     impostors=(
