@@ -22,7 +22,11 @@ FRONT = {
     "resolve",
     "pytest_plugin",
 }
+BENCH = {"bench", "bench_rows", "bench_lines", "bench_page", "footprint", "standing", "timing", "workloads"}
 FORBIDDEN = {
+    **{part: {"cli"} for part in BENCH},  # may use anything; nobody but cli uses them
+    "timing": {"checks", "oracle", "catalog", "blocks", "losses", *FRONT},
+    "footprint": {"core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "axes": {"torch", "core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "core": {"torch", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "number": {"torch", "numpy", "core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
@@ -43,6 +47,9 @@ FORBIDDEN = {
     "faults": {"cli", "session", "terminal", "run", "report"},
     "explain": {"cli", "session", "terminal", "run", "report"},
     "run": {"cli", "session", "terminal"},
+    "torchvision_ops": {"core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
+    "dropin": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
+    "api": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
     "targets": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
 }
 NOBODY_IMPORTS = {"cli", "pytest_plugin"}
@@ -72,6 +79,7 @@ def room(path: Path) -> str:
 def violations(part: str, source: str) -> set[str]:
     """What a source imports although its part must not."""
     banned = set(FORBIDDEN.get(part, ())) | (NOBODY_IMPORTS if part != "__main__" else set())
+    banned |= set() if part in BENCH | {"cli"} else BENCH
     return imported(source) & banned - ({part} if part in ("checks", "blocks", "losses") else set())
 
 
@@ -89,6 +97,7 @@ PLANTED = [
     ("oracle", "import lossref.losses.dfl", {"losses"}),
     ("run", "from lossref import cli", {"cli"}),
     ("blocks", "from lossref.run import plan", {"run"}),
+    ("report", "from lossref.timing import interleaved", {"timing"}),
 ]
 
 
