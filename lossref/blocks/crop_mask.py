@@ -1,0 +1,216 @@
+"""Zero everything outside a box, one box for each mask.
+
+A pixel (column i, row j) is kept where x1 <= i < x2 and y1 <= j < y2. Source: spec/10-geometry.md section 11,
+spec/05-decisions.md D1. Where sources differ (`crop`): "rounded" first rounds the edges half to even and reads
+the ranges as Python slices, so that an edge left of the mask wraps; "by_count" takes "rounded" for fewer
+than 50 masks off CUDA, else "exact", as the releases 8.4.14 to 8.4.24 do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossref.blocks.mask_boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_corners, ones
+from lossref.core import Array, Domain, Param, Spec
+from lossref.declare import corner, impostor
+from lossref.laws import differs, rows_independent
+from lossref.precision import compute_dtype, require_floating
+
+CROPS = ("exact", "rounded", "by_count")
+FEW = 50
+
+
+def crop_mask(masks: Tensor, boxes: Tensor, crop: str = "exact") -> Tensor:
+    """Masks (n, H, W), zero outside boxes (n, 4) xyxy in mask pixels; a new tensor, dtype of `masks`.
+
+    "exact" multiplies by the indicator of the box, "rounded" writes 0. A box with NaN makes its mask NaN.
+    Raises ValueError for shapes that do not match or an unknown `crop`, TypeError for inputs that are not
+    floating. Rules: spec/10-geometry.md section 11.
+    """
+    if crop not in CROPS:
+        raise ValueError(f"crop: expected one of {', '.join(CROPS)}, got {crop!r}")
+    if masks.ndim != 3 or boxes.shape != (len(masks), 4):
+        raise ValueError(f"boxes: expected shape (n, 4) for masks (n, H, W), got {_shapes(masks, boxes)}")
+    require_floating(masks=masks, boxes=boxes)
+    compute, _ = compute_dtype(boxes)
+    edges = boxes.detach().to(compute)
+    unknown = edges.isnan().any(-1)
+    if crop == "exact" or (crop == "by_count" and (len(masks) >= FEW or masks.is_cuda)):
+        rows, columns = _inside(edges, masks.shape)
+        # Two thin factors: no indicator of the size of the masks is kept for the backward pass.
+        height = rows.to(masks.dtype).masked_fill(unknown[:, None], torch.nan)
+        return masks * height[:, :, None] * columns.to(masks.dtype)[:, None, :]
+    rows, columns = _inside(_as_slices(edges.round(), masks.shape), masks.shape)
+    outside = torch.zeros_like(edges[:, 0], dtype=masks.dtype).masked_fill(unknown, torch.nan)
+    return torch.where(rows[:, :, None] & columns[:, None, :], masks, outside[:, None, None])
+
+
+def _shapes(masks: Tensor, boxes: Tensor) -> str:
+    return f"masks {tuple(masks.shape)} and boxes {tuple(boxes.shape)}"
+
+
+def _inside(edges: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Which rows (n, H) and columns (n, W) lie in [low, high)."""
+    x1, y1, x2, y2 = edges.unsqueeze(-1).unbind(1)
+    j = torch.arange(shape[1], dtype=edges.dtype, device=edges.device)
+    i = torch.arange(shape[2], dtype=edges.dtype, device=edges.device)
+    return (y1 <= j) & (j < y2), (x1 <= i) & (i < x2)
+
+
+def _as_slices(edges: Tensor, shape: torch.Size) -> Tensor:
+    """Integral edges as Python slicing reads them: beyond the end is the end, negative counts from the end."""
+    length = edges.new_tensor([shape[2], shape[1], shape[2], shape[1]])
+    counted = torch.where(edges < 0, (edges + length).clamp(min=0), edges)
+    return torch.minimum(counted, length)
+
+
+def oracle(m: Any, masks: Any, boxes: Any, crop: str = "exact") -> Any:
+    """The masks in scalars, pixel by pixel."""
+    return tuple(
+        oracle_one(m, mask, box, oracle_rule(m, len(masks), crop)) for mask, box in zip(masks, boxes, strict=True)
+    )
+
+
+def oracle_rule(m: Any, count: int, crop: str) -> str:
+    """The rule for so many masks on a CPU."""
+    return crop if crop != "by_count" else "rounded" if count < 50 else "exact"
+
+
+def oracle_one(m: Any, mask: Any, box: Any, rule: str) -> Any:
+    """One mask; a dropped pixel is a constant 0."""
+    kept_rows, kept_columns = oracle_crop(m, box, len(mask), len(mask[0]) if mask else 0, rule)
+    return tuple(
+        tuple(pixel if j in kept_rows and i in kept_columns else 0.0 for i, pixel in enumerate(row))
+        for j, row in enumerate(mask)
+    )
+
+
+def oracle_crop(m: Any, box: Any, height: int, width: int, rule: str) -> tuple[frozenset[int], frozenset[int]]:
+    """The rows and the columns that a box keeps."""
+    x1, y1, x2, y2 = box
+    return oracle_kept(m, y1, y2, height, rule), oracle_kept(m, x1, x2, width, rule)
+
+
+def oracle_kept(m: Any, low: Any, high: Any, length: int, rule: str) -> frozenset[int]:
+    """The indices of one axis between two edges; "rounded" is a Python slice."""
+    if rule == "rounded":
+        return frozenset(range(length)[oracle_round(m, low) : oracle_round(m, high)])
+    return frozenset(i for i in range(length) if not low > i and high > i)
+
+
+def oracle_round(m: Any, x: Any) -> int:
+    """The nearest integer, of two the even one."""
+    below = m.floor(x)
+    twice = (x - below) * 2
+    if m.less(twice, 1.0):
+        return int(below)
+    return int(below + 1 if twice > 1.0 else below + below % 2)
+
+
+def idempotent(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Cropping twice is cropping once."""
+    once = f(x)
+    return differs(f({**x, "masks": once}), once, tol, "cropping twice")
+
+
+def linear(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """The crop of a multiple is the multiple of the crop."""
+    return differs(f({**x, "masks": -4 * x["masks"]}), -4 * f(x), 4 * tol, "minus four times the masks")
+
+
+def kept_or_zero(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Every pixel is that of the mask, or 0, and the kept ones form a rectangle."""
+    value, kept = f(x), f({**x, "masks": np.ones_like(x["masks"])})
+    wrong = differs(value, kept * x["masks"], tol, "the indicator times the masks")
+    rectangle = kept.max(axis=2, keepdims=True) * kept.max(axis=1, keepdims=True)
+    return wrong or differs(kept, rectangle, tol, "the rectangle around the kept pixels")
+
+
+def transposed(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Exchanging x and y in masks and boxes transposes the result."""
+    turned = {"masks": x["masks"].transpose(0, 2, 1).copy(), "boxes": x["boxes"][:, [1, 0, 3, 2]]}
+    value = f(turned).reshape(turned["masks"].shape)
+    return differs(value.transpose(0, 2, 1), f(x), tol, "exchanging x and y")
+
+
+def _wrong(masks: Tensor, boxes: Tensor, crop: str, how: str) -> Tensor:
+    """One careless version, by name."""
+    x1, y1, x2, y2 = boxes.detach()[:, :, None].unbind(1)
+    j = torch.arange(masks.shape[1], dtype=boxes.dtype)
+    i = torch.arange(masks.shape[2], dtype=boxes.dtype)
+    if how == "pixel centres":
+        i, j = i + 0.5, j + 0.5
+    if how == "floor":
+        x1, y1, x2, y2 = x1.floor(), y1.floor(), x2.floor(), y2.floor()
+    if how == "x and y exchanged":
+        x1, y1, x2, y2 = y1, x1, y2, x2
+    rows, columns = (y1 <= j) & (j < y2), (x1 <= i) & (i < x2)
+    if how == "closed upper edge":
+        rows, columns = (y1 <= j) & (j <= y2), (x1 <= i) & (i <= x2)
+    if how == "open lower edge":
+        rows, columns = (y1 < j) & (j < y2), (x1 < i) & (i < x2)
+    outside = ~(rows[:, :, None] & columns[:, None, :])
+    if how == "in place":
+        masks.data[outside] = 0
+        return masks * 1
+    return masks.masked_fill(outside, 0)
+
+
+def _variant(how: str) -> Any:
+    def crop_wrongly(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+        return _wrong(masks, boxes, crop, how)
+
+    return crop_wrongly
+
+
+def always(rule: str) -> Any:
+    def crop_by_one_rule(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+        return crop_mask(masks, boxes, rule)
+
+    return crop_by_one_rule
+
+
+SPEC = Spec(
+    name="crop_mask",
+    summary="Zero everything outside a box",
+    cite="spec/10-geometry.md section 11; spec/05-decisions.md D1",
+    inputs={
+        "masks": Domain("n H W", "any numbers, one mask for each box", MASK_FAMILIES, row=2),
+        "boxes": Domain("n 4", "boxes xyxy in mask pixels", MASK_BOX_FAMILIES),
+    },
+    wrt=("masks",),
+    params={"crop": Param("exact", ("rounded", "by_count"), "which pixels are kept: see the module")},
+    terms=("cropped",),
+    reference=crop_mask,
+    oracle=oracle,
+    sizes={
+        "single": ({"n": 1, "H": 3, "W": 4},),
+        "small": ({"n": 3, "H": 4, "W": 5}, {"n": 5, "H": 3, "W": 3}),
+        "bulk": ({"n": 64, "H": 40, "W": 48},),
+        "empty": ({"n": 0, "H": 4, "W": 5}, {"n": 2, "H": 0, "W": 3}),
+    },
+    laws=(idempotent, linear, kept_or_zero, transposed, rows_independent("masks", "boxes")),
+    corners=(
+        *box_corners(corner),
+        corner("not square", "columns by x, rows by y", "shape", masks=np.ones((2, 2, 5)), boxes=[(1, 0, 4, 1)] * 2),
+        corner("fifty masks", "by_count takes exact edges", params={"crop": "by_count"}, **ones(50)),
+        corner("forty-nine masks", "by_count rounds", params={"crop": "by_count"}, **ones(49)),
+    ),
+    impostors=(
+        impostor("closed upper edge", "i <= x2", "value", _variant("closed upper edge")),
+        impostor("open lower edge", "x1 < i", "value", _variant("open lower edge")),
+        impostor("pixel centres", "i + 0.5 is compared", "value", _variant("pixel centres")),
+        impostor("floor", "edges rounded down", "value", _variant("floor")),
+        impostor("x and y exchanged", "columns by y", "value", _variant("x and y exchanged")),
+        impostor("rounded", "edges rounded, negative ones wrap, as upstream for few masks", "value", always("rounded")),
+        impostor("always exact", "crop has no effect", "params", always("exact")),
+        impostor("in place", "zeroes its argument, as upstream for few masks", "pure", _variant("in place")),
+    ),
+    api="crop_mask(masks, boxes, crop='exact')",
+    returns="(n, H, W), 0 outside the boxes",
+)
