@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,8 @@ from lossref.core import Array, Case, Params, Spec
 from lossref.picking import rng_pick
 
 Dims = Mapping[str, Any]
-ROUNDS = {("quick", False): (60, 6), ("full", False): (600, 40), ("quick", True): (3, 2), ("full", True): (40, 20)}
+CORNERS = ("shape", "rare", "corner")
+ROUNDS = {("quick", False): (60, 6), ("full", False): (600, 40), ("quick", True): (3, 1), ("full", True): (40, 20)}
 
 
 def conventions(spec: Spec) -> list[dict[str, Any]]:
@@ -47,8 +49,8 @@ def same_shapes(spec: Spec, one: Params, other: Params) -> bool:
 
 def has_kind(spec: Spec, kind: str) -> bool:
     """Whether the spec has material of a kind at all."""
-    if kind in ("corner", "shape"):
-        return any(("shape" in case.flags) == (kind == "shape") for case in spec.corners)
+    if kind in CORNERS:
+        return any(corner_kind(case) == kind for case in spec.corners)
     if kind == "setting":
         return any(param.others and not param.convention for param in spec.params.values())
     return kind == "one" or kind in spec.sizes
@@ -60,26 +62,38 @@ def drawing_order(spec: Spec) -> list[str]:
 
 
 def draw_case(spec: Spec, rng: np.random.Generator, dims: Dims, params: Params, turn: int | None = None) -> Case:
-    """One case; with a `turn`, case number `turn` of a walk over every combination of families."""
+    """One case; with a `turn`, case number `turn` of a walk over the combinations of families."""
     full = with_defaults(spec, {**named_in(spec, dims), **params})
     sizes = dims_of(full, dims)
     drawn: dict[str, Array] = {}
     flags: list[str] = []
-    stride = 1
+    numbers = None if turn is None else _family_numbers(spec, sizes, turn)
     for name in drawing_order(spec):
         domain = spec.inputs[name]
         given = drawn[domain.given] if domain.given else None
-        if turn is None:
+        if numbers is None:
             drawn[name], families = domain.bulk(rng, sizes, given)
         else:
             allowed = domain.allowed(sizes)
-            order = allowed[(turn // stride + np.arange(domain.count(sizes))) % len(allowed)]
-            stride *= len(allowed)
+            order = allowed[(numbers[name] + np.arange(domain.count(sizes))) % len(allowed)]
             drawn[name] = domain.draw(rng_pick(rng), sizes, given, order)
             families = tuple(list(domain.families)[i] for i in order)
         flags += [f"{name}={family}" for family in families]
     inputs = {name: spec.inputs[name].layout(drawn[name], full) for name in spec.inputs}
     return Case(spec.name, inputs, full, flags=tuple(flags), why="drawn")
+
+
+def _family_numbers(spec: Spec, sizes: Dims, turn: int) -> dict[str, int]:
+    """Which family of each input a turn begins with.
+
+    Every combination in order where one walk holds them all. Otherwise each input goes round its own
+    families, one step further on at each round, so that all families meet, two at a time.
+    """
+    counts = {name: len(spec.inputs[name].allowed(sizes)) for name in drawing_order(spec)}
+    before = itertools.accumulate(counts.values(), initial=1, func=int.__mul__)
+    if math.prod(counts.values()) <= ROUNDS["quick", False][0]:
+        return {name: turn // stride for name, stride in zip(counts, before, strict=False)}
+    return {name: turn + turn // count * place for place, (name, count) in enumerate(counts.items())}
 
 
 def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -> Any:
@@ -125,9 +139,9 @@ def fixed_of(spec: Spec, params: Params) -> Fixed:
 
 @lru_cache(maxsize=256)
 def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
-    """All cases of one kind: "single", "small", "setting", "bulk", "empty", "shape" or "corner"."""
-    if kind in ("corner", "shape"):
-        return tuple(_corners(spec, kind == "shape", dict(fixed)))
+    """All cases of one kind: "single", "small", "setting", "bulk", "empty", or one of CORNERS."""
+    if kind in CORNERS:
+        return tuple(_corners(spec, kind, dict(fixed)))
     if kind == "setting":
         return tuple(_settings(spec, ROUNDS[tier, spec.composite][1], seed, dict(fixed)))
     rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
@@ -135,10 +149,15 @@ def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> 
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
 
 
-def _corners(spec: Spec, shape: bool, fixed: Params) -> Iterator[Case]:
+def corner_kind(case: Case) -> str:
+    """Which checks ask a corner: one flagged "shape" or "rare" has a check of its own."""
+    return next((kind for kind in CORNERS if kind in case.flags), "corner")
+
+
+def _corners(spec: Spec, kind: str, fixed: Params) -> Iterator[Case]:
     for case in spec.corners:
         params = {**fixed, **case.params}
-        if ("shape" in case.flags) == shape and same_shapes(spec, params, case.params):
+        if corner_kind(case) == kind and same_shapes(spec, params, case.params):
             yield replace(case, params=with_defaults(spec, params))
 
 

@@ -220,7 +220,7 @@ class Spec:
     terms: tuple[str, ...]
     reference: Callable[..., Any]
     oracle: Callable[..., Any]
-    sizes: Mapping[str, tuple[Mapping[str, int], ...]]
+    sizes: Mapping[str, tuple[Mapping[str, Any], ...]]
     laws: tuple[Callable[..., str | None], ...] = ()
     corners: tuple[Case, ...] = ()
     impostors: tuple[Target, ...] = ()

@@ -42,6 +42,7 @@ CHECKS = (
     Check("kinks", numbers.kinks, ("corner", "single"), BOTH),
     Check("reduced", numbers.reduced, ("small",), BOTH),
     Check("bulk", numbers.bulk, ("bulk",), BOTH),
+    Check("rare", numbers.rare, ("rare",), ("float64",)),
     Check("shape", numbers.shape, ("shape",), ("float64",)),
     Check("single", numbers.single, ("one",), ("float32",)),
     Check("empty", numbers.empty, ("empty",), ("float32",)),

@@ -31,6 +31,12 @@ class Entry:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     usage: str = ""
 
+    def classes(self, shapes: Shapes) -> int:
+        """The class count of the inputs, on which a loss that is built on a model depends; 0 for others."""
+        if "pred_scores" in shapes:
+            return shapes["pred_scores"][-1]
+        return shapes["scores"][1] if "scores" in shapes else 0
+
 
 class Asked:
     """An implementation together with the way in which the inputs of a spec are handed to it."""
@@ -40,15 +46,20 @@ class Asked:
     ) -> None:
         self.entry, self.thing, self.params, self.names, self.widen = entry, thing, dict(params), names, widen
         self.made: Any = None
+        self.classes = -1
 
     def prepare(self, shapes: Shapes, dtype: str) -> None:
         """Build the object before its first call, when the sizes of the inputs are known."""
+        self.classes = self.entry.classes(shapes)
         with default_dtype(torch.float64 if self.widen and dtype == "float64" else torch.get_default_dtype()):
             self.made = self.entry.make(self.thing, self.params, shapes)
 
     def __call__(self, *inputs: Tensor) -> Any:
         """The terms that come out for the inputs, in the order of the spec."""
         wide = self.widen and any(x.dtype == torch.float64 for x in inputs)
+        shapes = {name: tuple(x.shape) for name, x in zip(self.names, inputs, strict=True)}
+        if self.made is None or self.entry.classes(shapes) != self.classes:
+            self.prepare(shapes, "float64" if wide else "float32")
         with default_dtype(torch.float64 if wide else torch.get_default_dtype()):
             return self.entry.ask(self.made, self.params, **dict(zip(self.names, inputs, strict=True)))
 
