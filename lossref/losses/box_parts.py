@@ -1,0 +1,97 @@
+"""The torch parts that bbox and rotated_bbox share: gather the positives, then cost their distances.
+
+Source: spec/30-elementary.md sections 3, 4 and 6.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref.losses.dfl import dfl
+from lossref.precision import compute_dtype, require_floating
+
+EDITIONS = ("8.3", "8.4")
+
+
+class BoxTerms(NamedTuple):
+    """The two terms of a box loss, each 0-d, without gains."""
+
+    iou: Tensor
+    dfl: Tensor
+
+
+def distance_term(
+    pred_dist: Tensor,
+    distance: Tensor,
+    weight: Tensor,
+    norm: Tensor,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int,
+    edition: str = "8.4",
+) -> Tensor:
+    """Weighted DFL of the distances (n, 4), or for one bin their L1 distance as a part of the image; 0-d.
+
+    Edition "8.3" has no term for one bin: 0, a zero gradient, and no value is read. ValueError for others.
+    """
+    if edition not in EDITIONS:
+        raise ValueError(f"edition: expected one of {', '.join(EDITIONS)}, got {edition!r}")
+    if reg_max > 1:
+        cost = dfl(pred_dist.reshape(-1, reg_max), distance, reg_max)[:, 0]
+    elif edition == "8.3":
+        return pred_dist[:0].sum()
+    else:
+        size = torch.as_tensor(imgsz, dtype=distance.dtype, device=distance.device)[[1, 0, 1, 0]]
+        cost = ((pred_dist - distance).abs() * (stride.to(distance.dtype) / size)).mean(-1)
+    return (weight * cost).sum() / norm
+
+
+def at_positives(fg_mask: Tensor, *inputs: Tensor) -> tuple[Any, ...]:
+    """The rows of each input, (b, A, ...) or (A, ...), at the positives, in row-major order."""
+    flat = fg_mask.flatten().nonzero()[:, 0]
+    anchor = flat % max(fg_mask.shape[1], 1)
+    return tuple(_rows(x, anchor if len(x.shape) == 2 else flat) for x in inputs)
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    # index_select: its backward adds rows; that of indexing with two tensors sorts them first
+    return (x if x.ndim == 2 else x.flatten(0, 1)).index_select(0, at)
+
+
+def rounded(terms: BoxTerms, *inputs: Tensor) -> BoxTerms:
+    """The terms in the promoted dtype of the inputs."""
+    _, result = compute_dtype(*inputs)
+    return BoxTerms(terms.iou.to(result), terms.dfl.to(result))
+
+
+def require_dense(
+    box: int,
+    reg_max: int,
+    pred_dist: Tensor,
+    pred_bboxes: Tensor,
+    anchor_points: Tensor,
+    target_bboxes: Tensor,
+    target_scores: Tensor,
+    fg_mask: Tensor,
+    stride: Tensor,
+) -> None:
+    """Raise unless the arguments of `bbox_loss` fit together; `box` numbers describe one box."""
+    if fg_mask.dtype != torch.bool:
+        raise IndexError(f"fg_mask: expected a boolean mask, got {fg_mask.dtype}; call .bool() first")
+    require_floating(pred_dist=pred_dist, pred_bboxes=pred_bboxes, target_bboxes=target_bboxes)
+    require_floating(target_scores=target_scores)
+    images, anchors = fg_mask.shape
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+        "pred_dist": (pred_dist, (images, anchors, 4 * max(reg_max, 1))),
+        "pred_bboxes": (pred_bboxes, (images, anchors, box)),
+        "anchor_points": (anchor_points, (anchors, 2)),
+        "target_bboxes": (target_bboxes, (images, anchors, box)),
+        "target_scores": (target_scores, (images, anchors, target_scores.shape[-1])),
+        "stride": (stride, (anchors, 1)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}")

@@ -1,0 +1,128 @@
+"""Keypoint terms of the pose losses, on positives only.
+
+Predictions are gathered where an anchor is positive, the object's keypoints are looked up by its row in the
+batch; no tensor of the size (b, A, K) is made. Without a positive every term is the sum of nothing: 0, with a
+zero gradient that no value was read for (D10, D11). Source: spec/40-yolo.md sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lossref.losses.bce import bce
+from lossref.losses.detection import Found
+from lossref.losses.keypoint import keypoint
+from lossref.losses.keypoint_tables import OKS_SIGMA, OKS_SIGMA_83, RLE_WEIGHT
+from lossref.losses.kpts_decode import decoded
+from lossref.losses.yolo import padded, rows_at, slots_of
+from lossref.precision import compute_dtype
+
+COCO = (17, 3)
+
+
+class Truth(NamedTuple):
+    """What is true at the positives: positions (n, K, 2) in cells, visible (n, K), area (n, 1) in cells^2."""
+
+    points: Tensor
+    visible: Tensor
+    area: Tensor
+
+
+def sigmas_of(kpt_shape: Sequence[int], dtype: torch.dtype, coco: bool, edition: str = "8.4") -> Tensor:
+    """OKS sigmas (K,): those of COCO (not rounded to float32 in edition "8.3"), or 1/K each."""
+    if coco:
+        return (OKS_SIGMA_83 if edition == "8.3" else OKS_SIGMA).to(dtype)
+    return torch.full((kpt_shape[0],), 1 / kpt_shape[0], dtype=dtype)
+
+
+def weights_of(kpt_shape: Sequence[int], coco: bool) -> Tensor:
+    """Weights of the keypoints (K,) in the likelihood: those of COCO (float64), or ones."""
+    return RLE_WEIGHT.clone() if coco else torch.ones(kpt_shape[0])
+
+
+def truth_of(keypoints: Tensor, stride: Tensor, boxes: Tensor) -> Truth:
+    """Truth at positives with keypoints (n, K, 2 or 3), stride (n, 1) and boxes (n, 4) xyxy, all in pixels.
+
+    Visibility counts as zero or not; keypoints without it are all seen.
+    """
+    points = keypoints[..., :2]
+    seen = keypoints[..., 2] != 0 if keypoints.shape[-1] > 2 else torch.ones_like(points[..., 0], dtype=torch.bool)
+    size = (boxes[:, 2:] - boxes[:, :2]) / stride
+    return Truth(points / stride[:, None], seen, size.prod(-1, keepdim=True))
+
+
+def truth_at(
+    keypoints: Tensor, found: Found, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int
+) -> Truth:
+    """Truth at the positives, from normalised keypoints (objects, K, 2 or 3) in the order of the batch."""
+    row = found.slots.row[found.positives.image, found.positives.object]
+    pixels = pixels_of(keypoints.to(row.device), imgsz, kpt_shape, objects, found.stride.dtype)
+    return truth_of(pixels[row], found.stride, found.target_boxes)
+
+
+def selected(keypoints: Tensor, batch_idx: Tensor, images: int, image: Tensor, number: Tensor) -> Tensor:
+    """Keypoints (..., K, D) of object `number` (...) of `image` (...); zeros where the image has fewer objects.
+
+    `keypoints` (N, K, D) and `batch_idx` (N,) are in the order of the batch. Raises RuntimeError if there
+    is no object at all, or for a number that no image reaches.
+    """
+    table = padded(keypoints, slots_of(batch_idx, images))
+    number = number.long()
+    if not table.shape[1] or (number.numel() and not 0 <= int(number.min()) <= int(number.max()) < table.shape[1]):
+        raise RuntimeError(f"target_gt_idx: expected objects below {table.shape[1]}, the most that an image has")
+    return table[image, number]
+
+
+def pixels_of(
+    keypoints: Tensor, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int, dtype: torch.dtype
+) -> Tensor:
+    """Normalised keypoints (objects, K, D) with x times W and y times H; ValueError for a wrong shape or a NaN."""
+    if keypoints.ndim != 3 or keypoints.shape[:2] != (objects, kpt_shape[0]) or keypoints.shape[2] < 2:
+        raise ValueError(f"keypoints: expected ({objects}, {kpt_shape[0]}, 2 or 3), got {tuple(keypoints.shape)}")
+    if keypoints.isnan().any():
+        raise ValueError("keypoints: expected numbers, got NaN")
+    scale = torch.ones(keypoints.shape[2], dtype=dtype, device=keypoints.device)
+    scale[0], scale[1] = imgsz[1], imgsz[0]
+    return keypoints.to(dtype) * scale
+
+
+def predicted_at(
+    scores: Tensor, found: Found, kpt_shape: Sequence[int], form: str, kpts: Tensor, *sigma: Tensor
+) -> Tensor:
+    """Decoded keypoints (n, K, D [+ 2]) at the positives, from kpts (b, K D, A) and, if given, sigma (b, 2 K, A).
+
+    Raises RuntimeError unless both belong to the scores (b, c, A).
+    """
+    image, anchor = found.positives.image, found.positives.anchor
+    dtype, _ = compute_dtype(kpts, found.points, *sigma)
+    parts = []
+    for name, x, values in zip(("kpts", "kpts_sigma"), (kpts, *sigma), (kpt_shape[1], 2), strict=False):
+        expected = (len(scores), kpt_shape[0] * values, scores.shape[-1])
+        if x.shape != expected:
+            raise RuntimeError(f"{name}: expected shape {expected}, got {tuple(x.shape)}")
+        parts.append(rows_at(x, image, anchor).reshape(-1, kpt_shape[0], values).to(dtype))
+    return decoded(found.points[:, None].to(dtype), torch.cat(parts, -1), form)
+
+
+def keypoint_terms(pred: Tensor, truth: Truth | None, sigmas: Tensor, visibility: bool) -> tuple[Tensor, Tensor]:
+    """Location and visibility terms of decoded keypoints (n, K, D), 0-d each, without gains.
+
+    `visibility` says whether value 2 of a prediction is a visibility logit; if not, that term is 0. Truth
+    is None without positives.
+    """
+    if truth is None:  # there is no positive
+        return pred.sum(), pred.sum()
+    pose = keypoint(pred, truth.points.to(pred), truth.visible, truth.area.to(pred), sigmas.to(pred))
+    if not visibility:
+        return pose, pred.new_zeros(())
+    return pose, bce(pred[..., 2], truth.visible.to(pred.dtype)).mean()
+
+
+def nothing_of(flow: Any) -> Tensor | float:
+    """0 with a zero gradient to every parameter of the flow, where its density is not asked for."""
+    parameters = list(flow.parameters()) if isinstance(flow, nn.Module) else []
+    return sum((p.reshape(-1)[:0].sum() for p in parameters), start=0.0)

@@ -1,0 +1,237 @@
+"""Box loss of rotated boxes: probiou (arXiv 2106.06072) and the distance term of the plain box loss.
+
+iou = sum w_i (1 - probiou(pred_i, target_i)) / S; the distances are taken in the frame of the target,
+d_i = rbox2dist(target_i, p_i, angle of the target, R - 1), and cost what they cost in `bbox`.
+Where sources differ: the distances of the unturned target, and none for R = 1 (releases 8.3, `edition="8.3"`);
+the distances in the frame of the prediction; a floor under the variances (`cov_floor`, from 8.4.190).
+Source: spec/30-elementary.md section 6, spec/10-geometry.md sections 4 and 9, D8, D9, D10, D11.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossref.blocks.bbox2dist import bbox2dist
+from lossref.blocks.probiou import probiou
+from lossref.blocks.rbox2dist import rbox2dist
+from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
+from lossref.blocks.rotated_oracle import oracle_sides_of, oracle_similarity
+from lossref.blocks.xywh2xyxy import xywh2xyxy
+from lossref.core import Array, Case, Domain, Param, Params, Spec
+from lossref.declare import corner, impostor
+from lossref.losses.bbox import BboxLoss
+from lossref.losses.box_parts import BoxTerms, at_positives, distance_term, require_dense, rounded
+from lossref.losses.dense_boxes import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
+from lossref.losses.dense_impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors
+from lossref.precision import compute_dtype
+
+
+def rotated_bbox_terms(
+    pred_dist: Tensor,
+    pred_boxes: Tensor,
+    points: Tensor,
+    target_boxes: Tensor,
+    weight: Tensor,
+    norm: Tensor | float,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int = 16,
+    *,
+    cov_floor: float = 0.0,
+    edition: str = "8.4",
+) -> BoxTerms:
+    """Box loss on positives only: pred_dist (n, 4R), boxes (n, 5) xywhr, points (n, 2), weight (n,), stride (n, 1).
+
+    Boxes, points and distances in stride units, angles in radians, imgsz (H, W) and stride in pixels.
+    Computed and returned in the promoted dtype of these tensors, at least float32. Formulas:
+    spec/30-elementary.md section 6.
+    """
+    compute, _ = compute_dtype(pred_dist, pred_boxes, target_boxes, weight)
+    boxes, target, weight = pred_boxes.to(compute), target_boxes.to(compute), weight.to(compute)
+    norm = torch.as_tensor(norm, dtype=compute, device=boxes.device)
+    iou = (weight * (1 - probiou(boxes, target, cov_floor=cov_floor)[:, 0])).sum() / norm
+    limit, points = reg_max - 1 if reg_max > 1 else None, points.to(compute)
+    if edition == "8.3":
+        distance = bbox2dist(points, xywh2xyxy(target[:, :4]), limit)
+    else:
+        distance = rbox2dist(target[:, :4], points, target[:, 4:], reg_max=limit)
+    return BoxTerms(iou, distance_term(pred_dist.to(compute), distance, weight, norm, imgsz, stride, reg_max, edition))
+
+
+def rotated_bbox_loss(
+    pred_dist: Tensor,
+    pred_bboxes: Tensor,
+    anchor_points: Tensor,
+    target_bboxes: Tensor,
+    target_scores: Tensor,
+    target_scores_sum: Tensor | float,
+    fg_mask: Tensor,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int = 16,
+    cov_floor: float = 0.0,
+    edition: str = "8.4",
+) -> BoxTerms:
+    """`rotated_bbox_terms` of the anchors in fg_mask (b, A) bool; arguments as `bbox_loss`, boxes (b, A, 5).
+
+    Without a positive both terms are 0 and every gradient is zero. Raises IndexError unless fg_mask is
+    boolean, ValueError where the shapes do not fit or for an edition that there is not.
+    """
+    require_dense(5, reg_max, pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, fg_mask, stride)
+    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, stride)
+    dist, boxes, points, targets, scores, scale = at_positives(fg_mask, *inputs)
+    given = (dist, boxes, points, targets, scores.sum(-1), target_scores_sum, imgsz, scale, reg_max)
+    terms = rotated_bbox_terms(*given, cov_floor=cov_floor, edition=edition)
+    return rounded(terms, pred_dist, pred_bboxes, target_bboxes, target_scores)
+
+
+def oracle(
+    m: Any,
+    pred_dist: Any,
+    pred_bboxes: Any,
+    anchor_points: Any,
+    target_bboxes: Any,
+    target_scores: Any,
+    target_scores_sum: Any,
+    fg_mask: Any,
+    imgsz: Any,
+    stride: Any,
+    reg_max: int = 16,
+    cov_floor: float = 0.0,
+    edition: str = "8.4",
+) -> Any:
+    """Both terms in scalars."""
+    ious, dfls = [], []
+    rows = oracle_positives(m, fg_mask, anchor_points, stride, pred_dist, pred_bboxes, target_bboxes, target_scores)
+    for point, step, raw, box, target, scores in rows:
+        weight = m.sum(scores)
+        ious.append(weight * (1 - oracle_similarity(m, box, target, cov_floor)))
+        sides = oracle_sides_of(m, point, (*target[:4], m.number(0.0)) if edition == "8.3" else target)
+        dfls.append(weight * oracle_distance_cost(m, raw, sides, imgsz, step, reg_max, edition))
+    return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum
+
+
+_right: Any = rotated_bbox_loss
+
+
+def _distances_of(change: Any) -> Any:
+    """Right similarity, distances of a changed target box."""
+
+    def wrong(*inputs: Any, **params: Any) -> tuple[Tensor, Tensor]:
+        x = Dense(*inputs)
+        other = x._replace(target_bboxes=change(x))
+        return _right(*inputs, **params).iou, _right(*other, **params).dfl
+
+    return wrong
+
+
+def _axis_aligned(x: Dense) -> Tensor:
+    return torch.cat((x.target_bboxes[..., :4], 0 * x.target_bboxes[..., 4:]), -1)
+
+
+def _predicted_angle(x: Dense) -> Tensor:
+    return torch.cat((x.target_bboxes[..., :4], x.pred_bboxes[..., 4:].detach()), -1)
+
+
+def _other_way(x: Dense) -> Tensor:
+    return torch.cat((x.target_bboxes[..., :4], -x.target_bboxes[..., 4:]), -1)
+
+
+def _opposite_angles(x: Dense) -> Dense:
+    sign = x.stride.new_tensor([1, 1, 1, 1, -1])
+    return x._replace(pred_bboxes=x.pred_bboxes * sign)
+
+
+class RotatedBboxLoss(BboxLoss):
+    """Drop-in for the class of that name; attribute dfl_loss (None for one bin). See `rotated_bbox_loss`."""
+
+    def __init__(self, reg_max: int) -> None:
+        super().__init__(reg_max)
+
+    def forward(
+        self,
+        pred_dist: Tensor,
+        pred_bboxes: Tensor,
+        anchor_points: Tensor,
+        target_bboxes: Tensor,
+        target_scores: Tensor,
+        target_scores_sum: Tensor | float,
+        fg_mask: Tensor,
+        imgsz: Tensor,
+        stride: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """`rotated_bbox_loss` with the number of bins of this object."""
+        inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores)
+        return rotated_bbox_loss(*inputs, target_scores_sum, fg_mask, imgsz, stride, self.reg_max)
+
+
+def _side(x: Array, params: Params) -> Array:
+    return np.asarray(x[..., 2:4].min(axis=-1, keepdims=True))
+
+
+_ANCHOR: dict[str, Any] = {
+    **WORKED_EXAMPLE,
+    "pred_bboxes": [[(0.75, 0.5, 1.5, 1.25, 0.25), (1.75, 0.75, 1.5, 1.5, 0), (0.5, 1.25, 1.25, 1.5, -0.5)]],
+    "target_bboxes": [[(0.75, 0.75, 1.5, 1.25, 0.5), (0, 0, 1, 1, 0), (0.625, 1.5, 1.25, 2.5, -0.25)]],
+}
+
+
+def _at(name: str, why: str, **changes: Any) -> Case:
+    """The worked example with 4 bins, and some of its numbers and parameters changed."""
+    params = {"reg_max": 4, **{key: changes.pop(key) for key in tuple(changes) if key not in _ANCHOR}}
+    return corner(name, why, params=params, **{**_ANCHOR, **changes})
+
+
+_BOX: dict[str, Any] = {"unit": None, "legal": has_area, "extent": _side}
+_TARGETS = {name: draw for name, draw in ROTATED_FAMILIES.items() if name != "tiny"}
+_WRONG = {
+    "axis-aligned": ("distances of the unturned box", "value reduced", _distances_of(_axis_aligned)),
+    "predicted angle": ("distances in the frame of the prediction", "value reduced", _distances_of(_predicted_angle)),
+    "turned the other way": ("distances in the frame of -r", "value reduced", _distances_of(_other_way)),
+    "angle of the prediction reversed": ("similarity with -r", "value reduced", on(_opposite_angles, _right)),
+}
+
+SPEC = Spec(
+    name="rotated_bbox",
+    summary="Box loss of rotated boxes: probiou and distances in the frame of the target",
+    cite="spec/30-elementary.md section 6; arXiv 2106.06072, arXiv 2006.04388",
+    inputs=dense_inputs(
+        Domain("b A 5", "targets, xywhr in stride units and radians", _TARGETS, **_BOX),
+        Domain("b A 5", "predictions, xywhr", ROTATED_PAIR_FAMILIES, given="target_bboxes", **_BOX),
+    ),
+    wrt=("pred_dist", "pred_bboxes"),
+    params={
+        "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
+        "cov_floor": Param(0.0, (0.01,), "added to the variances along both sides of every box"),
+        **EDITION,
+    },
+    terms=("iou", "dfl"),
+    reference=rotated_bbox_loss,
+    oracle=oracle,
+    sizes=SIZES,
+    laws=LAWS,
+    corners=(
+        _at("two positives", "the worked example: turned boxes, a negative between them"),
+        _at("one bin", "L1 in units of the image although the axes are turned", reg_max=1, pred_dist=ONE_BIN),
+        _at("no positive", "(0, 0) and zero gradients", fg_mask=[[0, 0, 0]]),
+        _at("weightless", "target scores 0: the positive does not count", target_scores=[[(0, 0)] * 3]),
+        _at("identical", "probiou is 1 - sqrt(2 eps), gradient 0", pred_bboxes=_ANCHOR["target_bboxes"]),
+        _at("far apart", "BD is clamped at 100, gradient 0", target_bboxes=[[(900, 800, 2, 1, 0.5)] * 3]),
+        _at("upright", "angle 0: the distances of the plain box", target_bboxes=[[(1, 1, 2, 3, 0)] * 3]),
+        _at("floor under the variances", "as releases from 8.4.190 have it", cov_floor=0.01),
+        _at("edition 8.3", "distances of the unturned target", edition="8.3"),
+        _at("one bin in edition 8.3", "no distance term", reg_max=1, pred_dist=ONE_BIN, edition="8.3"),
+    ),
+    impostors=(
+        *shared_impostors(rotated_bbox_loss),
+        *(impostor(label, why, checks, wrong) for label, (why, checks, wrong) in _WRONG.items()),
+    ),
+    api="RotatedBboxLoss(reg_max)(pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, "
+    "target_scores_sum, fg_mask, imgsz, stride)",
+    returns="two 0-d tensors: similarity term, distance term",
+    composite=True,  # at the clamp of BD, what rounding can do shows only in the radius
+)
