@@ -1,0 +1,250 @@
+"""RealNVP: log-density of 2-D errors as a normalising flow, arXiv 1605.08803; in RLE, arXiv 2107.11291.
+
+Coupling k keeps one coordinate, u = m z, and maps the other: z <- (1 - m) (z - t(u)) exp(-s(u)) + u, with log_det
+<- log_det - s(u), for k = 5 to 0; log p(x) = -|z|^2 / 2 - ln(2 pi) + log_det. s ends in tanh. Where sources
+differ: half precision and NaN. Source: spec/20-assignment.md section 5, spec/05-decisions.md D9.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from lossref.blocks.flow_states import COUPLINGS, HIDDEN, layers_of
+from lossref.core import Array, Domain, Param, Spec
+from lossref.declare import corner, impostor
+from lossref.domains import LOGIT_FAMILIES
+from lossref.laws import differs, rows_independent
+from lossref.picking import Draw, Pick
+from lossref.precision import HALF
+
+MASK = ((0, 1), (1, 0)) * 3
+LOG_2PI = math.log(2 * math.pi)
+
+
+def realnvp(x: Tensor, state: str = "woven") -> Tensor:
+    """Log-density of errors (n, 2) under the flow with the parameters of `STATES[state]`; (n,).
+
+    float64 is computed in float64, all else in float32 and rounded once. Raises ValueError for another shape
+    and for NaN or infinite x. Formula: spec/20-assignment.md section 5.
+    """
+    return log_density(x, parameters_of(state))
+
+
+def log_density(x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Log-density of errors (n, 2) under the flow with the given state; (n,), dtype of x. Raises as `realnvp`."""
+    if not bool(x.isfinite().all()):
+        raise ValueError("x: expected finite numbers, got NaN or infinity")
+    z, log_det = to_normal(x, parameters)
+    return (log_det - z.square().sum(1) / 2 - LOG_2PI).to(x.dtype)
+
+
+def to_normal(x: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """z (n, 2), where the standard normal is to be read at x (n, 2), and log_det (n,); at least float32.
+
+    Parameters of another dtype are read in float32; for float64 errors that is a RuntimeError.
+    """
+    if x.ndim != 2 or x.shape[1] != 2 or not x.is_floating_point():
+        raise ValueError(f"x: expected floating (n, 2), got {x.dtype} {tuple(x.shape)}")
+    kinds = {tensor.dtype for tensor in parameters.values()}
+    if x.dtype == torch.float64 and kinds != {torch.float64}:
+        raise RuntimeError(f"x: float64 errors need float64 parameters, got {kinds}")
+    z = x.float() if x.dtype in HALF else x
+    log_det = z.new_zeros(len(z))
+    for k in reversed(range(COUPLINGS)):
+        kept = torch.tensor(MASK[k], dtype=z.dtype, device=z.device)
+        u = kept * z
+        scale = _net(u, parameters, f"s.{k}").tanh() * (1 - kept)
+        shift = _net(u, parameters, f"t.{k}") * (1 - kept)
+        z = (1 - kept) * (z - shift) * torch.exp(-scale) + u
+        log_det = log_det - scale.sum(1)
+    return z, log_det
+
+
+def _net(u: Tensor, parameters: Mapping[str, Tensor], name: str) -> Tensor:
+    """Three linear layers with SiLU between them."""
+    for layer in (0, 2, 4):
+        weight, bias = (parameters[f"{name}.{layer}.{part}"].to(u.dtype) for part in ("weight", "bias"))
+        u = linear(silu(u) if layer else u, weight, bias)
+    return u
+
+
+@cache
+def parameters_of(state: str) -> dict[str, Tensor]:
+    """The parameters of `STATES[state]` by their names in a state dict, float64."""
+    found = {}
+    for name in ("s", "t"):
+        for k in range(COUPLINGS):
+            for place, layer in zip((0, 2, 4), layers_of(state, name, k), strict=True):
+                weight = torch.zeros(len(layer.bias), 2 if place == 0 else HIDDEN, dtype=torch.float64)
+                cells = [(row, column, w) for row, line in enumerate(layer.weight) for column, w in line.items()]
+                if cells:
+                    rows, columns, values = zip(*cells, strict=True)
+                    weight[rows, columns] = torch.tensor(values, dtype=torch.float64)
+                found[f"{name}.{k}.{place}.weight"] = weight
+                found[f"{name}.{k}.{place}.bias"] = torch.tensor(layer.bias, dtype=torch.float64)
+    return found
+
+
+def oracle(m: Any, x: Any, state: str = "woven") -> Any:
+    """The log-density in scalars: each coupling changes one coordinate, fed by the other."""
+    found = []
+    for point in x:
+        z, turned = list(point), m.sum([])
+        for k in (5, 4, 3, 2, 1, 0):
+            fed, mapped = (1, 0) if k % 2 == 0 else (0, 1)
+            scale = oracle_net(m, z[fed], fed, mapped, layers_of(state, "s", k))
+            scale = 1 - 2 * m.sigmoid(-2 * scale)  # tanh
+            shift = oracle_net(m, z[fed], fed, mapped, layers_of(state, "t", k))
+            z[mapped] = (z[mapped] - shift) * m.exp(-scale)
+            turned = turned - scale
+        found.append(turned - (z[0] * z[0] + z[1] * z[1]) / 2 - m.log(m.pi * 2))
+    return tuple(found)
+
+
+def oracle_net(m: Any, x: Any, fed: int, mapped: int, layers: Any) -> Any:
+    """Output number `mapped` of three layers, input number `fed` being x and the other one 0."""
+    signals: dict[int, Any] = {fed: x}
+    for number, (weight, bias) in enumerate(layers):
+        wanted = [mapped] if number == 2 else range(len(bias))
+        sums = {
+            row: m.sum([signals[at] * w for at, w in weight[row].items() if at in signals]) + bias[row]
+            for row in wanted
+        }
+        signals = {row: y * m.sigmoid(y) for row, y in sums.items()} if number < 2 else sums
+    return signals[mapped]
+
+
+# Laws ------------------------------------------------------------------------------------------------
+
+
+def bounded(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """No more than 6 - ln(2 pi), because every coupling contracts by less than e."""
+    value = f(x)
+    return f"{value.max():.9g} is above 6 - ln(2 pi)" if (value > COUPLINGS - LOG_2PI + tol).any() else None
+
+
+def one_by_one(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """A row alone has the density that it has in company."""
+    alone = np.concatenate([np.ravel(f({"x": row[None]})) for row in x["x"]])
+    return differs(alone, f(x), 2 * tol, "leaving the other rows out")
+
+
+# Impostors -------------------------------------------------------------------------------------------
+
+
+def _wrong(x: Tensor, state: str, how: str) -> Tensor:
+    """One careless version, by name."""
+    parameters = {name: tensor.to(x.dtype) for name, tensor in parameters_of(state).items()}
+    order = range(COUPLINGS) if how == "forward order" else reversed(range(COUPLINGS))
+    z, log_det = x, x.new_zeros(len(x))
+    for k in order:
+        kept = torch.tensor(MASK[1 - k % 2 if how == "masks swapped" else k]).to(x)
+        scale = _net(kept * z, parameters, f"s.{k}") * (1 - kept)
+        scale = scale if how == "no tanh" else scale.tanh()
+        shift = _net(kept * z, parameters, f"t.{k}") * (1 - kept)
+        if how == "generative direction":
+            z = (1 - kept) * (z * torch.exp(scale) + shift) + kept * z
+        else:
+            z = (1 - kept) * (z - shift) * torch.exp(-scale) + kept * z
+        log_det = log_det + scale.sum(1) * (1 if how == "sign of log_det" else -1)
+    constant = 0.0 if how == "no constant" else LOG_2PI
+    return log_det - z.square().sum(1) / 2 - constant
+
+
+def _variant(how: str) -> Any:
+    def density(x: Tensor, state: str) -> Tensor:
+        return _wrong(x, state, how)
+
+    return density
+
+
+class RealNVP(nn.Module):
+    """Drop-in for the class of that name, with its state dict; nothing is cast or changed by a call.
+
+    Weights start Xavier-uniform with gain 0.01, so that a fresh flow is nearly affine.
+    """
+
+    loc: Tensor
+    cov: Tensor
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(2))
+        self.register_buffer("cov", torch.eye(2))
+        self.register_buffer("mask", torch.tensor(MASK, dtype=torch.float32))
+        self.s = nn.ModuleList([nn.Sequential(*_layers(), nn.Tanh()) for _ in range(COUPLINGS)])
+        self.t = nn.ModuleList([nn.Sequential(*_layers()) for _ in range(COUPLINGS)])
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight, gain=0.01)
+
+    def backward_p(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`to_normal` with the parameters of this object, rounded to the dtype of x."""
+        z, log_det = to_normal(x, dict(self.named_parameters()))
+        return z.to(x.dtype), log_det.to(x.dtype)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """`log_density` with the parameters of this object."""
+        return log_density(x, dict(self.named_parameters()))
+
+
+def _layers() -> tuple[nn.Module, ...]:
+    return nn.Linear(2, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 2)
+
+
+def _far(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
+    """Errors of 16 to 64 standard deviations on either side."""
+    row = dims["row"]
+    sign = 2 * pick(0, 1, rows * row) - 1
+    return np.asarray(sign * pick(16, 64, rows * row), dtype=np.float64).reshape(rows, row)
+
+
+_FAMILIES: dict[str, Draw] = {"moderate": LOGIT_FAMILIES["moderate"], "zero": LOGIT_FAMILIES["zero"], "far": _far}
+_POINTS = [(1, 2), (0, 0), (-0.5, 0.25)]
+
+SPEC = Spec(
+    name="realnvp",
+    summary="Normalising flow, the prior of residual log-likelihood estimation",
+    cite="spec/20-assignment.md section 5; arXiv 1605.08803, 2107.11291",
+    inputs={"x": Domain("n 2", "errors in units of sigma", _FAMILIES)},
+    wrt=("x",),
+    params={"state": Param("woven", ("F0", "F1", "zero"), "the flow's parameters: a row of flow_states.STATES")},
+    terms=("log_prob",),
+    reference=realnvp,
+    oracle=oracle,
+    sizes={"single": ({"n": 1},), "small": ({"n": 2}, {"n": 3}), "bulk": ({"n": 4096},), "empty": ({"n": 0},)},
+    laws=(rows_independent("x"), bounded, one_by_one),
+    corners=(
+        *(
+            corner(f"{state}, mixed", why, params={"state": state}, x=_POINTS)
+            for state, why in (
+                ("woven", "every hidden unit at work"),
+                ("zero", "the standard normal"),
+                ("F0", "an affine flow: the worked example of the specification"),
+                ("F1", "couplings that differ: the worked example of the specification"),
+            )
+        ),
+        corner("on the axes", "one of the inputs of every net is 0", x=[(0, 3), (-3, 0)]),
+        corner("far out", "1000 standard deviations away", params={"state": "F1"}, x=[(1024, -1024)]),
+    ),
+    impostors=(
+        impostor("forward order", "k = 0 to 5", "value", _variant("forward order")),
+        impostor("masks swapped", "the wrong coordinate is kept", "value", _variant("masks swapped")),
+        impostor("sign of log_det", "added instead of subtracted", "value", _variant("sign of log_det")),
+        impostor("generative direction", "from normal to errors", "value", _variant("generative direction")),
+        impostor("no tanh", "s is not bounded", "value", _variant("no tanh")),
+        impostor("no constant", "ln(2 pi) is forgotten", "value", _variant("no constant")),
+    ),
+    api="RealNVP().log_prob(x)",
+    returns="(n,): one number for each error",
+    composite=True,
+)

@@ -1,0 +1,248 @@
+"""DETR losses: match queries to objects, then classify and localise, arXiv 2005.12872, 2304.08069.
+
+Per decoder layer, n matched pairs: class = (1/n) sum of focal(x, one-hot), or of varifocal against the IoU, or
+the mean over queries of bce against the IoU; bbox = (5/n) sum |difference|; giou = (2/n) sum (1 - GIoU). The
+last layer counts by itself, the others (aux) are summed. The IoU is detached. Where sources differ: gradient of
+the varifocal weight, n as pairs or objects, eps of the overlaps, varifocal of an empty batch (focal here).
+Source: spec/50-detr.md section 1, spec/05-decisions.md D8 to D11, D13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossref.blocks.hungarian import HungarianMatcher
+from lossref.blocks.matching import Costs, groups_of
+from lossref.blocks.queries import boxes_of_queries, logits_of_queries, objects
+from lossref.core import Spec
+from lossref.losses.detr_cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS
+from lossref.losses.detr_impostors import detr_impostors
+from lossref.losses.detr_layers import (
+    DetrLosses,
+    Indices,
+    Objects,
+    last_and_others,
+    layers_by_name,
+    matching_of,
+    pairs_of,
+)
+from lossref.losses.detr_oracle import oracle_detr, oracle_pairs
+from lossref.losses.detr_terms import Rule, box_sums, class_sums, layer_losses
+from lossref.losses.focal import FocalLoss
+from lossref.losses.varifocal import VarifocalLoss
+from lossref.precision import compute_dtype, require_same_shape
+
+
+def detr(
+    pred_bboxes: Tensor,
+    pred_scores: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    aux_loss: bool = True,
+    use_uni_match: bool = False,
+    uni_match_ind: int = 0,
+    matcher_class_gain: float = 2.0,
+    matcher_bbox_gain: float = 5.0,
+    matcher_giou_gain: float = 2.0,
+    matcher_alpha: float = 0.25,
+    matcher_gamma: float = 2.0,
+    **rule: Any,
+) -> DetrLosses:
+    """The six losses of pred_bboxes (L, b, q, 4) xywh normalised and pred_scores (L, b, q, c) logits.
+
+    Objects: batch_idx (n,) ascending, cls (n,) integer ids, bboxes (n, 4) xywh normalised. `rule` are the
+    fields of `Rule`. Promoted dtype of the predictions, at least float32. Without `aux_loss` the last three
+    are 0. Raises as `match` does. Formulas: spec/50-detr.md section 1.
+    """
+    chosen = Rule(**rule)
+    gains = (matcher_class_gain, matcher_bbox_gain, matcher_giou_gain)
+    costs = Costs(*gains, True, matcher_alpha, matcher_gamma, "last", chosen.eps)
+    them = Objects(bboxes, cls, groups_of(batch_idx, cls, pred_bboxes.shape[1]))
+    kept = slice(None) if aux_loss else slice(-1, None)
+    uni = uni_match_ind if use_uni_match and aux_loss else None
+    return last_and_others(pred_bboxes[kept], pred_scores[kept], them, costs, chosen, uni)
+
+
+def oracle(m: Any, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+    """The six losses in scalars."""
+    p = {**DETR_DEFAULTS, **params}
+    pairs = oracle_pairs(m, pred_bboxes, pred_scores, batch_idx, cls, bboxes, p)
+    return oracle_detr(m, pred_bboxes, pred_scores, cls, bboxes, pairs, p)
+
+
+class DETRLoss(nn.Module):
+    """Drop-in for the class of that name; `no_object`, `mask` and `dice` gains have no effect.
+
+    Dicts of 0-d tensors in the promoted dtype of the predictions, at least float32. Every prediction gets a
+    gradient, zeros where nothing is matched. The matcher's gains, alpha and gamma are its own.
+    """
+
+    def __init__(
+        self,
+        nc: int = 80,
+        loss_gain: dict[str, float] | None = None,
+        aux_loss: bool = True,
+        use_fl: bool = True,
+        use_vfl: bool = False,
+        use_uni_match: bool = False,
+        uni_match_ind: int = 0,
+        gamma: float = 1.5,
+        alpha: float = 0.25,
+    ) -> None:
+        super().__init__()
+        if loss_gain is None:
+            loss_gain = {"class": 1, "bbox": 5, "giou": 2, "no_object": 0.1, "mask": 1, "dice": 1}
+        self.nc = nc
+        self.matcher = HungarianMatcher(cost_gain={"class": 2, "bbox": 5, "giou": 2})
+        self.loss_gain = loss_gain
+        self.aux_loss = aux_loss
+        self.fl = FocalLoss(gamma, alpha) if use_fl else None
+        self.vfl = VarifocalLoss(gamma, alpha) if use_vfl else None
+        self.use_uni_match = use_uni_match
+        self.uni_match_ind = uni_match_ind
+        self.device: torch.device | None = None
+        self._gamma, self._alpha = gamma, alpha
+
+    def _rule(self) -> Rule:
+        gain = self.loss_gain
+        chosen = (self.fl is not None, self.vfl is not None, self._gamma, self._alpha)
+        return Rule(gain["class"], gain["bbox"], gain["giou"], *chosen)
+
+    def _require_channels(self, pred_scores: Tensor) -> None:
+        if pred_scores.shape[-1] != self.nc:
+            raise ValueError(f"pred_scores: expected {self.nc} classes, got shape {tuple(pred_scores.shape)}")
+
+    def _get_loss_class(
+        self, pred_scores: Tensor, targets: Tensor, gt_scores: Tensor, num_gts: int, postfix: str = ""
+    ) -> dict[str, Tensor]:
+        """Class loss of one layer: targets (b, q), nc where unmatched, gt_scores (b, q) without gradient."""
+        self._require_channels(pred_scores)
+        require_same_shape(pred_scores=pred_scores[..., 0], targets=targets, gt_scores=gt_scores)
+        dtype, _ = compute_dtype(pred_scores, gt_scores)
+        grid = (targets.flatten() != self.nc).nonzero()[:, 0][None]
+        label, quality = targets.flatten()[grid], gt_scores.detach().to(dtype).flatten()[grid]
+        count = max(num_gts, 1)
+        sums = class_sums(pred_scores.to(dtype)[None], grid, label, quality, num_gts, count, self._rule())
+        return {f"loss_class{postfix}": self.loss_gain["class"] * sums[0]}
+
+    def _get_loss_bbox(self, pred_bboxes: Tensor, gt_bboxes: Tensor, postfix: str = "") -> dict[str, Tensor]:
+        """L1 and GIoU loss of matched pairs (n, 4), which are averaged."""
+        require_same_shape(pred_bboxes=pred_bboxes, gt_bboxes=gt_bboxes)
+        dtype, _ = compute_dtype(pred_bboxes, gt_bboxes)
+        near, apart, _ = box_sums(pred_bboxes.to(dtype), gt_bboxes.to(dtype), self._rule())
+        bbox, giou = (self.loss_gain[name] / max(len(gt_bboxes), 1) for name in ("bbox", "giou"))
+        return {f"loss_bbox{postfix}": bbox * near, f"loss_giou{postfix}": giou * apart}
+
+    def _get_loss_aux(
+        self,
+        pred_bboxes: Tensor,
+        pred_scores: Tensor,
+        gt_bboxes: Tensor,
+        gt_cls: Tensor,
+        gt_groups: list[int],
+        match_indices: Indices | None = None,
+        postfix: str = "",
+        masks: Any = None,
+        gt_mask: Any = None,
+    ) -> dict[str, Tensor]:
+        """Sums over the auxiliary layers (L', b, q, .)."""
+        source = list(range(len(pred_bboxes)))
+        if self.use_uni_match and match_indices is None:
+            source = [source[self.uni_match_ind]] * len(source)
+        them = Objects(gt_bboxes, gt_cls, gt_groups)
+        return self._summed(pred_bboxes, pred_scores, them, source, match_indices, f"_aux{postfix}")
+
+    def _summed(
+        self,
+        pred_bboxes: Tensor,
+        pred_scores: Tensor,
+        them: Objects,
+        source: Sequence[int],
+        match_indices: Indices | None,
+        postfix: str,
+    ) -> dict[str, Tensor]:
+        self._require_channels(pred_scores)
+        found = matching_of(pred_bboxes, pred_scores, them, self.matcher.costs(), source, match_indices)
+        layers = layer_losses(pred_bboxes, pred_scores, them.bboxes, them.cls, found, self._rule())
+        return layers_by_name(layers, postfix)
+
+    @staticmethod
+    def _get_index(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """((image, query), object) of all pairs, each (n,)."""
+        return pairs_of(match_indices)
+
+    def _get_assigned_bboxes(
+        self, pred_bboxes: Tensor, gt_bboxes: Sequence[Tensor], match_indices: Indices
+    ) -> tuple[Tensor, Tensor]:
+        """Predicted and true boxes (n, 4) of all pairs; `gt_bboxes` and its indices are those of each image."""
+        (image, query), which = pairs_of(match_indices)
+        counts = torch.tensor([len(boxes) for boxes in gt_bboxes], dtype=torch.int64)
+        first = counts.cumsum(0) - counts
+        everything = torch.cat([*gt_bboxes, pred_bboxes.new_zeros(0, pred_bboxes.shape[-1])])
+        return pred_bboxes[image, query], everything[first[image] + which]
+
+    def _get_loss(
+        self,
+        pred_bboxes: Tensor,
+        pred_scores: Tensor,
+        gt_bboxes: Tensor,
+        gt_cls: Tensor,
+        gt_groups: list[int],
+        masks: Any = None,
+        gt_mask: Any = None,
+        postfix: str = "",
+        match_indices: Indices | None = None,
+    ) -> dict[str, Tensor]:
+        """The three losses of one layer (b, q, .)."""
+        them = Objects(gt_bboxes, gt_cls, gt_groups)
+        return self._summed(pred_bboxes[None], pred_scores[None], them, [0], match_indices, postfix)
+
+    def forward(
+        self, pred_bboxes: Tensor, pred_scores: Tensor, batch: Mapping[str, Any], postfix: str = "", **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """The losses of pred_bboxes (L, b, q, 4), pred_scores (L, b, q, nc) by name.
+
+        `batch` has cls (n,) integers, bboxes (n, 4) xywh normalised, gt_groups (objects of each image);
+        `match_indices` gives the pairs for every layer. Other keywords are ignored.
+        """
+        self.device = pred_bboxes.device
+        self._require_channels(pred_scores)
+        given = kwargs.get("match_indices")
+        kept = slice(None) if self.aux_loss else slice(-1, None)
+        uni = self.uni_match_ind if self.use_uni_match and self.aux_loss and given is None else None
+        them = Objects(batch["bboxes"], batch["cls"], batch["gt_groups"])
+        found = last_and_others(
+            pred_bboxes[kept], pred_scores[kept], them, self.matcher.costs(), self._rule(), uni, given
+        )
+        count = 6 if self.aux_loss else 3
+        return {f"{name}{postfix}": x for name, x in list(found._asdict().items())[:count]}
+
+
+SPEC = Spec(
+    name="detr",
+    summary="Set-prediction loss of DETR: matching, class, L1 and GIoU over all decoder layers",
+    cite="spec/50-detr.md section 1; arXiv 2005.12872, 2304.08069",
+    inputs={"pred_bboxes": boxes_of_queries("L b q 4"), "pred_scores": logits_of_queries("L b q c"), **objects()},
+    wrt=("pred_bboxes", "pred_scores"),
+    params=DETR_PARAMS,
+    terms=DetrLosses._fields,
+    reference=detr,
+    oracle=oracle,
+    sizes={
+        "single": ({"L": 1, "b": 1, "q": 4, "c": 2, "n": 1}, {"L": 2, "b": 1, "q": 3, "c": 1, "n": 2}),
+        "small": ({"L": 2, "b": 2, "q": 4, "c": 2, "n": 3}, {"L": 3, "b": 1, "q": 4, "c": 3, "n": 2}),
+        "bulk": ({"L": 3, "b": 4, "q": 100, "c": 20, "n": 40},),
+        "empty": ({"L": 2, "b": 2, "q": 3, "c": 2, "n": 0},),
+    },
+    laws=DETR_LAWS,
+    corners=DETR_CORNERS,
+    impostors=detr_impostors(detr),
+    api="DETRLoss(nc=80, use_vfl=False)(pred_bboxes, pred_scores, batch)",
+    returns="0-d each: class, L1 and GIoU of the last layer, and summed over the others",
+    composite=True,
+)

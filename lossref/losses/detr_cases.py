@@ -1,0 +1,139 @@
+"""What detr and rtdetr are asked: parameters, laws and corner cases. Source: spec/50-detr.md, its edge cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lossref.core import Array, Case, Param
+from lossref.declare import corner
+from lossref.laws import differs, not_negative, permutation
+
+DETR_PARAMS = {
+    "class_gain": Param(1.0, (2.0,), "factor of the class loss"),
+    "bbox_gain": Param(5.0, (3.0,), "factor of the L1 loss"),
+    "giou_gain": Param(2.0, (0.5,), "factor of the GIoU loss"),
+    "aux_loss": Param(True, (False,), "whether the layers before the last one count"),
+    "use_fl": Param(True, (False,), "focal class loss, else binary cross entropy against the IoU"),
+    "use_vfl": Param(False, (True,), "varifocal in place of focal class loss, if use_fl is set"),
+    "use_uni_match": Param(False, (True,), "the auxiliary layers share one matching"),
+    "uni_match_ind": Param(0, (-1,), "the auxiliary layer whose matching they share"),
+    "gamma": Param(1.5, (2.0,), "exponent of the class loss"),
+    "alpha": Param(0.25, (0.75, 0.0), "weight in the class loss: of the matched (focal) or unmatched (varifocal)"),
+    "matcher_class_gain": Param(2.0, (1.0,), "weight of the class cost in the matching"),
+    "matcher_bbox_gain": Param(5.0, (2.0,), "weight of the L1 cost in the matching"),
+    "matcher_giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost in the matching"),
+    "matcher_alpha": Param(0.25, (0.75,), "alpha of the focal cost in the matching"),
+    "matcher_gamma": Param(2.0, (1.5,), "gamma of the focal cost in the matching"),
+    "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching"),
+    "vfl_weight_gradient": Param("attached", ("detached",), "whether gradient flows through the varifocal weight"),
+    "vfl_empty": Param("focal", ("varifocal",), "what use_vfl means where nothing is matched"),
+    "counted": Param("pairs", ("objects",), "the sums are divided by the matched pairs, or by all objects"),
+}
+
+DETR_DEFAULTS = {name: param.default for name, param in DETR_PARAMS.items()}
+
+# Laws ------------------------------------------------------------------------------------------------
+
+
+def repeated_batch(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """The same images once more: means over pairs stay, the cross entropy (a sum over images) doubles."""
+    layered = {name: np.concatenate([x[name]] * 2, 1) for name in x if x[name].ndim == 4}
+    twice = {name: np.concatenate([x[name]] * 2) for name in ("cls", "bboxes")}
+    images = x["pred_bboxes"].shape[1]
+    shifted = np.concatenate([x["batch_idx"], x["batch_idx"] + images])
+    factor = np.ones(tol.shape)
+    if not params["use_fl"]:
+        factor[::3] = 2
+    got = f({**x, **layered, **twice, "batch_idx": shifted})
+    return differs(got, factor * f(x), 4 * tol, "repeating the batch") if len(x["cls"]) else None
+
+
+def alike_layers(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """If all layers are the last one, each auxiliary loss is (L - 1) times the main one."""
+    alike = {name: np.repeat(x[name][-1:], len(x[name]), 0) for name in x if x[name].ndim == 4}
+    groups = f({**x, **alike}).reshape(-1, 2, 3)
+    times = (len(x["pred_bboxes"]) - 1) * params["aux_loss"]
+    room = (len(x["pred_bboxes"]) + 1) * tol.reshape(-1, 2, 3)
+    return differs(groups[:, 1], times * groups[:, 0], room.sum(1), "the sum over equal layers")
+
+
+def moved_boxes(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Moving all boxes by the same step changes nothing."""
+    step = np.array([0.25, -0.5, 0, 0])
+    moved = {**x, **{name: box + step for name, box in x.items() if name.endswith("bboxes")}}
+    return differs(f(moved), f(x), 4 * tol, "moving all boxes")
+
+
+DETR_LAWS = (
+    not_negative,
+    permutation(2, "pred_bboxes", "pred_scores"),
+    repeated_batch,
+    alike_layers,
+    moved_boxes,
+)
+
+# Corner cases ----------------------------------------------------------------------------------------
+
+
+def fixture(layers: int = 2, queries: int = 5, classes: int = 3, scale: float = 1.0) -> dict[str, Any]:
+    """Predictions of fixture G of the specification, for two images."""
+    at = np.indices((layers, 2, queries, 4))
+    place = (5 * at[2] + 3 * at[3] + 7 * at[1] + 2 * at[0]) % 11
+    size = (3 * at[2] + 2 * at[3] + 5 * at[1] + at[0]) % 7
+    boxes = (np.where(at[3] < 2, place, size) + 2) / 16
+    at = np.indices((layers, 2, queries, classes))
+    scores = ((7 * at[2] + 5 * at[3] + 3 * at[1] + 4 * at[0]) % 13) / 4 - 1.5
+    return {"pred_bboxes": boxes, "pred_scores": scores * scale}
+
+
+THREE: dict[str, Any] = {
+    "batch_idx": (0, 0, 1),
+    "cls": (2, 0, 1),
+    "bboxes": [(0.375, 0.5, 0.25, 0.375), (0.625, 0.25, 0.3125, 0.1875), (0.5, 0.5, 0.4375, 0.25)],
+}
+FOUR: dict[str, Any] = {
+    "batch_idx": (0, 0, 0, 1),
+    "cls": (2, 0, 1, 1),
+    "bboxes": [*THREE["bboxes"], THREE["bboxes"][0]],
+}
+NONE: dict[str, Any] = {"batch_idx": (), "cls": (), "bboxes": np.zeros((0, 4))}
+ONE: dict[str, Any] = {name: values[2:] for name, values in THREE.items()}
+
+
+def _exact() -> dict[str, Any]:
+    """One query on its object, one logit at 0 and one saturated: every tie of the overlap."""
+    boxes = [(0.5, 0.5, 0.25, 0.25), (0.125, 0.125, 0.125, 0.25)]
+    scores = [(3.0, 0.0), (-88.0, -1e4)]
+    own = {"batch_idx": (0,), "cls": (0,), "bboxes": boxes[:1]}
+    return {"pred_bboxes": [[boxes]], "pred_scores": [[scores]], **own}
+
+
+DETR_CORNERS: tuple[Case, ...] = (
+    corner("fixture", "the worked example of the specification", **fixture(3), **THREE),
+    corner("varifocal", "the same with use_vfl", params={"use_vfl": True}, **fixture(), **THREE),
+    corner("cross entropy", "the same without use_fl", params={"use_fl": False}, **fixture(), **THREE),
+    corner(
+        "detached weight",
+        "varifocal without the gradient of its weight",
+        params={"use_vfl": True, "vfl_weight_gradient": "detached"},
+        **fixture(),
+        **THREE,
+    ),
+    corner(
+        "one matching",
+        "the auxiliary layers share that of layer 1",
+        params={"use_uni_match": True, "uni_match_ind": 1},
+        **fixture(3),
+        **THREE,
+    ),
+    corner("no object", "the focal loss of all queries, divided by 1", **fixture(), **NONE),
+    corner("no object, varifocal", "focal nevertheless", params={"use_vfl": True}, **fixture(), **NONE),
+    corner("no object, cross entropy", "against zeros", params={"use_fl": False}, **fixture(), **NONE),
+    corner("image without objects", "its queries are negatives", **fixture(), **ONE),
+    corner("crowd", "more objects than queries: divided by the pairs", **fixture(2, 2), **FOUR),
+    corner("single layer", "no auxiliary layer: zeros", **fixture(1), **THREE),
+    corner("on the object", "IoU nearly 1, all edges coincide", "kink", **_exact()),
+)

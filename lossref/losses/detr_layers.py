@@ -1,0 +1,89 @@
+"""Which decoder layer of a DETR loss is matched how, and what is summed. Source: spec/50-detr.md 1.3, 1.6, 1.7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.matching import Costs, Matching, match
+from lossref.losses.detr_terms import Layers, Rule, layer_losses
+
+Indices = Sequence[tuple[Tensor, Tensor]]  # for each image: its queries, and objects counted over the batch
+
+
+class Objects(NamedTuple):
+    """Objects of the batch: boxes (n, 4) xywh normalised, class ids (n,), and how many each image has."""
+
+    bboxes: Tensor
+    cls: Tensor
+    groups: Sequence[int]
+
+
+class DetrLosses(NamedTuple):
+    """0-d each: of the last decoder layer, and summed over the other ones."""
+
+    loss_class: Tensor
+    loss_bbox: Tensor
+    loss_giou: Tensor
+    loss_class_aux: Tensor
+    loss_bbox_aux: Tensor
+    loss_giou_aux: Tensor
+
+
+def last_and_others(
+    pred_bboxes: Tensor,
+    pred_scores: Tensor,
+    objects: Objects,
+    costs: Costs | None,
+    rule: Rule,
+    uni_match_ind: int | None = None,
+    match_indices: Indices | None = None,
+) -> DetrLosses:
+    """Losses of pred_bboxes (L, b, q, 4), pred_scores (L, b, q, c): the last layer by itself, the others summed.
+
+    Pairs are given, or each layer has its own matching, or the others share that of number `uni_match_ind`
+    of them (IndexError if there is none).
+    """
+    last = len(pred_bboxes) - 1
+    others = list(range(last)) if uni_match_ind is None else [range(last)[uni_match_ind]] * last
+    found = matching_of(pred_bboxes, pred_scores, objects, costs, [*others, last], match_indices)
+    layers = layer_losses(pred_bboxes, pred_scores, objects.bboxes, objects.cls, found, rule)
+    return DetrLosses(*(x[-1] for x in layers), *(x[:-1].sum() for x in layers))
+
+
+def matching_of(
+    pred_bboxes: Tensor,
+    pred_scores: Tensor,
+    objects: Objects,
+    costs: Costs | None,
+    source: Sequence[int],
+    match_indices: Indices | None = None,
+) -> Matching:
+    """The given pairs for every layer, or for layer number i the cheapest of layer number source[i]."""
+    if match_indices is not None or costs is None:
+        (image, query), which = pairs_of(match_indices or ())
+        return Matching(image, query.expand(len(source), -1), which.expand(len(source), -1))
+    own = sorted(set(source))
+    found = match(pred_bboxes[own], pred_scores[own], *objects, costs)
+    spread = [own.index(layer) for layer in source]
+    return Matching(found.image, found.query[spread], found.object[spread])
+
+
+def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """((image, query), object) of all pairs, each (n,). Raises RuntimeError where their numbers differ."""
+    for image, (queries, objects) in enumerate(match_indices):
+        if len(queries) != len(objects):
+            raise RuntimeError(f"match_indices: image {image} has {len(queries)} queries for {len(objects)} objects")
+    counts = torch.tensor([len(query) for query, _ in match_indices], dtype=torch.int64)
+    number = torch.arange(len(match_indices)).repeat_interleave(counts)
+    query = torch.cat([number[:0], *(query for query, _ in match_indices)])
+    return (number, query), torch.cat([number[:0], *(which for _, which in match_indices)])
+
+
+def layers_by_name(layers: Layers, postfix: str) -> dict[str, Tensor]:
+    """The sums over the layers, by the names of upstream."""
+    names = ("loss_class", "loss_bbox", "loss_giou")
+    return {f"{name}{postfix}": x.sum() for name, x in zip(names, layers, strict=True)}

@@ -1,0 +1,244 @@
+"""RT-DETR losses: those of DETR, and the same for denoising queries, whose objects are known, arXiv 2304.08069.
+
+A denoising query starts from a noisy copy of its object (arXiv 2203.01305, 2203.03605); group after group of
+positions stands for the objects of the image, in order. n is the number of denoising pairs, so that the number
+of groups drops out; nothing is matched. Where sources differ: as detr, and the divisor without objects.
+Source: spec/50-detr.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.matching import groups_of
+from lossref.blocks.queries import boxes_of_queries, logits_of_queries, objects
+from lossref.core import Case, Param, Spec
+from lossref.declare import corner, impostor
+from lossref.losses.detr import DETRLoss, detr
+from lossref.losses.detr_cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
+from lossref.losses.detr_layers import Objects, last_and_others
+from lossref.losses.detr_oracle import oracle_detr, oracle_pairs
+from lossref.losses.detr_terms import Rule
+
+
+class RtdetrLosses(NamedTuple):
+    """0-d each: as `DetrLosses`, and the same of the denoising queries."""
+
+    loss_class: Tensor
+    loss_bbox: Tensor
+    loss_giou: Tensor
+    loss_class_aux: Tensor
+    loss_bbox_aux: Tensor
+    loss_giou_aux: Tensor
+    loss_class_dn: Tensor
+    loss_bbox_dn: Tensor
+    loss_giou_dn: Tensor
+    loss_class_aux_dn: Tensor
+    loss_bbox_aux_dn: Tensor
+    loss_giou_aux_dn: Tensor
+
+
+def rtdetr(
+    pred_bboxes: Tensor,
+    pred_scores: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    dn_bboxes: Tensor,
+    dn_scores: Tensor,
+    dn_num_group: int = 2,
+    dn_empty: str = "one",
+    aux_loss: bool = True,
+    **params: Any,
+) -> RtdetrLosses:
+    """The twelve losses: `detr`, and those of dn_bboxes (L, b, d, 4) xywh normalised, dn_scores (L, b, d, c) logits.
+
+    Which query stands for which object: see `dn_positions`. `params` are those of `detr`, which raises alike.
+    """
+    normal = detr(pred_bboxes, pred_scores, batch_idx, cls, bboxes, aux_loss, **params)
+    groups = groups_of(batch_idx, cls, pred_bboxes.shape[1])
+    if dn_bboxes.shape[:2] != pred_bboxes.shape[:2] or dn_scores.shape[-1] != pred_scores.shape[-1]:
+        shapes = f"{tuple(dn_bboxes.shape)} and {tuple(dn_scores.shape)}"
+        raise ValueError(f"denoising: expected the layers, images and classes of the predictions, got {shapes}")
+    positions = dn_positions(groups, dn_bboxes.shape[2], dn_num_group)
+    pairs = RTDETRDetectionLoss.get_dn_match_indices(positions, dn_num_group, groups)
+    kept = slice(None) if aux_loss else slice(-1, None)
+    rule = Rule(**{name: value for name, value in params.items() if name in Rule._fields})._replace(counted="pairs")
+    them = Objects(bboxes, cls, groups)
+    found = last_and_others(dn_bboxes[kept], dn_scores[kept], them, None, rule, match_indices=pairs)
+    less = dn_num_group if rule.use_fl and dn_empty == "groups" and not len(cls) else 1
+    return RtdetrLosses(*normal, *(x / less for x in found))
+
+
+def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list[Tensor]:
+    """Positions of the denoising queries of each image: group after group, one for each of its objects.
+
+    Every group is as long as the fullest image has objects. Raises ValueError for more than `queries`.
+    """
+    longest = max(groups, default=0)
+    if longest * dn_num_group > queries:
+        raise ValueError(f"dn_num_group: {dn_num_group} groups of {longest} need more than {queries} positions")
+    starts = longest * torch.arange(dn_num_group)[:, None]
+    return [(starts + torch.arange(count)).flatten() for count in groups]
+
+
+def oracle(
+    m: Any,
+    pred_bboxes: Any,
+    pred_scores: Any,
+    batch_idx: Any,
+    cls: Any,
+    bboxes: Any,
+    dn_bboxes: Any,
+    dn_scores: Any,
+    dn_num_group: int = 2,
+    dn_empty: str = "one",
+    **params: Any,
+) -> Any:
+    """The twelve losses in scalars."""
+    p = {**DETR_DEFAULTS, **params}
+    pairs = oracle_pairs(m, pred_bboxes, pred_scores, batch_idx, cls, bboxes, p)
+    normal = oracle_detr(m, pred_bboxes, pred_scores, cls, bboxes, pairs, p)
+    known, longest = [], max((batch_idx.count(image) for image in batch_idx), default=0)
+    for image in range(len(dn_bboxes[0])):
+        own = [j for j, its in enumerate(batch_idx) if its == image]
+        known.append({g * longest + k: which for g in range(dn_num_group) for k, which in enumerate(own)})
+    p["counted"] = "pairs"
+    noisy = oracle_detr(m, dn_bboxes, dn_scores, cls, bboxes, [known] * len(dn_bboxes), p)
+    if not len(cls) and p["use_fl"] and dn_empty == "groups":
+        noisy = tuple(loss / dn_num_group for loss in noisy)
+    return (*normal, *noisy)
+
+
+def _careless(how: str) -> Any:
+    """One mistake about the denoising part, by name; the rest is right."""
+
+    def loss(*inputs: Any, **params: Any) -> tuple[Tensor, ...]:
+        batch_idx, cls, bboxes, dn_bboxes, dn_scores = inputs[2:]
+        right = rtdetr(*inputs, **params)
+        count, _ = params.pop("dn_num_group"), params.pop("dn_empty")
+        if how == "matched again":
+            return (*right[:6], *detr(dn_bboxes, dn_scores, batch_idx, cls, bboxes, **params))
+        if how == "dn not divided by the groups":
+            return (*right[:6], *(x * count for x in right[6:]))
+        if how in ("dn left out", "dn detached"):
+            return (*right[:6], *(x * 0 if how == "dn left out" else x.detach() for x in right[6:]))
+        groups = groups_of(batch_idx, cls, dn_bboxes.shape[1])
+        positions = dn_positions(groups, dn_bboxes.shape[2], count)
+        first = [0, *accumulate(groups)]
+        pairs = [
+            (place, (start + torch.arange(n)).repeat_interleave(count))
+            for place, n, start in zip(positions, groups, first, strict=False)
+        ]
+        rule = Rule(**{name: value for name, value in params.items() if name in Rule._fields})
+        them = Objects(bboxes, cls, groups)
+        return (*right[:6], *last_and_others(dn_bboxes, dn_scores, them, None, rule, match_indices=pairs))
+
+    return loss
+
+
+class RTDETRDetectionLoss(DETRLoss):
+    """Drop-in for the class of that name: `DETRLoss`, and the denoising queries if `dn_meta` is given."""
+
+    def forward(  # type: ignore[override]
+        self,
+        preds: tuple[Tensor, Tensor],
+        batch: Mapping[str, Any],
+        dn_bboxes: Tensor | None = None,
+        dn_scores: Tensor | None = None,
+        dn_meta: Mapping[str, Any] | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses by name, those of the denoising queries with `_dn`: constant zeros without `dn_meta`.
+
+        preds: pred_bboxes (L, b, q, 4), pred_scores (L, b, q, nc); dn_bboxes (L, b, d, 4), dn_scores
+        (L, b, d, nc); dn_meta: dn_pos_idx (positions of each image), dn_num_group. Raises AssertionError
+        unless there are positions for every image.
+        """
+        found = super().forward(*preds, batch)
+        if dn_meta is None:
+            return {**found, **{f"{name}_dn": torch.zeros_like(x, requires_grad=False) for name, x in found.items()}}
+        if dn_bboxes is None or dn_scores is None:
+            raise TypeError("dn_bboxes, dn_scores: expected tensors, because dn_meta is given")
+        pairs = self.get_dn_match_indices(dn_meta["dn_pos_idx"], dn_meta["dn_num_group"], batch["gt_groups"])
+        return {**found, **super().forward(dn_bboxes, dn_scores, batch, postfix="_dn", match_indices=pairs)}
+
+    @staticmethod
+    def get_dn_match_indices(
+        dn_pos_idx: Sequence[Tensor], dn_num_group: int, gt_groups: Sequence[int]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """For each image its positions, and its objects as a block, repeated for every group; int64.
+
+        Raises AssertionError where the numbers of positions and objects do not fit.
+        """
+        assert len(dn_pos_idx) == len(gt_groups), f"{len(dn_pos_idx)} vectors for {len(gt_groups)} images"
+        found = []
+        for place, count, last in zip(dn_pos_idx, gt_groups, accumulate(gt_groups), strict=True):
+            which = torch.arange(last - count, last).repeat(dn_num_group)
+            place = place.long() if count else which
+            assert len(place) == len(which), f"{len(place)} positions for {dn_num_group} groups of {count} objects"
+            found.append((place, which))
+        return found
+
+
+def _corner(name: str, why: str, them: Mapping[str, Any] = THREE, **params: Any) -> Case:
+    """The worked example: fixture G, and as denoising predictions the same with six queries and scores halved."""
+    noisy = {name.replace("pred", "dn"): x for name, x in fixture(2, 6, scale=0.5).items()}
+    return corner(name, why, params=params, **fixture(2), **them, **noisy)
+
+
+SPEC = Spec(
+    name="rtdetr",
+    summary="RT-DETR loss: DETR losses, and the same of the denoising queries",
+    cite="spec/50-detr.md section 2; arXiv 2304.08069, 2203.03605",
+    inputs={
+        "pred_bboxes": boxes_of_queries("L b q 4"),
+        "pred_scores": logits_of_queries("L b q c"),
+        **objects(),
+        "dn_bboxes": boxes_of_queries("L b d 4"),
+        "dn_scores": logits_of_queries("L b d c"),
+    },
+    wrt=("pred_bboxes", "pred_scores", "dn_bboxes", "dn_scores"),
+    params={
+        **DETR_PARAMS,
+        "dn_num_group": Param(2, (1,), "how often each object stands among the denoising queries"),
+        "dn_empty": Param("one", ("groups",), "what divides the denoising loss where there is no object"),
+    },
+    terms=RtdetrLosses._fields,
+    reference=rtdetr,
+    oracle=oracle,
+    sizes={
+        "single": ({"L": 1, "b": 1, "q": 3, "c": 2, "n": 1, "d": 2},),
+        "small": ({"L": 2, "b": 2, "q": 4, "c": 2, "n": 3, "d": 7}, {"L": 3, "b": 1, "q": 4, "c": 3, "n": 2, "d": 4}),
+        "bulk": ({"L": 3, "b": 4, "q": 100, "c": 20, "n": 40, "d": 80},),
+        "empty": ({"L": 2, "b": 2, "q": 3, "c": 2, "n": 0, "d": 4},),
+    },
+    laws=DETR_LAWS,
+    corners=(
+        _corner("fixture", "each object stands twice"),
+        _corner("varifocal", "the same with use_vfl", use_vfl=True),
+        _corner("detached weight", "varifocal without its gradient", use_vfl=True, vfl_weight_gradient="detached"),
+        _corner("cross entropy", "without use_fl", use_fl=False),
+        _corner("no object", "all denoising queries are negatives", NONE),
+        _corner("no object, by groups", "divided by the groups nevertheless", NONE, dn_empty="groups"),
+        _corner("image without objects", "it has no denoising pair", ONE),
+        _corner("last layer only", "no auxiliary losses", aux_loss=False),
+        _corner("three groups", "the number of groups drops out", dn_num_group=3),
+    ),
+    impostors=(
+        impostor("matched again", "the denoising queries are matched by cost", "value", _careless("matched again")),
+        impostor(
+            "dn not divided by the groups", "n = number of objects", "value", _careless("dn not divided by the groups")
+        ),
+        impostor("objects one by one", "0 0 1 1 instead of 0 1 0 1", "value", _careless("objects one by one")),
+        impostor("dn left out", "zeros although there are denoising queries", "value", _careless("dn left out")),
+        impostor("dn detached", "right value, no gradient", "connected", _careless("dn detached")),
+    ),
+    api="RTDETRDetectionLoss(nc=80, use_vfl=True)(preds, batch, dn_bboxes, dn_scores, dn_meta)",
+    returns="0-d each: the six losses of detr, and the six of the denoising queries",
+    composite=True,
+)
