@@ -1,0 +1,121 @@
+"""The dense answer of an assigner, from candidate pairs and their overlaps; plain and rotated boxes alike.
+
+Background anchors carry the class, box and index of object 0; without any object in the batch labels, mask
+and index have the dtype of the scores (QA1). float16 and bfloat16 are computed in float32 and rounded once.
+Source: spec/20-assignment.md sections 1.1, 1.3 and 1.7, spec/05-decisions.md D9.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.positives import Pairs, Positives, Rules, poisoned, select
+from lossref.precision import compute_dtype, require_floating
+
+
+class Assignment(NamedTuple):
+    """What an assigner returns, for every image and anchor; see `task_aligned`."""
+
+    target_labels: Tensor
+    target_bboxes: Tensor
+    target_scores: Tensor
+    fg_mask: Tensor
+    target_gt_idx: Tensor
+
+
+class Metric(NamedTuple):
+    """t = score^alpha overlap^beta, and how many anchors an object takes by it; topk2 None or 0 means topk."""
+
+    topk: int
+    topk2: int | None
+    alpha: float
+    beta: float
+    eps: float
+
+
+def no_object(pd_scores: Tensor, pd_bboxes: Tensor, gt_bboxes: Tensor, num_classes: int) -> Assignment:
+    """The answer for a batch without any object."""
+    nothing = pd_scores.new_zeros(pd_scores.shape[:2])
+    boxes = gt_bboxes.new_zeros(pd_bboxes.shape)
+    scores = pd_scores.new_zeros((*nothing.shape, num_classes), dtype=compute_dtype(pd_scores, gt_bboxes)[1])
+    return Assignment(torch.full_like(nothing, num_classes), boxes, scores, nothing, nothing.clone())
+
+
+def class_of(gt_labels: Tensor, classes: int) -> Tensor:
+    """Labels (b, G, 1) as int64 (b, G), truncated toward zero; IndexError for one that has no score."""
+    labels = gt_labels[..., 0].long()
+    if labels.numel() and (int(labels.max()) >= classes or int(labels.min()) < -classes):
+        raise IndexError(f"gt_labels: expected 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}")
+    return labels
+
+
+def pair_metric(pd_scores: Tensor, labels: Tensor, pairs: Pairs, overlap: Tensor, how: Metric) -> Tensor:
+    """t (p,) of the pairs, for probabilities (b, A, c) and labels (b, G)."""
+    score = pd_scores[pairs.image, pairs.anchor, labels[pairs.image, pairs.object]]
+    return score.to(overlap.dtype).pow(how.alpha) * overlap.pow(how.beta)
+
+
+def assigned(
+    pd_scores: Tensor,
+    labels: Tensor,
+    gt_bboxes: Tensor,
+    pairs: Pairs,
+    overlap: Tensor,
+    num_classes: int,
+    how: Metric,
+    rules: Rules,
+) -> Assignment:
+    """The answer for candidates (p,) with overlaps (p,) >= 0; scores (b, A, c), labels (b, G), boxes (b, G, 4 or 5)."""
+    images, anchors, _ = pd_scores.shape
+    metric = pair_metric(pd_scores, labels, pairs, overlap, how)
+    shape = (images, labels.shape[1], anchors)
+    k = {"topk": how.topk, "topk2": how.topk2 or how.topk}
+    found = select(pairs, metric, overlap, shape, **k, eps=how.eps, rules=rules)
+    mask, index = dense_index(found, images, anchors)
+    target_labels = labels.gather(1, index).clamp(min=0)
+    score = overlap.new_zeros((images, anchors)).index_put((found.image, found.anchor), found.score)
+    score = score.masked_fill(poisoned(pairs, metric, overlap, images)[:, None], torch.nan)
+    scores = score.new_zeros((images, anchors, num_classes)).scatter(2, target_labels[..., None], score[..., None])
+    scores = scores.masked_fill(score.isnan()[..., None], torch.nan)
+    boxes = gt_bboxes.gather(1, index[..., None].expand(-1, -1, gt_bboxes.shape[-1]))
+    result = compute_dtype(pd_scores, gt_bboxes)[1]
+    return Assignment(target_labels, boxes, scores.to(result), mask, index)
+
+
+def dense_index(found: Positives, images: int, anchors: int) -> tuple[Tensor, Tensor]:
+    """Whether each anchor is positive, and the object it belongs to (0 for the others), both (b, A)."""
+    at = (found.image, found.anchor)
+    index = found.object.new_zeros((images, anchors)).index_put(at, found.object)
+    nowhere = torch.zeros_like(index, dtype=torch.bool)
+    return nowhere.index_put(at, nowhere.new_ones(())), index
+
+
+def require_assignable(
+    pd_scores: Tensor,
+    pd_bboxes: Tensor,
+    anc_points: Tensor,
+    gt_labels: Tensor,
+    gt_bboxes: Tensor,
+    mask_gt: Tensor,
+    box: int,
+) -> None:
+    """Raise unless the arguments of an assigner fit together; `box` numbers describe one box."""
+    require_floating(pd_scores=pd_scores, pd_bboxes=pd_bboxes, anc_points=anc_points, gt_bboxes=gt_bboxes)
+    if pd_scores.ndim != 3 or gt_bboxes.ndim != 3:
+        raise ValueError("expected pd_scores (b, A, c) and gt_bboxes (b, G, 4 or 5)")
+    (images, anchors, _), objects = pd_scores.shape, gt_bboxes.shape[1]
+    expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+        "pd_bboxes": (pd_bboxes, (images, anchors, box)),
+        "anc_points": (anc_points, (anchors, 2)),
+        "gt_labels": (gt_labels, (images, objects, 1)),
+        "gt_bboxes": (gt_bboxes, (images, objects, box)),
+        "mask_gt": (mask_gt, (images, objects, 1)),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}")
+    if mask_gt.is_floating_point() and bool(mask_gt.isnan().any()):
+        raise ValueError("mask_gt: expected 1 for a real object and 0 for padding, got NaN")

@@ -1,0 +1,154 @@
+"""Which anchors an object may have at all: candidate pairs of object and anchor, and the rules of assigners.
+
+Candidates are kept as flat pairs, because an object contains a few hundred of 8400 anchors. An upright box
+holds the anchors strictly inside, a rotated one those on its edge, too; small sides are enlarged for this
+test only. Where sources differ: see `Rules`. Source: spec/20-assignment.md sections 1.2 and 3, D2.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+INSIDE = 1e-9  # pixels; an anchor must lie further inside than this
+
+
+class Pairs(NamedTuple):
+    """Candidates (p,) int64 each, sorted by image, object, anchor."""
+
+    image: Tensor
+    object: Tensor
+    anchor: Tensor
+
+
+class Rules(NamedTuple):
+    """Choices on which assigners differ; the defaults are the specification's.
+
+    conflict:     an anchor that several objects picked goes to the largest overlap of "all" objects (0 where
+                  the anchor is no candidate, so to object 0 if all are 0), of those "containing" it, or of
+                  those that "picked" it; to the first of equals
+    overlap:      "ciou" or "iou": what the caller is to compute
+    zero_metric:  candidates with metric 0 that fill up the top-k are "kept" or "dropped"
+    small_boxes:  when candidates are looked for, a side below stride[0] counts as stride[1] ("stride1";
+                  stride[0] if there is only one) or as stride[0] ("stride0"), a side below stride[1] as
+                  stride[1] ("raised", releases after 8.4.24), or every side as it is ("off")
+    reach:        None, or anchors must lie nearer than reach * stride to the object's centre in x and in y
+    at_least_one: an object without candidates gets the nearest anchor as its only one
+    """
+
+    conflict: str = "all"
+    overlap: str = "ciou"
+    zero_metric: str = "kept"
+    small_boxes: str = "stride1"
+    reach: float | None = None
+    at_least_one: bool = False
+
+
+SPECIFIED = Rules()
+
+
+def candidates(
+    anchors: Tensor,
+    boxes: Tensor,
+    valid: Tensor,
+    stride: tuple[float, ...],
+    rules: Rules = SPECIFIED,
+    anchor_stride: Tensor | None = None,
+) -> Pairs:
+    """Pairs whose anchor (A, 2) lies strictly inside the box (b, G, 4) xyxy; all in pixels.
+
+    `valid` (b, G) marks real objects. `anchor_stride` (A,) is read for a reach only; stride[0] if None.
+    """
+    image, number = valid.nonzero(as_tuple=True)
+    box = boxes[image, number]
+    low, high = box[:, :2], box[:, 2:]
+    side, middle = high - low, (low + high) / 2
+    grown = enlarged(side, stride, rules)
+    same = grown == side
+    row, anchor = _inside(
+        anchors, torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
+    )
+    row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
+    return Pairs(image.take(row), number.take(row), anchor)
+
+
+def candidates_rotated(
+    anchors: Tensor,
+    boxes: Tensor,
+    valid: Tensor,
+    stride: tuple[float, ...],
+    rules: Rules = SPECIFIED,
+    anchor_stride: Tensor | None = None,
+) -> Pairs:
+    """As `candidates` for boxes (b, G, 5) xywhr, in pixels and radians; an anchor on an edge is inside."""
+    image, number = valid.nonzero(as_tuple=True)
+    box = boxes[image, number]
+    middle, side, angle = box[:, :2], box[:, 2:4], box[:, 4:]
+    along = torch.cat([angle.cos(), angle.sin()], -1) * enlarged(side, stride, rules)[:, :1] / 2
+    across = torch.cat([-angle.sin(), angle.cos()], -1) * enlarged(side, stride, rules)[:, 1:] / 2
+    around = _half_extent(middle, along, across)
+    row, anchor = _inside(anchors, middle - around, middle + around)
+    corner = middle + along + across
+    for neighbour in (middle + along - across, middle - along + across):
+        inside = _between_edges(anchors, anchor, row, corner, neighbour - corner)
+        row, anchor = row[inside], anchor[inside]
+    row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
+    return Pairs(image.take(row), number.take(row), anchor)
+
+
+def enlarged(side: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
+    """Sides as the search for candidates sees them."""
+    if rules.small_boxes == "off":
+        return side
+    least = stride[1] if rules.small_boxes != "stride0" and len(stride) > 1 else stride[0]
+    return torch.where(side < (least if rules.small_boxes == "raised" else stride[0]), side.new_tensor(least), side)
+
+
+def _inside(anchors: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """(row, anchor) of every anchor strictly inside the boxes (n, 2), (n, 2).
+
+    Anchors stand on grids, so that few of their coordinates differ: each axis is tested at those only.
+    """
+    within = []
+    for axis in (0, 1):
+        place, which = torch.unique(anchors[:, axis], return_inverse=True)
+        place, first, last = place[:, None], low[:, axis], high[:, axis]
+        within.append(((place - first > INSIDE) & (last - place > INSIDE))[which])
+    row, anchor = (within[0] & within[1]).t().contiguous().nonzero(as_tuple=True)
+    return row, anchor
+
+
+def _half_extent(middle: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    """Half the sides of an upright box that surely holds the rotated one; infinite for a flat one.
+
+    With a side of zero its two edge conditions are void: the formula then holds in a whole strip.
+    """
+    extent = along.abs() + across.abs()
+    flat = (along.abs().amax(-1) == 0) | (across.abs().amax(-1) == 0)
+    margin = 1e-4 * (extent + middle.abs()) + 1e-3
+    return torch.where(flat[:, None], torch.inf, extent + margin)
+
+
+def _between_edges(points: Tensor, anchor: Tensor, row: Tensor, corner: Tensor, edge: Tensor) -> Tensor:
+    """Whether 0 <= (point - corner) . edge <= |edge|^2, for the pairs of anchor and row."""
+    x, y = (points[:, axis].take(anchor) - corner[:, axis].take(row) for axis in (0, 1))
+    projection = x * edge[:, 0].take(row) + y * edge[:, 1].take(row)
+    return (projection >= 0) & (projection <= edge.square().sum(-1).take(row))
+
+
+def _also(
+    anchors: Tensor, middle: Tensor, row: Tensor, anchor: Tensor, stride: Tensor | float, rules: Rules
+) -> tuple[Tensor, Tensor]:
+    """The pairs after the two rules that are off by default: reach and at_least_one."""
+    if rules.reach is not None:
+        limit = rules.reach * (stride.reshape(-1, 1)[anchor] if isinstance(stride, Tensor) else stride)
+        near = ((anchors[anchor] - middle[row]).abs() < limit).all(-1)
+        row, anchor = row[near], anchor[near]
+    if rules.at_least_one:
+        lonely = (row.bincount(minlength=len(middle)) == 0).nonzero()[:, 0]
+        nearest = (anchors - middle[lonely, None]).square().sum(-1).argmin(-1)
+        row, order = torch.cat([row, lonely]).sort(stable=True)
+        anchor = torch.cat([anchor, nearest])[order]
+    return row, anchor

@@ -1,0 +1,196 @@
+"""Task-aligned assigner for rotated boxes: probiou as the overlap, candidates inside the turned box.
+
+As task_aligned with o = max(0, probiou(object, prediction)). An anchor p is a candidate of a box with corner
+a and neighbouring corners b, d if 0 <= (p - a).(b - a) <= |b - a|^2 and 0 <= (p - a).(d - a) <= |d - a|^2, edges
+included (QA13). Sides below stride[0] are enlarged for this test only (D2).
+Where sources differ: releases up to 8.4.24 enlarge for overlap and result, too (`small_rboxes="enlarged"`);
+later ones enlarge every side below stride[1] (`small_boxes="raised"`). Conflicts, zero metrics: see `Rules`.
+Source: spec/20-assignment.md section 3, arXiv 2106.06072, spec/05-decisions.md D2, D9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.assignment import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.blocks.assignment_cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
+from lossref.blocks.assignment_impostors import dense
+from lossref.blocks.assignment_laws import LAWS
+from lossref.blocks.assignment_oracle import TURNED, oracle_dense, oracle_enlarged
+from lossref.blocks.candidates import Pairs, Rules, candidates_rotated, enlarged
+from lossref.blocks.probiou import probiou
+from lossref.blocks.task_aligned import TaskAlignedAssigner
+from lossref.blocks.xywhr2xyxyxyxy import xywhr2xyxyxyxy
+from lossref.core import Param, Spec, Target
+from lossref.declare import impostor
+from lossref.precision import compute_dtype
+
+
+def rotated_task_aligned(
+    pd_scores: Tensor,
+    pd_bboxes: Tensor,
+    anc_points: Tensor,
+    gt_labels: Tensor,
+    gt_bboxes: Tensor,
+    mask_gt: Tensor,
+    topk: int = 13,
+    num_classes: int = 80,
+    alpha: float = 1.0,
+    beta: float = 6.0,
+    stride: Sequence[float] = (8, 16, 32),
+    eps: float = 1e-9,
+    topk2: int | None = None,
+    conflict: str = "all",
+    zero_metric: str = "kept",
+    small_boxes: str = "stride1",
+    reach: float | None = None,
+    at_least_one: bool = False,
+    small_rboxes: str = "true",
+) -> Assignment:
+    """Assignment of anchors (A, 2) to objects (b, G, 5) xywhr, in pixels and radians.
+
+    As `task_aligned`, with predictions (b, A, 5) and returned boxes (b, A, 5). Raises the same.
+    Formula: spec/20-assignment.md section 3.
+    """
+    require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, ROTATED)
+    if gt_bboxes.shape[1] == 0:
+        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
+    rules = Rules(conflict, "probiou", zero_metric, small_boxes, reach, at_least_one)
+    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
+    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
+    with torch.no_grad():
+        if small_rboxes == "enlarged":
+            gt_bboxes = enlarged_boxes(gt_bboxes, mask_gt[..., 0] != 0, tuple(stride), rules)
+        boxes = gt_bboxes.to(dtype)
+        pairs = candidates_rotated(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
+        matched = rotated_overlap(boxes, pd_bboxes.to(dtype), pairs)
+        metric = Metric(topk, topk2, alpha, beta, eps)
+        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+
+
+def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
+    """Boxes (b, G, 5) xywhr with the small sides of the real ones enlarged; a new tensor."""
+    side = torch.where(valid[..., None], enlarged(boxes[..., 2:4], stride, rules), boxes[..., 2:4])
+    return torch.cat([boxes[..., :2], side, boxes[..., 4:]], -1)
+
+
+def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs) -> Tensor:
+    """Overlap (p,) >= 0 of the object (b, G, 5) and the prediction (b, A, 5) of each pair, xywhr."""
+    truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
+    return probiou(truth, pred)[:, 0].clamp(min=0)
+
+
+def oracle(
+    m: Any,
+    pd_scores: Any,
+    pd_bboxes: Any,
+    anc_points: Any,
+    gt_labels: Any,
+    gt_bboxes: Any,
+    mask_gt: Any,
+    **params: Any,
+) -> Any:
+    """The five outputs in scalars."""
+    settings = SimpleNamespace(**params)
+    if settings.small_rboxes == "enlarged":
+        gt_bboxes = tuple(
+            tuple(oracle_enlarged(m, b, settings, settings) if there[0] else b for b, there in zip(*image, strict=True))
+            for image in zip(gt_bboxes, mask_gt, strict=True)
+        )
+    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, TURNED)
+
+
+def _inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
+    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
+    if how == "upright candidates":
+        return ((points >= corners.amin(-2)) & (points <= corners.amax(-2))).all(-1)
+    start = corners[..., 0, :]
+    edges = torch.stack([corners[..., 1, :] - start, corners[..., 3, :] - start])
+    along, whole = ((points - start) * edges).sum(-1), (edges * edges).sum(-1)
+    if how == "edges outside":
+        return ((along > 0) & (along < whole)).all(0)
+    return ((along >= 0) & (along <= whole)).all(0)
+
+
+def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
+    if how == "angles ignored":
+        boxes, predictions = (torch.cat([x[..., :4], 0 * x[..., 4:]], -1) for x in (boxes, predictions))
+    return probiou(boxes[:, :, None], predictions[:, None], CIoU=how == "aspect penalty")[..., 0]
+
+
+def _wrong(how: str, why: str, caught_by: str) -> Target:
+    return impostor(how, why, caught_by, dense(_inside, _overlap, how))
+
+
+class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
+    """Drop-in for the class of that name; see `rotated_task_aligned`."""
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+    ) -> Assignment:
+        """`rotated_task_aligned` with the settings of this object."""
+        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+        counts = self.topk, self.num_classes, self.alpha, self.beta
+        return rotated_task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+
+
+_SMALL = (1, (16, 16, 4, 12, 0.5))
+_TURNED = (1, (14, 18, 20, 12, 0.5))
+
+SPEC = Spec(
+    name="rotated_task_aligned",
+    summary="Task-aligned assignment of anchors to rotated objects",
+    cite="spec/20-assignment.md section 3; arXiv 2108.07755, arXiv 2106.06072",
+    inputs=inputs(ROTATED),
+    wrt=(),
+    params={
+        **COUNTS,
+        **{name: param for name, param in RULES.items() if name != "overlap"},
+        "small_rboxes": Param("true", ("enlarged",), "size of small boxes in overlap and result"),
+    },
+    terms=TERMS,
+    reference=rotated_task_aligned,
+    oracle=oracle,
+    sizes=SIZES,
+    laws=LAWS,
+    corners=(
+        setup("R1", "a small side is enlarged for the candidates only", _SMALL, topk=3),
+        setup("R1 enlarged", "in overlap and result, too", _SMALL, topk=3, small_rboxes="enlarged"),
+        setup("R2", "no small side", _TURNED, topk=3),
+        setup("on the edge", "four anchors on the corners are inside", (1, (8, 8, 8, 8, 0)), topk=4),
+        setup("conflict", "the overlap decides", _TURNED, (0, (18, 14, 16, 20, -0.25)), topk=5),
+        setup("second round", "after the conflicts", (0, (21, 8, 25, 16, 1)), (1, (21, 9, 23, 15, 1)), topk=5, topk2=1),
+        setup("twins", "equal objects: the first gets what both claim", _TURNED, (0, _TURNED[1]), topk=3),
+        setup("outside", "no candidate", (1, (100, 16, 12, 12, 0.5))),
+        setup("half a turn", "nearly the same with sides exchanged", (1, (14, 18, 12, 20, 2.0625)), topk=3),
+        setup("side of 8", "not small", (1, (13, 15, 8, 19, 1.875)), topk=5),
+        setup("nearest", "no candidate, so the nearest anchor", (1, (100, 16, 12, 12, 0.5)), at_least_one=True),
+    ),
+    impostors=(
+        _wrong("enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value"),
+        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
+        _wrong("small boxes left", "no enlargement", "value"),
+        _wrong("enlarged at the stride", "<= instead of <", "value"),
+        _wrong("edges outside", "< instead of <=", "value"),
+        _wrong("upright candidates", "the upright box around the rotated one", "value"),
+        _wrong("angles ignored", "overlap of upright boxes", "value"),
+        _wrong("aspect penalty", "the CIoU form of probiou", "value"),
+        _wrong("conflict by metric", "t instead of o decides", "value"),
+        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
+        _wrong("background class", "background carries class nc", "value reduced"),
+    ),
+    api="RotatedTaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
+    returns="five: (b, A), (b, A, 5), (b, A, c), (b, A), (b, A)",
+    composite=True,
+)

@@ -1,0 +1,218 @@
+"""Task-aligned assigner, TOOD, arXiv 2108.07755: which anchors learn which object, and how strongly.
+
+o = max(0, CIoU(object, prediction)) and z = probability of the object's class at anchors inside the object,
+else 0; t = z^alpha o^beta. Each object picks its topk anchors by t; an anchor picked by several goes to the
+largest o among all objects; then each object keeps topk2 (arXiv 2405.14458). The target of an anchor is
+t O / (T + eps), T and O the largest t and o that its object kept. Nothing carries gradient.
+Where sources differ: conflicts, plain IoU, zero metrics, small boxes: see `Rules` in candidates.py.
+Source: spec/20-assignment.md section 1, spec/05-decisions.md D9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossref.blocks.assignment import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.blocks.assignment_cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
+from lossref.blocks.assignment_impostors import dense
+from lossref.blocks.assignment_laws import LAWS
+from lossref.blocks.assignment_oracle import UPRIGHT, oracle_dense
+from lossref.blocks.bbox_iou import bbox_iou
+from lossref.blocks.candidates import Pairs, Rules, candidates
+from lossref.core import Spec, Target
+from lossref.declare import impostor
+from lossref.precision import compute_dtype
+
+
+def task_aligned(
+    pd_scores: Tensor,
+    pd_bboxes: Tensor,
+    anc_points: Tensor,
+    gt_labels: Tensor,
+    gt_bboxes: Tensor,
+    mask_gt: Tensor,
+    topk: int = 13,
+    num_classes: int = 80,
+    alpha: float = 1.0,
+    beta: float = 6.0,
+    stride: Sequence[float] = (8, 16, 32),
+    eps: float = 1e-9,
+    topk2: int | None = None,
+    conflict: str = "all",
+    overlap: str = "ciou",
+    zero_metric: str = "kept",
+    small_boxes: str = "stride1",
+    reach: float | None = None,
+    at_least_one: bool = False,
+) -> Assignment:
+    """Assignment of anchors (A, 2) to objects (b, G, 4) xyxy with labels (b, G, 1), all in pixels.
+
+    `pd_scores` (b, A, c) are probabilities, `pd_bboxes` (b, A, 4) xyxy, `mask_gt` (b, G, 1) is 1 for a real
+    object. Returns class int64 (b, A), box (b, A, 4) in its own dtype, scores (b, A, num_classes) in the
+    promoted dtype, mask bool (b, A), object int64 (b, A). A `reach` is in units of stride[0]. Raises
+    ValueError for shapes that do not fit, TypeError for inputs that are not floating, IndexError for a
+    label without a score, RuntimeError for fewer anchors than topk. Formula: spec/20-assignment.md section 1.
+    """
+    require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, 4)
+    if gt_bboxes.shape[1] == 0:
+        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
+    rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one)
+    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
+    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
+    with torch.no_grad():
+        boxes = gt_bboxes.to(dtype)
+        pairs = candidates(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
+        matched = pair_overlap(boxes, pd_bboxes.to(dtype), pairs, overlap)
+        metric = Metric(topk, topk2, alpha, beta, eps)
+        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+
+
+def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, overlap: str) -> Tensor:
+    """Overlap (p,) >= 0 of the object (b, G, 4) and the prediction (b, A, 4) of each pair, xyxy."""
+    truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
+    return bbox_iou(truth, pred, xywh=False, CIoU=overlap == "ciou")[:, 0].clamp(min=0)
+
+
+def oracle(
+    m: Any,
+    pd_scores: Any,
+    pd_bboxes: Any,
+    anc_points: Any,
+    gt_labels: Any,
+    gt_bboxes: Any,
+    mask_gt: Any,
+    **params: Any,
+) -> Any:
+    """The five outputs in scalars."""
+    settings = SimpleNamespace(**params)
+    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, UPRIGHT)
+
+
+def _strictly_inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
+    low, high = boxes[..., None, :2], boxes[..., None, 2:]
+    depth = torch.cat([points - low, high - points], -1).amin(-1)
+    return depth >= 0 if how == "edges inside" else depth > 1e-9
+
+
+def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
+    complete = params.overlap == "ciou" and how != "plain IoU"
+    return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=complete)[..., 0]
+
+
+class TaskAlignedAssigner(nn.Module):
+    """Drop-in for the class of that name. `num_classes` is read at call time; `topk2` None or 0 means topk."""
+
+    def __init__(
+        self,
+        topk: int = 13,
+        num_classes: int = 80,
+        alpha: float = 1.0,
+        beta: float = 6.0,
+        stride: Sequence[float] = (8, 16, 32),
+        eps: float = 1e-9,
+        topk2: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.topk = topk
+        self.topk2 = topk2 or topk
+        self.num_classes = num_classes
+        self.alpha = alpha
+        self.beta = beta
+        self.stride = list(stride)
+        self.stride_val = stride[1] if len(stride) > 1 else stride[0]
+        self.eps = eps
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+    ) -> Assignment:
+        """`task_aligned` with the settings of this object."""
+        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+        counts = self.topk, self.num_classes, self.alpha, self.beta
+        return task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+
+
+def _wrong(how: str, why: str, caught_by: str) -> Target:
+    return impostor(how, why, caught_by, dense(_strictly_inside, _overlap, how))
+
+
+_A, _B = (0, (2, 2, 22, 22)), (1, (10, 10, 30, 30))
+_THIN = (1, (13, 13, 17, 17))
+_STEAL = ((0, (2, 2, 22, 22)), (1, (1, 1, 23, 23)), (2, (3, 3, 21, 21)))
+_STEAL_SCORES = [[((i + 1) / 32, (17 - i) / 32, float(i != 5)) for i in range(16)]]
+_APART: Mapping[str, Any] = {
+    "pd_scores": np.array([[(0.5, 0.25), (0.75, 0.5), (0.25, 0.5), (0.5, 0.75)]]),
+    "pd_bboxes": np.array([[(1000, 1000, 1010, 1010)] * 4]),
+    "anc_points": np.array([(4, 4), (12, 4), (4, 12), (12, 12)]),
+}
+_FAR = ((0, (100, 100, 120, 120)), (1, (0, 0, 12, 12)), (1, (1, 1, 13, 13)))
+
+SPEC = Spec(
+    name="task_aligned",
+    summary="Task-aligned assignment of anchors to objects",
+    cite="spec/20-assignment.md section 1; arXiv 2108.07755",
+    inputs=inputs(PLAIN),
+    wrt=(),
+    params={**COUNTS, **RULES},
+    terms=TERMS,
+    reference=task_aligned,
+    oracle=oracle,
+    sizes=SIZES,
+    laws=LAWS,
+    corners=(
+        setup("A1", "an anchor that both claim goes by overlap, not by metric", _A, _B, topk=3),
+        setup("A1b", "two conflicts", _A, _B, topk=5),
+        setup("A2", "second round", _A, _B, topk=5, topk2=1),
+        setup("A3", "both sides small: candidates as if 16 x 16, eps decides", _THIN, topk=2),
+        setup("A4", "one level: a small side becomes one stride", _THIN, topk=2, stride=(8,)),
+        setup("A5", "a side of exactly 8 is not small", (1, (11, 11, 19, 19)), topk=2),
+        setup("A6", "an object that did not pick the anchor takes it", *_STEAL, scores=_STEAL_SCORES, topk=1),
+        placed("A7", "all overlaps are 0: object 0 gets what two claim", _APART, *_FAR, topk=4),
+        setup("A8", "the loser is normalised by what it keeps", _A, (1, (4, 2, 22, 20)), topk=5),
+        setup("A9", "conflicts come before the second round", _A, (1, (3, 3, 21, 21)), topk=5, topk2=1),
+        setup("A10", "one side small, the enlarged edges lie on anchors", (0, (10, 2, 14, 30)), topk=3),
+        setup("on the edge", "anchors on all edges: no candidate", (1, (4, 4, 12, 12))),
+        setup("twins", "equal objects: the first gets what both claim", (1, (2, 2, 22, 22)), _A),
+        setup("nearest", "no candidate, so the nearest anchor", (1, (4, 4, 12, 13)), at_least_one=True),
+        placed("claimants", "of all overlaps 0 the first that contains", _APART, *_FAR, topk=4, conflict="containing"),
+        setup("picked", "only claimants", *_STEAL, scores=_STEAL_SCORES, topk=1, conflict="picked"),
+        placed("dropped", "no positive without a metric", _APART, *_FAR, topk=4, zero_metric="dropped"),
+    ),
+    impostors=(
+        _wrong("conflict among picked", "QA4 missed", "value"),
+        _wrong("conflict by metric", "t instead of o decides", "value"),
+        _wrong("conflict among containing", "object 0 does not win where all overlaps are 0", "value"),
+        _wrong("conflicts kept", "an anchor learns two objects", "value"),
+        _wrong("maxima before the conflicts", "T and O of anchors that were lost", "value"),
+        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
+        _wrong("no eps", "t O / T", "value"),
+        _wrong("eps 1e-7", "the epsilon of the overlap", "value"),
+        _wrong("small boxes left", "no enlargement", "value"),
+        _wrong("enlarged at the stride", "<= instead of <", "value"),
+        _wrong("both sides", "a small side enlarges the other, too", "value"),
+        _wrong("enlarged to stride[0]", "instead of stride[1]", "value"),
+        _wrong("enlarged everywhere", "in overlap and result", "value"),
+        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
+        _wrong("edges inside", ">= instead of >", "value"),
+        _wrong("plain IoU", "instead of CIoU", "value"),
+        _wrong("logits", "instead of probabilities", "value"),
+        _wrong("background class", "background carries class nc", "value reduced"),
+        _wrong("index -1", "background carries index -1", "value reduced"),
+        _wrong("hard targets", "1 instead of the soft target", "value"),
+        _wrong("not scaled by the overlap", "t / T", "value"),
+    ),
+    api="TaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
+    returns="five: (b, A), (b, A, 4), (b, A, c), (b, A), (b, A)",
+    composite=True,
+)

@@ -1,0 +1,198 @@
+"""Angle term of rotated boxes: sin^2 of twice the difference, weaker for elongated targets.
+
+rho_i = ln((w_i + 1e-9) / (h_i + 1e-9)) of the target, a_i = exp(-rho_i^2 / lambda^2), d_i the predicted less the
+target angle: L = sum of weight_i a_i sin(2 d_i)^2 / S. The period is pi/2, and only the predicted angle gets a
+gradient. Where sources differ: sin(d), no aspect factor, lambda not squared.
+Source: spec/40-yolo.md section 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, shortest_side
+from lossref.core import Array, Case, Domain, Param, Params, Spec, Target
+from lossref.declare import corner, impostor
+from lossref.domains import soft_labels
+from lossref.laws import differs, not_negative, permutation
+from lossref.picking import Pick
+from lossref.precision import compute_dtype, require_floating
+
+EPS = 1e-9
+
+
+def angle_loss(
+    pred_bboxes: Tensor,
+    target_bboxes: Tensor,
+    weight: Tensor,
+    target_scores_sum: Tensor | float,
+    lambda_val: float = 3.0,
+) -> Tensor:
+    """Angle term of positives: boxes (n, 5) xywhr in one length unit and radians, weight (n,); 0-d.
+
+    `target_scores_sum` is the 0-d normaliser S. Computed and returned in the promoted dtype, half precision
+    in float32. Raises ValueError where the shapes do not fit, TypeError for inputs that are not floating.
+    Formula: spec/40-yolo.md section 5.4.
+    """
+    require_floating(pred_bboxes=pred_bboxes, target_bboxes=target_bboxes, weight=weight)
+    for name, x in (("pred_bboxes", pred_bboxes), ("target_bboxes", target_bboxes)):
+        if x.ndim != 2 or x.shape[1] != 5 or len(x) != weight.numel():
+            raise ValueError(f"{name}: expected shape ({weight.numel()}, 5), got {tuple(x.shape)}")
+    dtype, result = compute_dtype(pred_bboxes, target_bboxes, weight)
+    target = target_bboxes.detach().to(dtype)
+    log_ratio = ((target[:, 2] + EPS) / (target[:, 3] + EPS)).log()
+    factor = weight.detach().reshape(-1).to(dtype) * (-(log_ratio**2) / lambda_val**2).exp()
+    turn = 2 * (pred_bboxes[:, 4].to(dtype) - target[:, 4])
+    norm = torch.as_tensor(target_scores_sum, dtype=dtype, device=target.device)
+    return ((factor * turn.sin() ** 2).sum() / norm).to(result)
+
+
+def oracle(
+    m: Any, pred_bboxes: Any, target_bboxes: Any, weight: Any, target_scores_sum: Any, lambda_val: float = 3.0
+) -> Any:
+    """The term in scalars."""
+    rows = zip(pred_bboxes, target_bboxes, weight, strict=True)
+    return m.sum([w * oracle_angle(m, box, target, lambda_val) for box, target, w in rows]) / target_scores_sum
+
+
+def oracle_angle(m: Any, box: Any, target: Any, lambda_val: float) -> Any:
+    """What one positive costs."""
+    rho = m.log(target[2] + 1e-9) - m.log(target[3] + 1e-9)
+    wave = m.sin((box[4] - target[4]) * 2)
+    return m.exp(-(rho * rho) / (lambda_val * lambda_val)) * (wave * wave)
+
+
+# Laws -------------------------------------------------------------------------------------------------------
+
+
+def _turned(x: Mapping[str, Array], name: str, by: float) -> dict[str, Array]:
+    return {**x, name: x[name] + np.array([0, 0, 0, 0, by])}
+
+
+def quarter_turn(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | None:
+    """Turning the predictions by pi/2 changes nothing."""
+    return differs(f(_turned(x, "pred_bboxes", np.pi / 2)), f(x), 64 * tol, "a quarter turn")
+
+
+def turned_together(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | None:
+    """Only the difference of the angles counts."""
+    both = _turned(_turned(x, "pred_bboxes", 0.5), "target_bboxes", 0.5)
+    return differs(f(both), f(x), 4 * tol, "turning both boxes")
+
+
+def sides_exchanged(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | None:
+    """w and h of the target may be exchanged; those of the prediction do not matter."""
+    changed = {**x, "target_bboxes": x["target_bboxes"][:, [0, 1, 3, 2, 4]], "pred_bboxes": x["pred_bboxes"].copy()}
+    changed["pred_bboxes"][:, :4] = 1
+    return differs(f(changed), f(x), 4 * tol, "exchanging the sides")
+
+
+def in_proportion(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | None:
+    """Twice the weights give twice the term, twice S half of it."""
+    found = differs(f({**x, "weight": 2 * x["weight"]}), 2 * f(x), 4 * tol, "doubling the weights")
+    return found or differs(f({**x, "target_scores_sum": 2 * x["target_scores_sum"]}), f(x) / 2, 2 * tol, "doubling S")
+
+
+# Impostors --------------------------------------------------------------------------------------------------
+
+
+def _wrong(how: str, why: str, caught_by: str) -> Target:
+    def loss(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+        ratio = ((target[:, 2] + EPS) / (target[:, 3] + EPS)).log()
+        scale = lambda_val if how == "lambda not squared" else lambda_val**2
+        factor = (-(ratio**2) / scale).exp()
+        factor = {"no aspect factor": torch.ones_like(factor), "1 - a": 1 - factor}.get(how, factor)
+        turn = pred[:, 4] - target[:, 4]
+        wave = (turn if how == "sin(d)" else 2 * turn).sin()
+        cost = factor * (wave.abs() if how == "not squared" else wave**2)
+        total = cost.sum() if how == "unweighted" else (weight * cost).sum()
+        result = total / (max(len(weight), 1) if how == "divided by n" else norm)
+        return result.nan_to_num() if how == "NaN to zero" else result
+
+    return impostor(how, why, caught_by, loss)
+
+
+def _weights(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
+    return soft_labels(pick, rows, given, dims)
+
+
+def _sums(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
+    return np.asarray(pick(8, 256, rows) / 8).reshape(rows, -1)
+
+
+def _positive(x: Array, params: Params) -> str | None:
+    return None if (x > 0).all() else "expected a positive number"
+
+
+def _with_sides(x: Array, params: Params) -> str | None:
+    return "expected w >= 0 and h >= 0" if (x[..., 2:4] < 0).any() else None
+
+
+def _case(name: str, why: str, *rows: tuple[float, ...], norm: float = 1.5, lambda_val: float = 3.0) -> Case:
+    """Rows (predicted angle, target angle, target w, target h, weight)."""
+    return corner(
+        name,
+        why,
+        params={"lambda_val": lambda_val},
+        pred_bboxes=[(0.5, 1, 2, 1, row[0]) for row in rows],
+        target_bboxes=[(0.5, 0.75, row[2], row[3], row[1]) for row in rows],
+        weight=[row[4] for row in rows],
+        target_scores_sum=norm,
+    )
+
+
+_BOX: dict[str, Any] = {"unit": None, "extent": shortest_side, "nan_free": True}
+_ANCHOR = ((0.25, -0.5, 4, 1, 0.5), (2, 0.125, 2, 2, 0.75), (-1.5, 1.25, 2, 8, 0.25))
+
+SPEC = Spec(
+    name="angle",
+    summary="Angle term of rotated boxes",
+    cite="spec/40-yolo.md section 5.4",
+    inputs={
+        "pred_bboxes": Domain("n 5", "predictions xywhr", ROTATED_PAIR_FAMILIES, given="target_bboxes", **_BOX),
+        "target_bboxes": Domain("n 5", "targets xywhr", ROTATED_FAMILIES, legal=_with_sides, **_BOX),
+        "weight": Domain("n", "weight of each positive", {"soft": _weights}, row=0),
+        "target_scores_sum": Domain("", "the normaliser S", {"any": _sums}, row=0, legal=_positive, unit=None),
+    },
+    wrt=("pred_bboxes",),
+    params={"lambda_val": Param(3.0, (1.0,), "how fast elongated targets lose weight")},
+    terms=("loss",),
+    reference=angle_loss,
+    oracle=oracle,
+    sizes={"single": ({"n": 1},), "small": ({"n": 4}, {"n": 3}), "bulk": ({"n": 2048},), "empty": ({"n": 0},)},
+    laws=(
+        not_negative,
+        permutation(0, "pred_bboxes", "target_bboxes", "weight"),
+        quarter_turn,
+        turned_together,
+        sides_exchanged,
+        in_proportion,
+    ),
+    corners=(
+        _case("worked example", "an elongated target, a square, one beyond half a turn", *_ANCHOR),
+        _case("lambda 1", "elongated targets count for less", *_ANCHOR, lambda_val=1.0),
+        _case("right angle", "no cost, no gradient", (0.75, 0.75, 4, 1, 1)),
+        _case("quarter of pi away", "nearly the highest cost", (0.78125, 0, 2, 2, 1)),
+        _case("no area", "both sides 0 count as a square", (0.25, -0.5, 0, 0, 1)),
+        _case("one side 0", "the factor is about e^-50", (0.25, -0.5, 4, 0, 1)),
+        _case("weightless", "a positive of weight 0", (0.25, -0.5, 4, 1, 0), (2, 0.125, 2, 2, 0.75)),
+        _case("many turns away", "periodic", (20.5, -0.5, 3, 2, 1)),
+    ),
+    impostors=(
+        _wrong("sin(d)", "not of twice the difference", "value reduced"),
+        _wrong("no aspect factor", "elongated targets count fully", "value reduced"),
+        _wrong("1 - a", "squares count for nothing", "value reduced"),
+        _wrong("lambda not squared", "divided by lambda", "value reduced"),
+        _wrong("not squared", "the sine instead of its square", "value reduced"),
+        _wrong("unweighted", "all positives alike", "value reduced"),
+        _wrong("divided by n", "mean over the positives", "value reduced"),
+        _wrong("NaN to zero", "a NaN gives a finite number", "refuses"),
+    ),
+    api="v8OBBLoss(model).calculate_angle_loss(pred_bboxes, target_bboxes, fg_mask, weight, target_scores_sum)",
+    returns="0-d",
+)

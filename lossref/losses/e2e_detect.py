@@ -1,0 +1,152 @@
+"""Detection loss of a head with two branches: many anchors for each object, and one (arXiv 2405.14458).
+
+The sum of two detection losses with tal_topk 10 and 1, with equal weights. Where sources differ: one2one with
+two rounds of top-k, weights that change during training (see e2e.py). Source: spec/40-yolo.md section 6.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor
+
+from lossref import fixture_f as f
+from lossref.core import Case, Domain, Spec
+from lossref.declare import corner, impostor
+from lossref.losses.detection import Terms
+from lossref.losses.detection_cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
+from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, detection_laws, mirrored
+from lossref.losses.detection_oracle import oracle_detection, oracle_terms
+from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
+from lossref.losses.yolo import branch
+from lossref.precision import require_same_shape
+from lossref.scenes import object_inputs, prediction_inputs
+
+MANY, ONE = 10, 1
+
+
+def e2e_detect(
+    boxes: Tensor,
+    scores: Tensor,
+    one_boxes: Tensor,
+    one_scores: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    **params: Any,
+) -> Terms:
+    """Sum of `v8_detection` of boxes, scores (tal_topk 10) and of one_boxes, one_scores (tal_topk 1).
+
+    Shapes, units, dtype and errors as there, ValueError for scores that differ in shape; `params` are its
+    parameters. Formula: spec/40-yolo.md section 6.
+    """
+    require_same_shape(scores=scores, one_scores=one_scores)
+    many = v8_detection(boxes, scores, batch_idx, cls, bboxes, tal_topk=MANY, **params)
+    one = v8_detection(one_boxes, one_scores, batch_idx, cls, bboxes, tal_topk=ONE, **params)
+    return Terms(*(a + b for a, b in zip(many, one, strict=True)))
+
+
+def oracle(m: Any, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, *objects: Any, **params: Any) -> Any:
+    """Both branches in scalars."""
+    objects = objects or tuple(params.pop(name) for name in ("batch_idx", "cls", "bboxes"))
+    found = []
+    for topk, raw, logits in ((10, boxes, scores), (1, one_boxes, one_scores)):
+        p = SimpleNamespace(**params, tal_topk=topk, tal_topk2=None)
+        found.append(oracle_terms(m, p, oracle_detection(m, p, raw, logits, *objects), logits))
+    return tuple((a + b) * len(boxes) for a, b in zip(*found, strict=True))
+
+
+class E2EDetectLoss:
+    """Drop-in for the class of that name; attributes one2many and one2one."""
+
+    def __init__(self, model: Any) -> None:
+        self.one2many = v8DetectionLoss(model, tal_topk=MANY)
+        self.one2one = v8DetectionLoss(model, tal_topk=ONE)
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """The sums of the vectors and of the items of preds["one2many"] and preds["one2one"]."""
+        branches = branch(preds)
+        many, many_items = self.one2many(branches["one2many"], batch)
+        one, one_items = self.one2one(branches["one2one"], batch)
+        return many + one, many_items + one_items
+
+
+def _wrong(*inputs: Tensor, how: str, **params: Any) -> Any:
+    """One careless version, by name."""
+    many, one, objects = inputs[:2], inputs[2:4], inputs[4:]
+    topk = 10 if how == "one2one like one2many" else 1
+    second = many if how == "one branch twice" else one
+    first = v8_detection(*many, *objects, tal_topk=10, **params)
+    last = v8_detection(*second, *objects, tal_topk=topk, **params)
+    if how == "one2one detached":
+        last = Terms(*(term.detach() for term in last))
+    scale = 0.5 if how == "mean of the branches" else 1.0
+    return tuple(scale * (a + b) for a, b in zip(first, last, strict=True))
+
+
+def _variant(how: str) -> Any:
+    def loss(*inputs: Tensor, **params: Any) -> Any:
+        return _wrong(*inputs, how=how, **params)
+
+    return loss
+
+
+def of_f(
+    name: str, why: str, *flags: str, reg_max: int = 4, objects: Any = None, exchanged: bool = True, **params: Any
+) -> Case:
+    """Fixture F in the first branch, F with the images exchanged in the second."""
+    step = -1 if exchanged else 1
+    given = {"boxes": f.boxes(reg_max), "scores": f.scores()}
+    given |= {"one_boxes": f.boxes(reg_max)[::step], "one_scores": f.scores()[::step]}
+    found = f.objects() if objects is None else objects
+    return corner(name, why, *flags, params=f.params(reg_max, **params), **given, **found)
+
+
+def branch_inputs() -> dict[str, Domain]:
+    """Two pairs of predictions, and objects."""
+    first = prediction_inputs()
+    return {**first, **{f"one_{name}": domain for name, domain in first.items()}, **object_inputs()}
+
+
+CORNERS = (
+    of_f("worked example", "fixture F, with the images exchanged in the second branch"),
+    of_f("one bin", "distances instead of bins", reg_max=1),
+    of_f(
+        "two objects at one place",
+        "the loser of a conflict in the second branch gets nothing if it may have one anchor only",
+        exchanged=False,
+        objects=f.objects(*TWO_AT_ONE_PLACE),
+    ),
+    of_f("one weak object", "S is 1 in both branches", objects=f.objects(WEAK)),
+    of_f("no object", "only the class terms are left", objects=f.no_object()),
+    of_f("foreign object", "an index of no image", objects=f.objects((7, 1, *CENTRE), *f.ROWS)),
+)
+PER_IMAGE = ("boxes", "scores", "one_boxes", "one_scores")
+FIELDS: dict[str, Any] = {
+    "inputs": branch_inputs(),
+    "wrt": PER_IMAGE,
+    "composite": True,
+    "sizes": {**SIZES, "bulk": ({"b": 2, "n": 40, "c": 80, "imgsz": (320, 320)},)},
+}
+
+SPEC = Spec(
+    name="e2e_detect",
+    summary="Detection loss of an end-to-end head, both branches with weight 1",
+    cite="spec/40-yolo.md section 6; arXiv 2405.14458",
+    **FIELDS,
+    params={**GRID, **GAINS, **RULES},
+    terms=("box", "cls", "dfl"),
+    reference=e2e_detect,
+    oracle=oracle,
+    laws=(*detection_laws(PER_IMAGE, ("bboxes",), 3, 0), mirrored),
+    corners=CORNERS,
+    impostors=(
+        impostor("one2one like one2many", "ten anchors for each object", "value", _variant("one2one like one2many")),
+        impostor("one branch twice", "one2many predictions in both", "value", _variant("one branch twice")),
+        impostor("mean of the branches", "half the loss", "value reduced", _variant("mean of the branches")),
+        impostor("one2one detached", "no gradient to one2one", "gradient connected", _variant("one2one detached")),
+    ),
+    api="E2EDetectLoss(model)(preds, batch)",
+    returns="vector (3,): box, cls, dfl times the number of images; the same without that factor, detached",
+)

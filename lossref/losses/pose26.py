@@ -1,0 +1,249 @@
+"""Pose loss of end-to-end heads: v8_pose with another decoding, and the likelihood of the keypoint errors.
+
+box, pose, kobj, cls and dfl as v8_pose, but decoded as x -> x + p_x; rle = g_rle max(0, likelihood) over the
+visible keypoints of all positives, as in lossref/losses/rle_keypoints.py, with the density of a flow. Without sigmas
+or positives rle is 0. Where sources differ: a sigma that underflows (D5), keypoints of two values with sigmas
+(D6: all visible). Source: spec/40-yolo.md section 4, D5, D6, D8 to D12; arXiv 2107.11291.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from lossref import fixture_f as f
+from lossref.core import Case, Param, Spec
+from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection_oracle import oracle_detection, oracle_terms
+from lossref.losses.keypoint_oracle import oracle_pose_terms, oracle_poses, oracle_rle_term
+from lossref.losses.keypoint_scenes import (
+    POSE,
+    keypoint_predictions,
+    keypoint_targets,
+    pose_laws,
+    sigma_predictions,
+)
+from lossref.losses.keypoint_terms import (
+    COCO,
+    Truth,
+    keypoint_terms,
+    nothing_of,
+    predicted_at,
+    sigmas_of,
+    weights_of,
+)
+from lossref.losses.kpts_decode import kpts_decode
+from lossref.losses.pose_impostors import RLE_ONLY, of_f, pose_corners, pose_impostors
+from lossref.losses.rle import RLELoss
+from lossref.losses.rle_keypoints import rle_keypoints
+from lossref.losses.v8_pose import parts_of, v8PoseLoss
+from lossref.losses.yolo import vector_of
+from lossref.precision import compute_dtype
+from lossref.scenes import anchors, object_inputs, prediction_inputs
+
+
+class PoseTerms26(NamedTuple):
+    """The six terms with gains and the factor b; each 0-d."""
+
+    box: Tensor
+    pose: Tensor
+    kobj: Tensor
+    cls: Tensor
+    dfl: Tensor
+    rle: Tensor
+
+
+def pose26(
+    boxes: Tensor,
+    scores: Tensor,
+    kpts: Tensor,
+    kpts_sigma: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    keypoints: Tensor,
+    *,
+    pose_gain: float = 12.0,
+    kobj_gain: float = 1.0,
+    rle_gain: float = 1.0,
+    kpt_shape: Sequence[int] = (3, 3),
+    flow: bool = True,
+    rle_sigma: str = "bounded",
+    **detection: Any,
+) -> PoseTerms26:
+    """Loss of boxes, scores, keypoints (b, K D, A) and sigma logits (b, 2 K, A) against objects; six 0-d terms.
+
+    The flow is the standard normal density; without it rle is 0 and kpts_sigma has no effect. Everything
+    else as in `v8_pose`. Terms in the promoted dtype of the predictions, at least float32. Raises RuntimeError for
+    predictions, ValueError for keypoints that do not fit. Formula: spec/40-yolo.md section 4.
+    """
+    given = (boxes, scores, kpts, batch_idx, cls, bboxes, keypoints)
+    _, terms, pred, truth = parts_of(*given, kpts_sigma, form="26", kpt_shape=kpt_shape, **detection)
+    coco = tuple(kpt_shape) == COCO
+    pose, kobj = keypoint_terms(pred, truth, sigmas_of(kpt_shape, pred.dtype, coco), kpt_shape[1] == 3)
+    rle = pred[:0].sum() if truth is None or not flow else likelihood(pred, truth, kpt_shape, rle_sigma)
+    dtype, _ = compute_dtype(boxes, scores, kpts, kpts_sigma)
+    parts = (terms.box, pose * pose_gain, kobj * kobj_gain, terms.cls, terms.dfl, rle * rle_gain)
+    return PoseTerms26(*(part.to(dtype) * len(boxes) for part in parts))
+
+
+def likelihood(pred: Tensor, truth: Truth, kpt_shape: Sequence[int], rle_sigma: str) -> Tensor:
+    """RLE of decoded keypoints (n, K, D + 2) under the standard normal, 0 at least; 0-d."""
+    weights = weights_of(kpt_shape, tuple(kpt_shape) == COCO)
+    return rle_keypoints(pred, truth.points, truth.visible, weights, rle_sigma=rle_sigma).clamp(min=0)
+
+
+def oracle(
+    m: Any,
+    boxes: Any,
+    scores: Any,
+    kpts: Any,
+    kpts_sigma: Any,
+    batch_idx: Any,
+    cls: Any,
+    bboxes: Any,
+    keypoints: Any,
+    **params: Any,
+) -> Any:
+    """The six terms in scalars."""
+    p = SimpleNamespace(**params)
+    images = oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes)
+    box, class_cost, dfl = oracle_terms(m, p, images, scores)
+    poses = oracle_poses(m, p, images, kpts, keypoints, "26", kpts_sigma)
+    pose, kobj = oracle_pose_terms(m, p, poses)
+    rle = oracle_rle_term(m, p, poses) if p.flow else m.number(0.0)
+    return tuple(term * len(boxes) for term in (box, pose, kobj, class_cost, dfl, rle))
+
+
+class PoseLoss26(v8PoseLoss):
+    """Drop-in for the class of that name: the vector (box, pose, kobj, cls, dfl) and, with a flow, rle.
+
+    The flow is the head's flow_model, an object with log_prob((n, 2)) -> (n,); its parameters get a zero
+    gradient, never None, where no keypoint reaches it.
+    """
+
+    def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
+        super().__init__(model, tal_topk, tal_topk2)
+        self.flow_model = getattr(model.model[-1], "flow_model", None)
+        self.rle_loss = None if self.flow_model is None else RLELoss(use_target_weight=True)
+        if self.flow_model is not None:
+            self.target_weights = weights_of(self.kpt_shape, self._coco).to(self.device)
+
+    def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """The vector times the number of images, and the vector, detached."""
+        kpts, sigma = preds["kpts"], preds.get("kpts_sigma")
+        found, terms, grid = self._detect(preds, batch)
+        extra = () if sigma is None or self.flow_model is None else (sigma,)
+        pred = predicted_at(preds["scores"], found, self.kpt_shape, "26", kpts, *extra)
+        pose, kobj, rle = self._terms(pred, self._truth(batch, found, grid))
+        hyp = self.hyp
+        parts = [terms.box, pose * hyp.pose, kobj * hyp.kobj, terms.cls, terms.dfl]
+        parts += [] if self.flow_model is None else [rle * hyp.rle]
+        vector = vector_of(parts, preds["boxes"], preds["scores"], kpts, *extra)
+        return vector * len(kpts), vector.detach()
+
+    @staticmethod
+    def kpts_decode(anchor_points: Tensor, pred_kpts: Tensor) -> Tensor:
+        """Positions of raw keypoints (b, A, K, D): x -> x + p_x, in cells."""
+        return kpts_decode(anchor_points, pred_kpts, "26")
+
+    def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Tensor:
+        """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
+        assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
+        return rle_keypoints(
+            pred_kpt,
+            gt_kpt,
+            kpt_mask,
+            self.target_weights,
+            self._log_prob,
+            residual=self.rle_loss.residual,
+            size_average=self.rle_loss.size_average,
+        )
+
+    def calculate_keypoints_loss(
+        self,
+        masks: Tensor,
+        target_gt_idx: Tensor,
+        keypoints: Tensor,
+        batch_idx: Tensor,
+        stride_tensor: Tensor,
+        target_bboxes: Tensor,
+        pred_kpts: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """(pose, kobj, rle) without gains, of keypoints (N, K, D) and boxes (b, A, 4) in pixels, pred_kpts decoded."""
+        pred, truth = self._masked(masks, target_gt_idx, keypoints, batch_idx, stride_tensor, target_bboxes, pred_kpts)
+        return self._terms(pred, truth)
+
+    def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The three terms of decoded keypoints (n, K, D'), without gains; D' is 4 or 5 if sigmas are among them."""
+        values = pred.shape[-1]
+        pose, kobj = keypoint_terms(pred, truth, self._sigmas(pred.dtype), values in (3, 5))
+        if truth is None or values < 4 or self.flow_model is None:
+            return pose, kobj, pose.new_zeros(()) + nothing_of(self.flow_model)
+        return pose, kobj, self.calculate_rle_loss(pred, truth.points, truth.visible).clamp(min=0)
+
+    def _log_prob(self, error: Tensor) -> Tensor:
+        """Log-density of the flow at errors (n, 2); some flows refuse n = 0."""
+        flow: Any = self.flow_model
+        density: Tensor = flow.log_prob(error) if len(error) else error.sum(-1) + nothing_of(flow)
+        return density
+
+
+def _hit(name: str, why: str, *flags: str, sigma: float) -> Case:
+    """One object in image 0 of F, whose keypoints every anchor predicts exactly; logits of sigma all alike."""
+    points, strides = anchors({"imgsz": f.IMGSZ, "strides": f.STRIDES})
+    true = f.keypoints()[:1, :, :2] * [64, 32]
+    raw = (true.transpose(1, 2, 0) - points.T) / strides
+    kpts = f.kpts().reshape(2, 3, 3, 40)
+    kpts[:, :, :2] = raw
+    given: dict[str, Any] = {"kpts": kpts.reshape(2, 9, 40), "kpts_sigma": np.full((2, 6, 40), sigma)}
+    return of_f(name, why, *flags, objects=f.objects(f.ROWS[0]), keypoints=f.keypoints()[:1], **given)
+
+
+SPEC = Spec(
+    name="pose26",
+    summary="Pose loss with the likelihood of the keypoint errors",
+    cite="spec/40-yolo.md section 4; arXiv 2107.11291",
+    inputs={
+        **prediction_inputs(),
+        **keypoint_predictions(),
+        **sigma_predictions(),
+        **object_inputs(),
+        **keypoint_targets(),
+    },
+    wrt=("boxes", "scores", "kpts", "kpts_sigma"),
+    params={
+        **GRID,
+        **TOPK,
+        **GAINS,
+        **POSE,
+        "rle_gain": Param(1.0, (0.5,), "factor of the likelihood term"),
+        "flow": Param(True, (False,), "the head has a flow; without it the likelihood term is 0"),
+        "rle_sigma": Param("bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)"),
+        **RULES,
+    },
+    terms=("box", "pose", "kobj", "cls", "dfl", "rle"),
+    reference=pose26,
+    oracle=oracle,
+    composite=True,
+    sizes=SIZES,
+    laws=(
+        *detection_laws(("boxes", "scores", "kpts", "kpts_sigma"), ("bboxes", "keypoints"), 6, 0),
+        *pose_laws("26", (1, 2, 5)),
+    ),
+    corners=(
+        *pose_corners(sigma=True),
+        of_f("no flow", "the sigmas are ignored", flow=False, kpts_sigma=f.kpts_sigma()),
+        of_f("far off", "errors beyond 100 sigmas", kpts_sigma=np.full((2, 6, 40), -12.0)),
+        _hit("hit", "likelihood below 0: no cost and no gradient", sigma=-6.0),
+        _hit("sigma underflows", "e^-800: no NaN in the gradient (D5)", sigma=-800.0),
+    ),
+    impostors=pose_impostors(parts_of, "26", *RLE_ONLY),
+    api="PoseLoss26(model, tal_topk=10, tal_topk2=None)(preds, batch)",
+    returns="vector (6,): box, pose, kobj, cls, dfl, rle times the number of images (5 without a flow); the same "
+    "without that factor, detached",
+)

@@ -1,0 +1,151 @@
+"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection.py is for upright ones.
+
+Objects with w or h below 2 pixels are left out before anything else. The overlap of the assignment is probiou,
+(box, dfl) are those of lossref/losses/rotated_bbox.py, and an angle term is added. Objects keep their true
+sizes (D2). Source: spec/40-yolo.md section 5.3.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref.blocks.candidates import Pairs, candidates_rotated
+from lossref.blocks.dfl_decode import dfl_distances
+from lossref.blocks.dist2rbox import dist2rbox
+from lossref.blocks.probiou import Covariance, bhattacharyya, covariance, similarity
+from lossref.blocks.rotated_task_aligned import enlarged_boxes
+from lossref.losses.angle import angle_loss
+from lossref.losses.detection import Found, Matching, assign, class_cost, columns_at, distances, scale_of
+from lossref.losses.rotated_bbox import rotated_bbox_terms
+from lossref.losses.yolo import Grid, Slots, class_indices, padded, rows_at, slots_of
+from lossref.precision import compute_dtype, require_floating
+
+SMALLEST = 2.0  # pixels; both sides of an object must have this much
+EPS = 1e-7
+
+
+class RotatedGains(NamedTuple):
+    """Factors of the four terms."""
+
+    box: float = 7.5
+    cls: float = 0.5
+    dfl: float = 1.5
+    angle: float = 1.0
+
+
+class RotatedTerms(NamedTuple):
+    """The four terms with gains, without the factor b; each 0-d."""
+
+    box: Tensor
+    cls: Tensor
+    dfl: Tensor
+    angle: Tensor
+
+
+class RotatedRules(NamedTuple):
+    """Settings of rotated losses only.
+
+    small_rboxes: "true" sizes, or small sides "enlarged" in overlap and targets, as releases up to 8.4.24 do
+    cov_floor:    what the box term adds to the variances of every box; 0.01 in releases from 8.4.190
+    """
+
+    small_rboxes: str = "true"
+    cov_floor: float = 0.0
+
+
+def detect_rotated(
+    boxes: Tensor,
+    scores: Tensor,
+    angle: Tensor,
+    targets: Tensor,
+    grid: Grid,
+    reg_max: int,
+    matching: Matching,
+    gains: RotatedGains,
+    rules: RotatedRules = RotatedRules(),  # noqa: B008
+) -> tuple[Found, RotatedTerms]:
+    """Loss of boxes (b, 4 reg_max, A), score logits (b, c, A), angles (b, 1, A) in radians against objects.
+
+    Targets (n, 7): image, class, xywh normalised, angle. Computed in the promoted dtype of the predictions,
+    at least float32. Raises IndexError for a class that has no score, RuntimeError for fewer anchors than topk.
+    """
+    require_floating(boxes=boxes, scores=scores, angle=angle)
+    if angle.shape[1] != 1:
+        raise RuntimeError(f"angle: expected shape (b, 1, A), got {tuple(angle.shape)}")
+    dtype, _ = compute_dtype(boxes, scores, angle)
+    slots, truth, real = objects_of(targets.to(dtype), len(boxes), grid, matching, rules.small_rboxes == "enlarged")
+    anchors, strides = grid.points * grid.strides, grid.strides[:, 0]
+    pairs = candidates_rotated(anchors, truth[..., 1:], real, matching.stride, matching.rules, strides)
+    labels = class_indices(truth[..., 0], scores.shape[1])
+    with torch.no_grad():
+        matched = overlaps(decoded(distances(boxes, reg_max, dtype), angle.to(dtype), grid), truth[..., 1:], pairs)
+        positives = assign(scores, labels, pairs, matched, matching)
+    image, anchor, number, score = positives
+    points, stride, target = grid.points[anchor], grid.strides[anchor], truth[image, number, 1:]
+    rows, turn = rows_at(boxes, image, anchor).to(dtype), rows_at(angle, image, anchor).to(dtype)
+    pred = torch.cat([dist2rbox(dfl_distances(rows, reg_max), turn, points), turn], -1)
+    norm = score.sum().clamp(min=1)
+    goal = in_cells(target, stride)
+    given = (rows, pred, points, goal, score, norm, grid.imgsz, stride, reg_max)
+    box, dfl = rotated_bbox_terms(*given, cov_floor=rules.cov_floor, edition=matching.edition)
+    cls = class_cost(scores, labels, positives, dtype) / norm
+    found = Found(positives, target, pred, points, stride, norm, truth, slots)
+    turn_cost = pred[:0].sum() if matching.edition == "8.3" else angle_loss(pred, goal, score, norm)
+    terms = (box, cls, dfl, turn_cost)
+    return found, RotatedTerms(*(term * gain for term, gain in zip(terms, gains, strict=True)))
+
+
+def objects_of(
+    targets: Tensor, images: int, grid: Grid, matching: Matching, enlarge: bool
+) -> tuple[Slots, Tensor, Tensor]:
+    """Objects by image: their rows, class and box in pixels (b, G, 6), and which of them are real (b, G)."""
+    table = in_pixels(large_enough(targets, grid, matching.edition), grid)
+    slots = slots_of(table[:, 0], images)
+    truth = padded(table[:, 1:], slots)
+    real = truth[..., 1:].sum(-1) > 0
+    if enlarge:
+        boxes = enlarged_boxes(truth[..., 1:], real, matching.stride, matching.rules)
+        truth = torch.cat([truth[..., :1], boxes], -1)
+    return slots, truth, real
+
+
+def large_enough(targets: Tensor, grid: Grid, edition: str = "8.4") -> Tensor:
+    """The rows (n, 7) whose width and height are at least 2 pixels; releases 8.3 exchange the image's sides."""
+    height, width = reversed(grid.imgsz) if edition == "8.3" else grid.imgsz
+    return targets[(targets[:, 4] * width >= SMALLEST) & (targets[:, 5] * height >= SMALLEST)]
+
+
+def in_pixels(targets: Tensor, grid: Grid) -> Tensor:
+    """Rows (n, 7) with x, y, w, h times W, H, W, H; the angle refers to the image in pixels as it is."""
+    return torch.cat([targets[:, :2], targets[:, 2:6] * scale_of(grid.imgsz, targets), targets[:, 6:]], -1)
+
+
+def in_cells(boxes: Tensor, stride: Tensor) -> Tensor:
+    """Boxes (n, 5) in pixels as boxes in stride units."""
+    return torch.cat([boxes[:, :4] / stride, boxes[:, 4:]], -1)
+
+
+def decoded(ltrb: Tensor, angle: Tensor, grid: Grid) -> Tensor:
+    """Boxes xywhr (b, 5, A) in pixels of distances (b, 4, A) and angles (b, 1, A)."""
+    boxes = dist2rbox(ltrb, angle, grid.points.t(), dim=1) * grid.strides[:, 0]
+    return torch.cat([boxes, angle], 1)
+
+
+def overlaps(pred: Tensor, truth: Tensor, pairs: Pairs) -> Tensor:
+    """probiou (p,) >= 0 of each pair of an object's box (b, G, 5) and an anchor's box (b, 5, A).
+
+    The covariances are computed for objects and anchors, which are far fewer than pairs.
+    """
+    ax, ay, *one = columns_at(_gaussian(truth.transpose(1, 2)), pairs.image, pairs.object).unbind(-1)
+    bx, by, *two = columns_at(_gaussian(pred), pairs.image, pairs.anchor).unbind(-1)
+    distance = bhattacharyya(ax - bx, ay - by, Covariance(*one), Covariance(*two), EPS)
+    return similarity(distance, EPS).clamp(min=0)
+
+
+def _gaussian(boxes: Tensor) -> Tensor:
+    """Mean and covariance x, y, a, b, c (b, 5, n) of boxes xywhr (b, 5, n)."""
+    x, y, w, h, r = boxes.unbind(1)
+    return torch.stack([x, y, *covariance(w, h, r, 0.0)], 1)

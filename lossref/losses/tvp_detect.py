@@ -1,0 +1,161 @@
+"""Text and visual prompt detection (YOLOE, arXiv 2503.07465): only the class term of a detection loss is trained.
+
+All C channels of the scores are the classes. If C is the head's own class count there is nothing to train:
+zeros. Otherwise the loss is the cls entry of the detection vector, the items are the whole vector. Where
+sources differ: the channels of the text prompts come first and are ignored. Source: spec/40-yolo.md section 8.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossref import fixture_f as f
+from lossref.core import Param, Spec
+from lossref.declare import impostor
+from lossref.losses.detection_cases import CENTRE, WEAK, of_f
+from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
+from lossref.losses.detection_oracle import oracle_detection, oracle_terms
+from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
+from lossref.precision import compute_dtype
+from lossref.scenes import object_inputs, prediction_inputs
+
+
+class PromptTerms(NamedTuple):
+    """The loss and the three items, detached; each 0-d."""
+
+    loss: Tensor
+    item_box: Tensor
+    item_cls: Tensor
+    item_dfl: Tensor
+
+
+def tvp_detect(
+    boxes: Tensor, scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, *, ori_nc: int = 80, **params: Any
+) -> PromptTerms:
+    """Class term of `v8_detection` with gain and factor b, and its three terms without that factor, detached.
+
+    Shapes, units, dtype and errors as there; `params` are its parameters. With `ori_nc` score channels the
+    loss is 0, connected to nothing, and the objects are not looked at. Formula: spec/40-yolo.md section 8.
+    """
+    if scores.shape[1] == ori_nc:
+        zeros = zeros_to_train(3, boxes, scores)
+        return PromptTerms(zeros.sum(), *zeros.detach())
+    terms = v8_detection(boxes, scores, batch_idx, cls, bboxes, **params)
+    items = (term.detach() / max(len(boxes), 1) for term in terms)
+    return PromptTerms(terms.cls + boxes[..., :0].sum(), *items)  # no number is read: a zero gradient for the boxes
+
+
+def zeros_to_train(length: int, *preds: Tensor) -> Tensor:
+    """Zeros (length,) that require grad and depend on nothing, in the promoted dtype of the predictions."""
+    return torch.zeros(length, dtype=compute_dtype(*preds)[0], device=preds[0].device, requires_grad=True)
+
+
+def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+    """The loss and the items in scalars."""
+    p = SimpleNamespace(**params)
+    if len(scores[0]) == p.ori_nc:
+        return 0.0, 0.0, 0.0, 0.0
+    terms = oracle_terms(m, p, oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes), scores)
+    return (terms[1] * len(boxes), *(m.stop(term) for term in terms))
+
+
+class TVPDetectLoss:
+    """Drop-in for the class of that name; attributes vp_criterion, hyp, ori_nc, ori_no, ori_reg_max.
+
+    The class count of `vp_criterion` never changes: it is replaced in a copy for the time of one call.
+    """
+
+    _criterion: Any = v8DetectionLoss
+    _entry = 1
+    _length = 3
+
+    def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
+        self.vp_criterion = self._criterion(model, tal_topk, tal_topk2)
+        self.hyp = self.vp_criterion.hyp
+        self.ori_nc = self.vp_criterion.nc
+        self.ori_no = self.vp_criterion.no
+        self.ori_reg_max = self.vp_criterion.reg_max
+
+    def parse_output(self, preds: Any) -> Any:
+        """Element 1 of a tuple, else `preds` itself."""
+        return self.vp_criterion.parse_output(preds)
+
+    def __call__(self, preds: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """`loss` of the parsed predictions."""
+        return self.loss(self.parse_output(preds), batch)
+
+    def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """The class term, 0-d, and the items; zeros where the head's own classes are all there is."""
+        classes = self._get_vp_features(preds).shape[1]
+        if classes == self.ori_nc:
+            zeros = zeros_to_train(self._length, preds["boxes"], preds["scores"])
+            return zeros, zeros.detach().clone()
+        criterion = copy.copy(self.vp_criterion)
+        criterion.nc, criterion.no = classes, classes + 4 * self.ori_reg_max
+        vector, items = criterion.loss(preds, batch)
+        return vector[self._entry], items
+
+    def _get_vp_features(self, preds: dict[str, Any]) -> Tensor:
+        scores: Tensor = preds["scores"]
+        return scores
+
+
+def _variant(how: str) -> Any:
+    """One careless version, by name."""
+
+    def loss(boxes: Tensor, scores: Tensor, *objects: Tensor, ori_nc: int, **params: Any) -> Any:
+        terms = v8_detection(boxes, scores, *objects, **params)
+        items = tuple(term.detach() / len(boxes) for term in terms)
+        chosen = {"sum of the terms": terms.box + terms.cls + terms.dfl, "box term": terms.box}.get(how, terms.cls)
+        chosen = chosen / len(boxes) if how == "factor b forgotten" else chosen
+        chosen = chosen if how == "no path" else chosen + 0 * terms.box
+        return (chosen[None] if how == "vector of one" else chosen, *(items[::-1] if how == "another order" else items))
+
+    return loss
+
+
+_BULK: tuple[dict[str, Any], ...] = ({"b": 2, "n": 40, "c": 40, "imgsz": (320, 320)},)
+
+SPEC = Spec(
+    name="tvp_detect",
+    summary="Class term of a detection loss for text and visual prompts",
+    cite="spec/40-yolo.md section 8; arXiv 2503.07465",
+    inputs={**prediction_inputs(), **object_inputs()},
+    wrt=("boxes", "scores"),
+    params={
+        **GRID,
+        "ori_nc": Param(80, (3,), "classes of the head; with as many score channels there is nothing to train"),
+        **TOPK,
+        **GAINS,
+        **RULES,
+    },
+    terms=("loss", "item_box", "item_cls", "item_dfl"),
+    reference=tvp_detect,
+    oracle=oracle,
+    composite=True,
+    sizes={**SIZES, "bulk": _BULK},
+    laws=(*detection_laws(("boxes", "scores"), ("bboxes",), 4, 0), mirrored),
+    corners=(
+        of_f("worked example", "fixture F with a head of 5 classes: the cls entry of its vector", ori_nc=5),
+        of_f("one bin", "distances instead of bins", reg_max=1),
+        of_f("no object", "the cls term alone, and zero gradients of the boxes", objects=f.no_object()),
+        of_f("one weak object", "S is 1", objects=f.objects(WEAK)),
+        of_f("another order", "objects are not sorted by image", objects=f.objects(*(f.ROWS[i] for i in (2, 0, 1)))),
+        of_f("foreign object", "an index of no image", objects=f.objects((7, 1, *CENTRE), *f.ROWS)),
+    ),
+    impostors=(
+        impostor("box term", "the first entry of the vector", "value reduced", _variant("box term")),
+        impostor("sum of the terms", "everything is trained", "value gradient", _variant("sum of the terms")),
+        impostor("vector of one", "(1,) instead of 0-d", "single", _variant("vector of one")),
+        impostor("no path to the boxes", "gradient None", "connected", _variant("no path")),
+        impostor("factor b forgotten", "the item instead of the loss", "value reduced", _variant("factor b forgotten")),
+        impostor("items in another order", "dfl, cls, box", "value reduced", _variant("another order")),
+    ),
+    api="TVPDetectLoss(model, tal_topk=10, tal_topk2=None)(preds, batch)",
+    returns="0-d class term with the factor b, and (3,) detached; zeros (3,) twice if there is nothing to train",
+)

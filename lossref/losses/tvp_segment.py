@@ -1,0 +1,159 @@
+"""Text and visual prompt segmentation (YOLOE, arXiv 2503.07465): only the class term of the loss is trained.
+
+As lossref/losses/tvp_detect.py with the vector of v8_segmentation without a semantic branch: the loss is its
+cls entry, the items are all five. Where sources differ: with as many score channels as the head has classes,
+four zeros instead of five (D7); any number of channels trained, and zeros without one (releases 8.3).
+Source: spec/40-yolo.md section 9, spec/05-decisions.md D7, spec/60-api.md section 2.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossref import fixture_f as f
+from lossref.core import Param, Spec
+from lossref.declare import impostor
+from lossref.losses.dense_boxes import EDITION
+from lossref.losses.detection_laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection_oracle import oracle_detection, oracle_terms
+from lossref.losses.segmentation_cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
+from lossref.losses.segmentation_oracle import oracle_seg
+from lossref.losses.tvp_detect import TVPDetectLoss, zeros_to_train
+from lossref.losses.v8_segmentation import v8_segmentation, v8SegmentationLoss
+
+
+class PromptTerms(NamedTuple):
+    """The loss and the five items, detached; each 0-d."""
+
+    loss: Tensor
+    item_box: Tensor
+    item_seg: Tensor
+    item_cls: Tensor
+    item_dfl: Tensor
+    item_semseg: Tensor
+
+
+def tvp_segment(
+    boxes: Tensor,
+    scores: Tensor,
+    mask_coefficient: Tensor,
+    proto: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    masks: Tensor,
+    *,
+    ori_nc: int = 80,
+    edition: str = "8.4",
+    **params: Any,
+) -> PromptTerms:
+    """Class term of `v8_segmentation` with gain and factor b, and its five terms without that factor, detached.
+
+    Shapes, units, dtype and errors as there; `params` are its parameters. With `ori_nc` score channels the
+    loss is 0, connected to nothing, and the objects are not looked at. Formula: spec/40-yolo.md section 9.
+    """
+    preds = boxes, scores, mask_coefficient, proto
+    if scores.shape[1] == (0 if edition == "8.3" else ori_nc):
+        zeros = zeros_to_train(5, *preds)
+        return PromptTerms(zeros.sum(), *zeros.detach())
+    terms = v8_segmentation(*preds, None, batch_idx, cls, bboxes, masks, None, edition=edition, **params)
+    untrained = sum(x[..., :0].sum() for x in (boxes, mask_coefficient, proto))  # zero gradients; no number is read
+    return PromptTerms(terms.cls + untrained, *(term.detach() / max(len(boxes), 1) for term in terms))
+
+
+def oracle(m: Any, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, **more: Any) -> Any:
+    """The loss and the items in scalars."""
+    p = SimpleNamespace(**more)
+    if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):
+        return (0.0,) * 6
+    images = oracle_detection(m, p, boxes, scores, p.batch_idx, p.cls, p.bboxes)
+    box, cls, dfl = oracle_terms(m, p, images, scores)
+    seg = oracle_seg(m, p, images, mask_coefficient, proto, p.masks) * p.box_gain
+    return (cls * len(boxes), *(m.stop(term) for term in (box, seg, cls, dfl, m.number(0.0))))
+
+
+class TVPSegmentLoss(TVPDetectLoss):
+    """Drop-in for the class of that name; attributes as TVPDetectLoss, with a v8SegmentationLoss inside."""
+
+    _criterion = v8SegmentationLoss
+    _entry = 2
+    _length = 5
+
+
+def _variant(how: str) -> Any:
+    """One careless version, by name."""
+
+    def loss(*inputs: Tensor, ori_nc: int, **params: Any) -> Any:
+        boxes, scores, coefficients, proto, batch_idx, cls, bboxes, masks = inputs
+        preds = boxes, scores, coefficients, proto
+        terms = v8_segmentation(*preds, None, batch_idx, cls, bboxes, masks, None, **params)
+        items = [term.detach() / len(inputs[0]) for term in terms]
+        chosen = {"sum of the terms": torch.stack(terms).sum(), "mask term": terms.seg}.get(how, terms.cls)
+        chosen = chosen / len(inputs[0]) if how == "factor b forgotten" else chosen
+        chosen = chosen if how == "no path" else chosen + 0 * (terms.box + terms.seg)
+        order = {"items in another order": [0, 2, 3, 1, 4], "four items": [0, 1, 2, 3]}.get(how, range(5))
+        return (chosen[None] if how == "vector of one" else chosen, *(items[i] for i in order))
+
+    return loss
+
+
+def _of_f(name: str, why: str, *flags: str, **more: Any) -> Any:
+    return of_f(name, why, *flags, maps=False, **more)
+
+
+_BULK: tuple[dict[str, Any], ...] = ({"b": 2, "n": 40, "c": 40, "imgsz": (320, 320), **maps_of(80, 80, 80, k=32)},)
+
+SPEC = Spec(
+    name="tvp_segment",
+    summary="Class term of a segmentation loss for text and visual prompts",
+    cite="spec/40-yolo.md section 9; arXiv 2503.07465",
+    inputs=segmentation_inputs(semantic=False),
+    wrt=("boxes", "scores", "mask_coefficient", "proto"),
+    params={
+        **GRID,
+        "ori_nc": Param(80, (3,), "classes of the head; with as many score channels there is nothing to train"),
+        **TOPK,
+        **GAINS,
+        **MASK_PARAMS,
+        **RULES,
+        **EDITION,
+    },
+    terms=("loss", "item_box", "item_seg", "item_cls", "item_dfl", "item_semseg"),
+    reference=tvp_segment,
+    oracle=oracle,
+    composite=True,
+    sizes={**SIZES, "bulk": _BULK},
+    laws=laws_of(6, 0, "proto", "masks"),
+    corners=(
+        _of_f("worked example", "fixture F with a head of 5 classes: the cls entry of its vector", ori_nc=5),
+        _of_f("separate masks", "one for each object", overlap=False),
+        _of_f("one bin", "distances instead of bins", reg_max=1),
+        _of_f("larger masks", "prototypes are resized", masks=f.masks(3, 16, 32)),
+        _of_f("no object", "the cls term alone, and zero gradients", objects=f.no_object()),
+        _of_f("one weak object", "S is 1", objects=f.objects((1, 1, 1 / 4, 1 / 2, 1 / 4, 1 / 2))),
+        _of_f("foreign object", "of no image", objects=f.objects(*f.ROWS, (7, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2))),
+        _of_f(
+            "another order",
+            "masks follow the objects",
+            objects=f.objects(*np.array(f.ROWS)[[2, 0, 1]]),
+            masks=f.separate_masks()[[2, 0, 1]],
+            overlap=False,
+        ),
+    ),
+    impostors=(
+        impostor("mask term", "entry 1 as in TVPDetectLoss", "value reduced", _variant("mask term")),
+        impostor("sum of the terms", "everything is trained", "value gradient", _variant("sum of the terms")),
+        impostor("vector of one", "(1,) instead of 0-d", "single", _variant("vector of one")),
+        impostor("no path to the rest", "gradient None", "connected", _variant("no path")),
+        impostor("factor b forgotten", "the item instead of the loss", "value reduced", _variant("factor b forgotten")),
+        impostor("items in another order", "box, cls, dfl, seg", "value reduced", _variant("items in another order")),
+        impostor("four items", "the last one is missing", "value single", _variant("four items")),
+    ),
+    api="TVPSegmentLoss(model, tal_topk=10, tal_topk2=None)(preds, batch)",
+    returns="0-d class term with the factor b, and (5,) detached; zeros (5,) twice if there is nothing to train",
+)

@@ -1,0 +1,61 @@
+"""torchvision.ops: overlap of boxes, and sigmoid focal loss; with or without its compiled operators.
+
+Declared conventions: a loss is 1 - overlap; boxes are given as xywh, because torchvision has no eps on the
+height; box_iou has no eps at all, and gives a table of all pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref import packages
+from lossref.core import Target
+from lossref.packages import Row
+
+CHUNK = 64  # of a table of all pairs only the diagonal is wanted
+LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}
+
+
+def version() -> str:
+    """The installed release."""
+    return packages.version("torchvision")
+
+
+def targets() -> list[Target]:
+    """IoU, GIoU, DIoU, CIoU and focal loss."""
+    return packages.targets(ROWS, "torchvision")
+
+
+def _corners(box: Tensor) -> Tensor:
+    x, y, w, h = box.unbind(-1)
+    return torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), -1)
+
+
+def overlap(loss: Any, box1: Tensor, box2: Tensor, eps: float) -> Any:
+    """1 - loss of boxes xywh, with the last axis kept."""
+    return 1 - loss(_corners(box1), _corners(box2), eps=eps)[..., None]
+
+
+def diagonal(table: Any, box1: Tensor, box2: Tensor) -> Any:
+    """The overlap of each pair of boxes xywh, out of the table of all pairs."""
+    if box1.shape != box2.shape:
+        raise ValueError("the table of all pairs has a diagonal only for equal shapes")
+    parts = zip(box1.split(CHUNK), box2.split(CHUNK), strict=True)
+    return torch.cat([table(*part, fmt="cxcywh").diagonal() for part in parts])[:, None]
+
+
+def focal(loss: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Any:
+    """Averaged over axis 1, summed over the others; torchvision writes -1 for no balance."""
+    return loss(pred, label, alpha=alpha if alpha > 0 else -1, gamma=gamma).mean(1).sum()
+
+
+ROWS = (
+    Row("iou", "torchvision.ops.box_iou", diagonal, (), {"xywh": True, "eps": 0.0}, LISTS),
+    Row("giou", "torchvision.ops.generalized_box_iou_loss", overlap, ("eps",), {"xywh": True}, LISTS),
+    Row("diou", "torchvision.ops.distance_box_iou_loss", overlap, ("eps",), {"xywh": True}, LISTS),
+    Row("ciou", "torchvision.ops.complete_box_iou_loss", overlap, ("eps",), {"xywh": True}, LISTS),
+    Row("focal", "torchvision.ops.sigmoid_focal_loss", focal, ("gamma", "alpha")),
+)
