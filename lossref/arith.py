@@ -18,7 +18,7 @@ from flint import arb
 
 from lossref.number import ONE, Number, gradient
 
-__all__ = ["Number", "Tape", "Tie", "Uncertified", "gradient", "precision"]
+__all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "gradient", "precision"]
 
 HALF = arb(0.5)
 EITHER = arb(0.5, 0.5)
@@ -31,6 +31,10 @@ class Tie(ArithmeticError):
 
 class Uncertified(ArithmeticError):
     """A number whose certified radius stays too large at every precision that was tried."""
+
+
+class Undecided(Tie):
+    """Several choices that are equally right, at any precision."""
 
 
 @contextmanager
@@ -197,7 +201,7 @@ class Tape:
 
     def tie(self, why: str) -> None:
         """Say that several choices are equally right, so that the case has no answer."""
-        raise Tie(why)
+        raise Undecided(why)
 
     def sorted(self, xs: Iterable[Number]) -> list[Number]:
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from lossref.arith import Number, Tape, Tie, Uncertified, gradient, precision
+from lossref.arith import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 from lossref.core import Answer, Array, Case, Domain, Spec
 from lossref.number import gradient_of_sum
 
@@ -39,8 +39,8 @@ def answer(spec: Spec, case: Case) -> Answer:
     for bits in BITS:
         try:
             result = evaluate(spec, case, bits, "raise")
-        except Tie:
-            if bits == BITS[-1]:
+        except Tie as error:
+            if bits == BITS[-1] or isinstance(error, Undecided):
                 raise
             continue
         worst = next((ball for ball in _balls(result) if not is_certified(ball)), None)

@@ -23,7 +23,8 @@ from lossref.probe import gradients, tensors
 SEARCH = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 DTYPES = ("float64", "float32")
 ASKED = {"single": ("value", "gradient", "kinks", "single"), "small": ("reduced",)}
-RESULT_DTYPE = {"varifocal": torch.float32}  # the others answer in the dtype they were given (D9)
+RESULT_DTYPE = {"varifocal": torch.float32, "keypoint": torch.float32}  # D9
+BLOCKS = ("bbox", "rotated_bbox", "mask", "rle_keypoints")  # composites that answer in the dtype they were given
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -75,7 +76,9 @@ def result_dtype(spec: Spec, term: Tensor, dtype: torch.dtype) -> torch.dtype:
     """Loss vectors are float32, integers stay what they are, the rest has the dtype of the inputs (D9)."""
     if not term.is_floating_point():
         return term.dtype
-    return torch.float32 if spec.composite else RESULT_DTYPE.get(spec.name, dtype)
+    return RESULT_DTYPE.get(
+        spec.name, torch.float32 if spec.composite and spec.wrt and spec.name not in BLOCKS else dtype
+    )
 
 
 def differences(spec: Spec, case: Case, dtype: torch.dtype) -> list[str]:

@@ -127,6 +127,22 @@ def _mask(kind: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     return kind.single_mask_loss(x["gt_mask"], x["pred"], x["proto"], x["xyxy"], x["area"])
 
 
+def _kpts_decode(kind: Any, params: Mapping[str, Any], anchor_points: Tensor, pred_kpts: Tensor) -> Any:
+    return kind.kpts_decode(anchor_points, pred_kpts)
+
+
+def _angle(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+    pred, target, weight, norm = x.values()
+    every = torch.ones(len(pred), dtype=torch.bool)
+    return loss.calculate_angle_loss(pred, target, every, weight, norm, params["lambda_val"])
+
+
+def _on_plain_model(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    """A method that reads nothing of the model still needs an object."""
+    plain = {"strides": (8, 16, 32), "reg_max": 4, "box_gain": 1.0, "cls_gain": 1.0, "dfl_gain": 1.0}
+    return make(kind, {**params, **plain}, {**shapes, "scores": (1, 1, 84)})
+
+
 ENTRIES = (
     Entry("v8_detection", "v8DetectionLoss", accepts(), make, _detection),
     Entry("v8_segmentation", "v8SegmentationLoss", accepts("overlap", "semantic"), make, _segmentation),
@@ -137,5 +153,7 @@ ENTRIES = (
     Entry("e2e", "E2ELoss", accepts("updates", "epochs"), _scheduled, _e2e),
     Entry("tvp_detect", "TVPDetectLoss", accepts("ori_nc"), make, _tvp_detect),
     Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
+    Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}),
+    Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle),
     Entry("mask", "v8SegmentationLoss", lambda kind: (), itself, _mask),
 )

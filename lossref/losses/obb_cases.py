@@ -15,7 +15,7 @@ from lossref.core import Array, Case, Params
 from lossref.declare import corner
 from lossref.laws import differs
 from lossref.picking import Draw, Pick
-from lossref.scenes import OBJECT_FAMILIES, ordinary
+from lossref.scenes import FINE, OBJECT_FAMILIES, ordinary
 
 
 def _turned(draw: Draw) -> Draw:
@@ -34,8 +34,9 @@ def _upright(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]
 def _below_two_pixels(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
     """One side of 1 to 2 pixels, 2 included: that one is kept."""
     box = _turned(ordinary)(pick, rows, given, dims)
-    axis = pick(0, 1, rows)
-    box[np.arange(rows), 2 + axis] = pick(4, 8, rows) / 4 / np.array(dims["imgsz"][::-1])[axis]
+    axis, at = pick(0, 1, rows), np.arange(rows)
+    pixel = (FINE / np.array(dims["imgsz"][::-1]))[axis]
+    box[at, 2 + axis] = pick(np.ceil(pixel).astype(int), np.floor(2 * pixel).astype(int), rows) / FINE
     return box
 
 
