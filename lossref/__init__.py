@@ -1,7 +1,8 @@
 """lossref: is this loss implementation right, where not, and how far off?
 
 `lossref.target` marks an implementation; the names of lossref's own losses (`lossref.FocalLoss`,
-`lossref.bbox_iou`, ...) are drop-in replacements. Nothing heavy is imported until it is used.
+`lossref.bbox_iou`, ...) are drop-in replacements, `lossref.edition("8.3")` has those of older releases.
+Nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "target": "lossref.resolve",
+    "edition": "lossref.editions",
     "bbox_iou": "lossref.blocks.bbox_iou",
     "probiou": "lossref.blocks.probiou",
     "xyxy2xywh": "lossref.blocks.xyxy2xywh",

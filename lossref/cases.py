@@ -50,7 +50,7 @@ def same_shapes(spec: Spec, one: Params, other: Params) -> bool:
 def has_kind(spec: Spec, kind: str) -> bool:
     """Whether the spec has material of a kind at all."""
     if kind in CORNERS:
-        return any(corner_kind(case) == kind for case in spec.corners)
+        return any(corner_kind(spec, case) == kind for case in spec.corners)
     if kind == "setting":
         return any(param.others and not param.convention for param in spec.params.values())
     return kind == "one" or kind in spec.sizes
@@ -149,15 +149,26 @@ def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> 
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
 
 
-def corner_kind(case: Case) -> str:
-    """Which checks ask a corner: one flagged "shape" or "rare" has a check of its own."""
-    return next((kind for kind in CORNERS if kind in case.flags), "corner")
+def corner_kind(spec: Spec, case: Case) -> str:
+    """Which checks ask a corner: a shape has a check of its own, and so have objects out of order or of no image."""
+    if "shape" in case.flags:
+        return "shape"
+    return "rare" if "rare" in case.flags or _out_of_order(spec, case) else "corner"
+
+
+def _out_of_order(spec: Spec, case: Case) -> bool:
+    index = case.inputs.get("batch_idx")
+    if index is None:
+        return False
+    axes = {name: domain.axes.split() for name, domain in spec.inputs.items()}
+    images = max(case.inputs[name].shape[found.index("b")] for name, found in axes.items() if "b" in found)
+    return bool((np.diff(index) < 0).any() or (index != np.clip(np.floor(index), 0, images - 1)).any())
 
 
 def _corners(spec: Spec, kind: str, fixed: Params) -> Iterator[Case]:
     for case in spec.corners:
         params = {**fixed, **case.params}
-        if corner_kind(case) == kind and same_shapes(spec, params, case.params):
+        if corner_kind(spec, case) == kind and same_shapes(spec, params, case.params):
             yield replace(case, params=with_defaults(spec, params))
 
 

@@ -150,17 +150,10 @@ def _images(draw_index: Any) -> Draw:
     return draw
 
 
-def _foreign(pick: Pick, count: int, images: int) -> Array:
-    index = pick(0, images - 1, count).astype(float)
-    index[:1] = np.array([-1.0, images, 0.5])[pick(0, 2, 1)]
-    return index
-
-
 INDEX_FAMILIES: dict[str, Draw] = {
-    "sorted": _images(lambda pick, count, images: np.arange(count) * images // max(count, 1)),
-    "unsorted": _images(lambda pick, count, images: pick(0, images - 1, count)),
+    "evenly": _images(lambda pick, count, images: np.arange(count) * images // max(count, 1)),
+    "at random": _images(lambda pick, count, images: np.sort(pick(0, images - 1, count))),
     "last image only": _images(lambda pick, count, images: np.full(count, images - 1)),
-    "foreign index": _images(_foreign),
 }
 
 
@@ -199,7 +192,7 @@ def object_inputs(families: Mapping[str, Draw] = OBJECT_FAMILIES, numbers: int =
     """batch_idx, cls and bboxes."""
     return {
         "batch_idx": Domain(
-            "n", "image of each object; an index that is no image is ignored", INDEX_FAMILIES, unit=None
+            "n", "image of each object, in any order; an index that is no image is ignored", INDEX_FAMILIES, unit=None
         ),
         "cls": Domain("n", "class of each object", {"any": _classes, "one": _one_class}, unit=None, legal=_whole),
         "bboxes": Domain(f"n {numbers}", "xywh, normalised by the image", families, unit=None, legal=_solid),

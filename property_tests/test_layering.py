@@ -49,6 +49,7 @@ FORBIDDEN = {
     "run": {"cli", "session", "terminal"},
     "torchvision_ops": {"core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "dropin": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
+    "editions": {"checks", "oracle", "arith", "number", "catalog", "probe", "dropin", *FRONT},
     "api": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
     "targets": {"cli", "session", "terminal", "run", "report", "checks", "oracle"},
 }

@@ -167,9 +167,9 @@ def impostors(reference: Detection) -> tuple[Target, ...]:
     """The impostors of a spec whose reference returns box, cls and dfl."""
     of = with_inputs
     return (
-        impostor("sorted objects", "objects are taken to be sorted by image", "value", of(reference, _sorted_objects)),
+        impostor("sorted objects", "objects are taken to be sorted by image", "rare", of(reference, _sorted_objects)),
         impostor(
-            "foreign kept", "an index out of range counts for the nearest image", "value", of(reference, _foreign_kept)
+            "foreign kept", "an index out of range counts for the nearest image", "rare", of(reference, _foreign_kept)
         ),
         impostor("W and H exchanged", "targets scaled by (H, W, H, W)", "value", of(reference, _sides_exchanged)),
         impostor("bins first", "channels read as (R, 4)", "value reduced", of(reference, _bins_first)),

@@ -16,7 +16,7 @@ from lossref.blocks.box_pairs import oracle_overlap, oracle_sides
 from lossref.blocks.ciou_alpha import oracle_ciou
 from lossref.blocks.dfl_decode import oracle_dfl_distances
 from lossref.blocks.dist2bbox import oracle_dist2bbox
-from lossref.losses.dense_boxes import oracle_distance_cost
+from lossref.losses.dense_boxes import oracle_distance_cost, oracle_edition
 
 
 class Place(NamedTuple):
@@ -131,8 +131,8 @@ class Settings(NamedTuple):
 
 
 def oracle_settings(m: Any, p: Any) -> Settings:
-    """The assigner's settings in a detection loss."""
-    return Settings(p.tal_topk, p.tal_topk2, p.strides)
+    """The assigner's settings in a detection loss; releases 8.3 have no second top-k."""
+    return Settings(p.tal_topk, None if oracle_edition(m, p) == "8.3" else p.tal_topk2, p.strides)
 
 
 class Choices(NamedTuple):
@@ -148,8 +148,9 @@ class Choices(NamedTuple):
 
 
 def oracle_rules(m: Any, p: Any) -> Choices:
-    """The rules as parameters of a loss name them."""
-    return Choices(p.conflict, p.metric_overlap, p.zero_metric, p.small_boxes, p.reach, p.at_least_one, p.ciou_alpha)
+    """The rules as parameters of a loss name them; releases 8.3 have none for small sides."""
+    small = "off" if oracle_edition(m, p) == "8.3" else p.small_boxes
+    return Choices(p.conflict, p.metric_overlap, p.zero_metric, small, p.reach, p.at_least_one, p.ciou_alpha)
 
 
 def oracle_detection(m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any) -> list[list[Hit]]:
@@ -195,7 +196,8 @@ def oracle_box_sums(m: Any, p: Any, images: list[list[Hit]]) -> tuple[Any, Any]:
         target = tuple(x / hit.place.stride for x in hit.target)
         ious.append(hit.score * (1 - oracle_ciou(m, hit.box, target, p.ciou_alpha)))
         distances = oracle_bbox2dist(m, (hit.place.x, hit.place.y), target, None)
-        costs.append(hit.score * oracle_distance_cost(m, hit.raw, distances, p.imgsz, hit.place.stride, p.reg_max))
+        form = (p.imgsz, hit.place.stride, p.reg_max, oracle_edition(m, p))
+        costs.append(hit.score * oracle_distance_cost(m, hit.raw, distances, *form))
     return m.sum(ious), m.sum(costs)
 
 

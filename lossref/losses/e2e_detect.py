@@ -14,6 +14,7 @@ from torch import Tensor
 from lossref import fixture_f as f
 from lossref.core import Case, Domain, Spec
 from lossref.declare import corner, impostor
+from lossref.losses.dense_boxes import EDITION
 from lossref.losses.detection import Terms
 from lossref.losses.detection_cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
 from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, detection_laws, mirrored
@@ -135,7 +136,7 @@ SPEC = Spec(
     summary="Detection loss of an end-to-end head, both branches with weight 1",
     cite="spec/40-yolo.md section 6; arXiv 2405.14458",
     **FIELDS,
-    params={**GRID, **GAINS, **RULES},
+    params={**GRID, **GAINS, **RULES, **EDITION},
     terms=("box", "cls", "dfl"),
     reference=e2e_detect,
     oracle=oracle,

@@ -186,7 +186,7 @@ def impostors(reference: Detection) -> tuple[Target, ...]:
         impostor("degrees", "predicted angles taken for degrees", "value reduced", of(reference, _degrees)),
         impostor("activated twice", "the head's activation applied again", "value", of(reference, _head_activation)),
         impostor("angles ignored", "upright boxes", "value reduced", of(reference, _angles_ignored)),
-        impostor("sorted objects", "objects are taken to be sorted by image", "value", of(reference, _sorted_objects)),
+        impostor("sorted objects", "objects are taken to be sorted by image", "rare", of(reference, _sorted_objects)),
         impostor("always enlarged", "small sides in overlap and targets (QA12)", "value", _always_enlarged(reference)),
         impostor("S not raised", "S below 1 is used as it is", "value", how(_norm_not_raised)),
         impostor("upright distances", "distances of the unturned box", "value reduced", how(_upright_distances)),

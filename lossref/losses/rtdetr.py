@@ -111,7 +111,7 @@ def oracle(
     p["counted"] = "pairs"
     noisy = oracle_detr(m, dn_bboxes, dn_scores, cls, bboxes, [known] * len(dn_bboxes), p)
     if not len(cls) and p["use_fl"] and dn_empty == "groups":
-        noisy = tuple(loss / dn_num_group for loss in noisy)
+        noisy = tuple(x / dn_num_group for x in noisy)
     return (*normal, *noisy)
 
 

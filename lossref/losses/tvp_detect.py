@@ -2,7 +2,8 @@
 
 All C channels of the scores are the classes. If C is the head's own class count there is nothing to train:
 zeros. Otherwise the loss is the cls entry of the detection vector, the items are the whole vector. Where
-sources differ: the channels of the text prompts come first and are ignored. Source: spec/40-yolo.md section 8.
+sources differ: any number of channels is trained, and there is nothing to train without one (releases 8.3, whose
+heads have the text prompts' channels before them). Source: spec/40-yolo.md section 8, spec/60-api.md section 2.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from lossref import fixture_f as f
 from lossref.core import Param, Spec
 from lossref.declare import impostor
+from lossref.losses.dense_boxes import EDITION
 from lossref.losses.detection_cases import CENTRE, WEAK, of_f
 from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection_oracle import oracle_detection, oracle_terms
@@ -35,17 +37,25 @@ class PromptTerms(NamedTuple):
 
 
 def tvp_detect(
-    boxes: Tensor, scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, *, ori_nc: int = 80, **params: Any
+    boxes: Tensor,
+    scores: Tensor,
+    batch_idx: Tensor,
+    cls: Tensor,
+    bboxes: Tensor,
+    *,
+    ori_nc: int = 80,
+    edition: str = "8.4",
+    **params: Any,
 ) -> PromptTerms:
     """Class term of `v8_detection` with gain and factor b, and its three terms without that factor, detached.
 
     Shapes, units, dtype and errors as there; `params` are its parameters. With `ori_nc` score channels the
     loss is 0, connected to nothing, and the objects are not looked at. Formula: spec/40-yolo.md section 8.
     """
-    if scores.shape[1] == ori_nc:
+    if scores.shape[1] == (0 if edition == "8.3" else ori_nc):
         zeros = zeros_to_train(3, boxes, scores)
         return PromptTerms(zeros.sum(), *zeros.detach())
-    terms = v8_detection(boxes, scores, batch_idx, cls, bboxes, **params)
+    terms = v8_detection(boxes, scores, batch_idx, cls, bboxes, edition=edition, **params)
     items = (term.detach() / max(len(boxes), 1) for term in terms)
     return PromptTerms(terms.cls + boxes[..., :0].sum(), *items)  # no number is read: a zero gradient for the boxes
 
@@ -58,7 +68,7 @@ def zeros_to_train(length: int, *preds: Tensor) -> Tensor:
 def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The loss and the items in scalars."""
     p = SimpleNamespace(**params)
-    if len(scores[0]) == p.ori_nc:
+    if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):
         return 0.0, 0.0, 0.0, 0.0
     terms = oracle_terms(m, p, oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes), scores)
     return (terms[1] * len(boxes), *(m.stop(term) for term in terms))
@@ -133,6 +143,7 @@ SPEC = Spec(
         **TOPK,
         **GAINS,
         **RULES,
+        **EDITION,
     },
     terms=("loss", "item_box", "item_cls", "item_dfl"),
     reference=tvp_detect,

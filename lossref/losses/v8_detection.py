@@ -3,7 +3,8 @@
 With positives i, target scores t_i and S = max(sum t_i, 1): box = g_box sum t_i (1 - CIoU_i) / S, cls = g_cls
 (sum of bce over all anchors and classes) / S, dfl = g_dfl sum t_i DFL_i / S (L1 with one bin), each times the
 number of images. The assignment carries no gradient. Where sources differ: conflicts, plain IoU, small sides
-and zero metrics in the assigner, alpha of CIoU, the sum of the terms instead of the vector.
+and zero metrics in the assigner, alpha of CIoU, the sum of the terms instead of the vector; no rule for small
+sides, no second top-k and no dfl with one bin (releases 8.3, `edition="8.3"`).
 Source: spec/40-yolo.md section 1, spec/05-decisions.md D8 to D12.
 """
 
@@ -21,6 +22,7 @@ from lossref.blocks.dist2bbox import dist2bbox
 from lossref.blocks.task_aligned import TaskAlignedAssigner
 from lossref.core import Spec
 from lossref.losses.bbox import BboxLoss
+from lossref.losses.dense_boxes import EDITION
 from lossref.losses.detection import Found, Gains, Matching, Terms, dense, detect, matching_of, to_pixels
 from lossref.losses.detection_cases import CORNERS
 from lossref.losses.detection_impostors import impostors
@@ -52,7 +54,7 @@ def v8_detection(
     """Loss of boxes (b, 4 reg_max, A) and score logits (b, c, A) against objects; three 0-d terms.
 
     Objects: batch_idx (n,) or (n, 1), cls likewise, bboxes (n, 4) xywh normalised; any order, and an index
-    that is no image is ignored. `imgsz` (H, W) and `strides` in pixels, `rules` are fields of `Rules`. Terms
+    that is no image is ignored. `imgsz` (H, W) and `strides` in pixels, `rules` edition and fields of `Rules`. Terms
     have gains and the factor b, in the promoted dtype of boxes and scores, at least float32. Raises
     RuntimeError for lengths or anchors that do not fit and for A < tal_topk, IndexError for a class without
     a score, ValueError for NaN in the objects. Formula: spec/40-yolo.md section 1.3.
@@ -155,7 +157,7 @@ SPEC = Spec(
     cite="spec/40-yolo.md section 1; arXiv 2108.07755, arXiv 1911.08287, arXiv 2006.04388",
     inputs={**prediction_inputs(), **object_inputs()},
     wrt=("boxes", "scores"),
-    params={**GRID, **TOPK, **GAINS, **RULES},
+    params={**GRID, **TOPK, **GAINS, **RULES, **EDITION},
     terms=("box", "cls", "dfl"),
     reference=v8_detection,
     oracle=oracle,

@@ -140,9 +140,12 @@ class v8OBBLoss(v8DetectionLoss):
         require_classes(scores, self.nc)
         grid = self._grid(preds, angle)
         targets = rotated_targets(batch, grid.points.dtype).to(boxes.device)
-        gains = RotatedGains(self.hyp.box, self.hyp.cls, self.hyp.dfl, self.hyp.angle)
-        found, terms = detect_rotated(boxes, scores, angle, targets, grid, self.reg_max, self._matching(), gains)
+        matching, gains = self._matching(), self._rotated_gains()
+        found, terms = detect_rotated(boxes, scores, angle, targets, grid, self.reg_max, matching, gains)
         return found, terms, grid
+
+    def _rotated_gains(self) -> RotatedGains:
+        return RotatedGains(*self._gains(), self.hyp.angle)
 
 
 def rotated_targets(batch: dict[str, Any], dtype: torch.dtype) -> Tensor:

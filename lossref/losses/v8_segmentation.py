@@ -154,6 +154,10 @@ class v8SegmentationLoss(v8DetectionLoss):
     def _mask_rules(self) -> MaskRules:
         return MaskRules(overlap=self.overlap)
 
+    def _choices(self) -> Choices:
+        weights = self.bcedice_loss.weight_bce, self.bcedice_loss.weight_dice
+        return Choices(self.hyp.box, weights, self._mask_rules())
+
     def _segment(self, preds: dict[str, Any], batch: dict[str, Any]) -> Tensor:
         """The vector with gains, without the factor b; masks are read if there are positives."""
         found, terms, grid = self._detect(preds, batch)
@@ -163,8 +167,7 @@ class v8SegmentationLoss(v8DetectionLoss):
             device = segments.proto.device
             classes = None if segments.semantic is None else batch["sem_masks"].to(device)
             truth = Truth(batch["masks"].to(device), classes, grid.imgsz)
-        weights = self.bcedice_loss.weight_bce, self.bcedice_loss.weight_dice
-        return torch.stack(segmented(found, terms, segments, truth, Choices(self.hyp.box, weights, self._mask_rules())))
+        return torch.stack(segmented(found, terms, segments, truth, self._choices()))
 
 
 def _rows(batch_idx: Tensor, images: int, image: Tensor, number: Tensor) -> Tensor:

@@ -1,0 +1,51 @@
+"""The public names of an edition: `lossref.edition("8.3").v8DetectionLoss(model)` takes feature maps.
+
+Edition "8.4" is the current one, lossref's own names. Edition "8.3" is release 8.3.116, with the TVPSegmentLoss
+of 8.3.200, which works: older signatures and conventions, spec/60-api.md section 2. What spec/05-decisions.md
+calls a defect (D1 to D14) is mended in both.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import lossref
+
+EDITIONS = ("8.3", "8.4")
+_NOT_LOSSES = ("target", "edition")
+_NEWER = ("RLELoss", "MultiChannelDiceLoss", "BCEDiceLoss", "PoseLoss26", "E2ELoss", "RealNVP", "rbox2dist")
+_OLDER = {
+    **dict.fromkeys(("bbox2dist", "TaskAlignedAssigner", "RotatedTaskAlignedAssigner"), "parts83"),
+    **dict.fromkeys(("FocalLoss", "BboxLoss", "RotatedBboxLoss"), "parts83"),
+    **dict.fromkeys(("v8DetectionLoss", "v8SegmentationLoss", "v8PoseLoss", "v8OBBLoss"), "losses83"),
+    **dict.fromkeys(("E2EDetectLoss", "TVPDetectLoss", "TVPSegmentLoss"), "losses83"),
+}
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The public names of one edition as attributes; AttributeError for a name that it does not have."""
+
+    version: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in lossref.__all__ or name in _NOT_LOSSES:
+            raise AttributeError(f"edition {self.version} has no attribute {name!r}")
+        if self.version == "8.3" and name in _NEWER:
+            raise AttributeError(f"edition 8.3 has no {name}, which came with edition 8.4")
+        if self.version == "8.3" and name in _OLDER:
+            return getattr(importlib.import_module(f"lossref.editions.{_OLDER[name]}"), name)
+        return getattr(lossref, name)
+
+    def __dir__(self) -> list[str]:
+        absent = (*_NOT_LOSSES, *(_NEWER if self.version == "8.3" else ()))
+        return [name for name in lossref.__all__ if name not in absent]
+
+
+def edition(version: str) -> Edition:
+    """The names of edition "8.3" or "8.4"; ValueError for any other. See `lossref.editions`."""
+    if version not in EDITIONS:
+        raise ValueError(f"expected edition {' or '.join(map(repr, EDITIONS))}, got {version!r}")
+    return Edition(version)

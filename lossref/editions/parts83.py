@@ -1,0 +1,130 @@
+"""Edition 8.3 of the box functions, the assigners, and the losses that take tensors only.
+
+Source: spec/60-api.md sections 2.1 and 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lossref.blocks import bbox2dist as distances
+from lossref.blocks.assignment import Assignment
+from lossref.blocks.rotated_task_aligned import rotated_task_aligned
+from lossref.blocks.task_aligned import task_aligned
+from lossref.losses import bbox, focal
+from lossref.losses.rotated_bbox import rotated_bbox_loss
+
+EDITION = "8.3"
+
+
+def bbox2dist(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    """`lossref.bbox2dist`, whose `reg_max` cannot be left out."""
+    return distances.bbox2dist(anchor_points, bbox, reg_max)
+
+
+class FocalLoss(focal.FocalLoss):
+    """Focal loss with one weight for all classes; `alpha` is the number given, a list raises TypeError at the call."""
+
+    def __init__(self, gamma: float = 1.5, alpha: float = 0.25) -> None:
+        super().__init__(gamma, alpha)
+        self.alpha: Any = alpha
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        """`lossref.losses.focal.focal` with the parameters of this object."""
+        if isinstance(self.alpha, Sequence):
+            raise TypeError(f"alpha: edition 8.3 takes one number, got {self.alpha!r}")
+        return super().forward(pred, label)
+
+
+class BboxLoss(bbox.BboxLoss):
+    """Box loss without a distance term for one bin. See `lossref.losses.bbox.bbox_loss`."""
+
+    def forward(  # type: ignore[override]
+        self,
+        pred_dist: Tensor,
+        pred_bboxes: Tensor,
+        anchor_points: Tensor,
+        target_bboxes: Tensor,
+        target_scores: Tensor,
+        target_scores_sum: Tensor | float,
+        fg_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The box term and the distance term, 0-d each; boxes in stride units."""
+        return self._loss(
+            pred_dist,
+            pred_bboxes,
+            anchor_points,
+            target_bboxes,
+            target_scores,
+            target_scores_sum,
+            fg_mask,
+            (1.0, 1.0),  # no size of the image and no stride is read in this edition
+            torch.ones_like(anchor_points[:, :1]),
+            self.reg_max,
+            edition=EDITION,
+        )
+
+    @staticmethod
+    def _loss(*inputs: Any, edition: str) -> tuple[Tensor, Tensor]:
+        return bbox.bbox_loss(*inputs, edition=edition)
+
+
+class RotatedBboxLoss(BboxLoss):
+    """Rotated box loss with the distances of the unturned box. See `lossref.losses.rotated_bbox`."""
+
+    def __init__(self, reg_max: int) -> None:
+        super().__init__(reg_max)
+
+    @staticmethod
+    def _loss(*inputs: Any, edition: str) -> tuple[Tensor, Tensor]:
+        return rotated_bbox_loss(*inputs, edition=edition)
+
+
+class TaskAlignedAssigner(nn.Module):
+    """Assigner without a rule for small sides and without a second top-k. See `lossref.blocks.task_aligned`."""
+
+    def __init__(
+        self, topk: int = 13, num_classes: int = 80, alpha: float = 1.0, beta: float = 6.0, eps: float = 1e-9
+    ) -> None:
+        super().__init__()
+        self.topk = topk
+        self.num_classes = num_classes
+        self.alpha = alpha
+        self.beta = beta
+        self.eps = eps
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+    ) -> Assignment:
+        """`task_aligned` with the settings of this object."""
+        return task_aligned(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {"topk": self.topk, "num_classes": self.num_classes, "alpha": self.alpha, "beta": self.beta}
+        return {**settings, "eps": self.eps, "small_boxes": "off"}
+
+
+class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
+    """The same for rotated boxes. See `lossref.blocks.rotated_task_aligned`."""
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+    ) -> Assignment:
+        """`rotated_task_aligned` with the settings of this object."""
+        return rotated_task_aligned(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, **self._settings())

@@ -1,0 +1,69 @@
+"""Packages that offer some of the losses under names and conventions of their own: one row for each spec.
+
+A row names the object in the package and the function that calls it in lossref's convention. Whatever has no
+row is unsupported. Used by the adapters in lossref/targets.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from lossref.catalog import specs
+from lossref.core import Target
+from lossref.resolve import Unavailable, quietly
+from lossref.torchvision_ops import importable
+
+
+class Row(NamedTuple):
+    """What a package offers for a spec: `call(found, *inputs, **params)` gives the outputs of the spec.
+
+    `name` is the dotted path of the object, e.g. torchvision.ops.box_iou; `accepts`, `fixed` and `known`
+    are those of a Target.
+    """
+
+    spec: str
+    name: str
+    call: Callable[..., Any]
+    accepts: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = {}
+    known: Mapping[str, str] = {}
+
+
+def version(package: str) -> str:
+    """The installed release."""
+    with quietly(package):
+        return str(getattr(importable(package), "__version__", "") or importlib.metadata.version(package))
+
+
+def find(name: str) -> Any:
+    """The object of a dotted path, with or without torchvision's compiled operators."""
+    module, _, attribute = name.rpartition(".")
+    with quietly(module):
+        return getattr(importable(module), attribute)
+
+
+def targets(rows: Iterable[Row], label: str) -> list[Target]:
+    """One target for each spec; what cannot be found in this release is unsupported, and says why."""
+    offered = {row.spec: row for row in rows}
+    return [_target(offered[spec], label) if spec in offered else _none(spec, label) for spec in specs()]
+
+
+def _none(spec: str, label: str) -> Target:
+    return Target(spec, partial, label, unsupported=f"{label} has no such loss")
+
+
+def _target(row: Row, label: str) -> Target:
+    try:
+        found = find(row.name)
+    except Unavailable as error:
+        return Target(row.spec, partial, label, unsupported=str(error))
+    inputs, listed = ", ".join(specs()[row.spec].inputs), "".join(f", {name}={{{name}!r}}" for name in row.accepts)
+    usage = (
+        f"from lossref.packages import find\nfrom {row.call.__module__} import {row.call.__name__}\n"
+        f"out = {row.call.__name__}(find({row.name!r}), {inputs}{listed})"
+    )
+    build = partial(partial, row.call, found)
+    return Target(row.spec, build, label, row.accepts, row.fixed, known=row.known, usage=usage)
