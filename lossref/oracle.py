@@ -123,6 +123,7 @@ def _leaves(tape: Tape, domain: Domain, array: Array) -> Array:
 
 
 def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
+    """The function of every cell, in an array of the same shape."""
     result = np.empty(cells.size, dtype=dtype)
     for number, cell in enumerate(cells.flat):
         result[number] = function(cell)

@@ -19,6 +19,7 @@ from lossref.probe import call, itself
 from lossref.report import write_text
 
 SCHEMA = 1
+LONGEST = 400
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -58,7 +59,8 @@ NUMERIC = ("value", "gradient", "kinks", "reduced", "params", "single", "shape")
 
 def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> str:
     """Python that needs torch and the target only, and prints value and gradients; empty if it would not show it."""
-    if check not in NUMERIC or not target.usage or len(spec.terms) > 1 or sum(array.size for array in case.inputs.values()) > 400:
+    size = sum(array.size for array in case.inputs.values())
+    if check not in NUMERIC or not target.usage or len(spec.terms) > 1 or size > LONGEST:
         return ""
     lines = ["import torch", "torch.set_printoptions(precision=17)"]
     lines += ["torch.set_default_dtype(torch.float64)", ""] if dtype == "float64" else [""]
