@@ -29,7 +29,7 @@ from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
 from lossref.saved import SavedCase, save
 
-CHECK_SECONDS = {"quick": 20, "full": 200}
+CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2
 GRACE = 10
 
@@ -176,6 +176,7 @@ def _explained(job: Job, spec: Spec, target: Target, one: Check, verdict: Verdic
     smallest, reason, dtype = failing, "", verdict.dtype
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         smallest = shrink(spec, target, one, failing, dtype)
+    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         reason = explain(spec, target, one.name, dtype)
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
