@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit golden bench clean
+.PHONY: help validate test lint unit golden speed bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,16 +34,16 @@ $(VENV)/.ultralytics: $(VENV)/.installed
 	@touch $@
 
 ifeq ($(TARGET),ultralytics)
-validate: $(VENV)/.ultralytics
+validate bench: $(VENV)/.ultralytics
 else
-validate: $(VENV)/.installed
+validate bench: $(VENV)/.installed
 endif
 validate: ## the main job: check TARGET (default ultralytics) and write reports/TARGET/index.html
 	@$(BIN)/lossref validate $(TARGET) $(ARGS); status=$$?; \
 		if [ $$status -eq 1 ]; then echo "(the job is done; \`lossref validate\` itself exits with 1 here, for CI)"; \
 		else exit $$status; fi
 
-test: lint unit golden bench ## everything CI runs: lint, types, property and regression tests, goldens, benchmarks
+test: lint unit speed ## everything CI runs: lint, types, property and regression tests (goldens among them), benchmarks
 
 lint: $(VENV)/.test ## ruff, ruff format --check, mypy
 	@$(BIN)/ruff check .
@@ -56,8 +56,11 @@ unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n d
 golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
 	@$(BIN)/lossref golden check
 
-bench: $(VENV)/.test ## time the oracle
+speed: $(VENV)/.test ## a quick look at the speed of oracle and references, with pytest-benchmark
 	@$(BIN)/python -m pytest regression/test_benchmarks.py --benchmark-disable-gc --benchmark-columns=min,median,rounds -p no:xdist
+
+bench: ## time TARGET (default ultralytics) against the reference, in at most ten minutes: reports/bench
+	@$(BIN)/lossref bench $(TARGET) $(ARGS)
 
 clean: ## remove .venv, caches and written reports
 	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -42,7 +42,8 @@ def _methods(kind: Any) -> list[str]:
     """What callers call: methods of the class itself, and those that every subclass writes anew."""
     own = [name for name, thing in vars(kind).items() if callable(thing) or isinstance(thing, staticmethod)]
     shown = [name for name in own if not name.startswith("_") or name in (*CALLED, *CALLED_TOO)]
-    return [name for name in shown if name != "forward"] + (["forward"] if hasattr(kind, "forward") else [])
+    entrance = "forward" if hasattr(kind, "forward") else "__call__"
+    return [name for name in shown if name != entrance] + ([entrance] if entrance in dir(kind) else [])
 
 
 def _signature(thing: Any) -> str:

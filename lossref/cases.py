@@ -64,7 +64,7 @@ def drawing_order(spec: Spec) -> list[str]:
 def draw_case(spec: Spec, rng: np.random.Generator, dims: Dims, params: Params, turn: int | None = None) -> Case:
     """One case; with a `turn`, case number `turn` of a walk over the combinations of families."""
     full = with_defaults(spec, {**named_in(spec, dims), **params})
-    sizes = dims_of(full, dims)
+    sizes = dims_of(full, {name: size for name, size in dims.items() if name not in spec.params})
     drawn: dict[str, Array] = {}
     flags: list[str] = []
     numbers = None if turn is None else _family_numbers(spec, sizes, turn)
@@ -101,7 +101,7 @@ def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -
     from hypothesis import strategies as st
 
     full = with_defaults(spec, {**named_in(spec, dims), **params})
-    sizes = dims_of(full, dims)
+    sizes = dims_of(full, {name: size for name, size in dims.items() if name not in spec.params})
 
     @st.composite
     def cases(draw: Any) -> Case:

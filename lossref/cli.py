@@ -40,6 +40,13 @@ def _stop(message: str, status: int = USAGE) -> NoReturn:
     raise typer.Exit(status)
 
 
+def _only(allowed: str, *words: str) -> None:
+    """Stop at a word that is not one of the allowed ones."""
+    for word in words:
+        if word not in allowed.split():
+            _stop(f"{word!r} is not one of {', '.join(allowed.split())}")
+
+
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """What a user can cause becomes one sentence; a package that cannot be imported is incomplete."""
@@ -61,7 +68,8 @@ def _plain_errors() -> Iterator[None]:
 
 @app.command("list")
 def list_specs() -> None:
-    """List the specs, the checks and the built-in targets."""
+    """List the specs, the public names, the checks and the built-in targets."""
+    from lossref.api import rows
     from lossref.catalog import specs
     from lossref.checks import CHECKS
     from lossref.resolve import adapters
@@ -69,6 +77,7 @@ def list_specs() -> None:
 
     screen = console()
     screen.print(table("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]))
+    screen.print(table("public_name method signature checked_by", list(rows())))
     screen.print(table("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]))
     screen.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
 
@@ -122,9 +131,8 @@ def validate(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
 ) -> None:
     """Check implementations against the specs, and write a report."""
-    for word, allowed in ((tier, ("quick", "full")), *((one, ("float64", "float32")) for one in dtype or ())):
-        if word not in allowed:
-            _stop(f"{word!r} is not one of {', '.join(allowed)}")
+    _only("quick full", tier)
+    _only("float64 float32", *(dtype or ()))
     from lossref import run as running
 
     folder = out or Path("reports") / "-".join(_file_name(word) for word in targets)
@@ -156,6 +164,33 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
     if not finished:
         _stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
     return kept.exit_status()
+
+
+@app.command()
+def bench(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="As for validate.")],
+    spec: SpecGlob = "*",
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    size: Annotated[list[str] | None, typer.Option("--size", help="small or train [both].")] = None,
+    vs: Annotated[str, typer.Option("--vs", metavar="TARGET", help="The baseline.")] = "reference",
+    out: Annotated[Path, typer.Option("--out", help="Where CSV and page go.")] = Path("reports") / "bench",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the inputs.")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for everything, about.")] = 450,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads [torch's choice].")] = None,
+) -> None:
+    """Time implementations against a baseline; only those whose answers are right."""
+    _only("cpu cuda", device)
+    _only("small train", *(size or ()))
+    with _plain_errors():
+        from lossref import bench as benching
+        from lossref.bench_rows import Settings
+
+        settings = Settings(tuple(targets), spec, device, tuple(size or ("small", "train")), vs, seed, seconds)
+        contests = benching.plan(settings)
+        if not contests:
+            _stop(f"{', '.join(targets)} has no implementation of {spec}")
+        complete = benching.main(contests, settings, out, threads)
+    raise typer.Exit(CONFORMS if complete else INCOMPLETE)
 
 
 @app.command()

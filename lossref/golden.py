@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -25,17 +26,16 @@ from lossref.report import write_text
 
 SCHEMA = 1
 SEED = 20261122
-DRAWN = {False: 12, True: 4}
+DRAWN = {False: 12, True: 2}
+CORNERS = {False: 1000, True: 5}  # an answer of a composite takes the oracle half a second
 SHOWN_DIGITS = 200
 FOLDER = Path("golden")
 
 
 def recorded_cases(spec: Spec) -> Iterator[Case]:
     """The corners that the oracle answers, then drawn cases with a fixed seed."""
-    for case in spec.corners:
-        full = replace(case, params=with_defaults(spec, case.params))
-        if answerable(spec, full):
-            yield full
+    corners = (replace(case, params=with_defaults(spec, case.params)) for case in spec.corners)
+    yield from itertools.islice((case for case in corners if answerable(spec, case)), CORNERS[spec.composite])
     rng = np.random.default_rng(SEED)
     for number in range(DRAWN[spec.composite]):
         for layout in conventions(spec):

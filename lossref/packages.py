@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from lossref.catalog import specs
 from lossref.core import Target
 from lossref.resolve import Unavailable, quietly
@@ -51,6 +54,23 @@ def targets(rows: Iterable[Row], label: str) -> list[Target]:
     return [_target(offered[spec], label) if spec in offered else _none(spec, label) for spec in specs()]
 
 
+def corners(box: Tensor) -> Tensor:
+    """Boxes (..., 4) xywh as xyxy; ValueError for another last axis."""
+    x, y, w, h = box.unbind(-1)
+    return torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), -1)
+
+
+def over_images(each: Tensor, reduction: str) -> Tensor:
+    """One number for each image, reduced as the spec dice does it; any other word means not at all."""
+    return {"mean": each.mean, "sum": each.sum}.get(reduction, lambda: each)()
+
+
+def image_by_image(loss: Callable[[Tensor, Tensor], Tensor], pred: Tensor, target: Tensor) -> Tensor:
+    """The loss of each image by itself, (b,), of one that knows no other reduction than that over the batch."""
+    images = [loss(one[None], other[None]) for one, other in zip(pred, target, strict=True)]
+    return torch.stack(images) if images else pred.flatten(1).sum(1)
+
+
 def _none(spec: str, label: str) -> Target:
     return Target(spec, partial, label, unsupported=f"{label} has no such loss")
 
@@ -66,4 +86,5 @@ def _target(row: Row, label: str) -> Target:
         f"out = {row.call.__name__}(find({row.name!r}), {inputs}{listed})"
     )
     build = partial(partial, row.call, found)
-    return Target(row.spec, build, label, row.accepts, row.fixed, known=row.known, usage=usage)
+    fixed = {name: value for name, value in row.fixed.items() if name in specs()[row.spec].params}
+    return Target(row.spec, build, label, row.accepts, fixed, known=row.known, usage=usage)

@@ -24,7 +24,13 @@ SEARCH = settings(max_examples=25, deadline=None, database=None, suppress_health
 DTYPES = ("float64", "float32")
 ASKED = {"single": ("value", "gradient", "kinks", "single"), "small": ("reduced",)}
 RESULT_DTYPE = {"varifocal": torch.float32, "keypoint": torch.float32}  # D9
-BLOCKS = ("bbox", "rotated_bbox", "mask", "rle_keypoints")  # composites that answer in the dtype they were given
+BLOCKS = (
+    "bbox",
+    "rotated_bbox",
+    "mask",
+    "rle_keypoints",
+    "realnvp",
+)  # composites that answer in the dtype they were given
 HALF = (torch.float16, torch.bfloat16)
 
 

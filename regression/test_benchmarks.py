@@ -1,4 +1,7 @@
-"""How fast the oracle is. Benchmarks report; they do not fail on a noisy machine."""
+"""How fast the oracle is, and the references on the workloads of `lossref bench`.
+
+Benchmarks report; they do not fail on a noisy machine.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from lossref.cases import material
 from lossref.catalog import spec, specs
 from lossref.core import Case
 from lossref.oracle import evaluate, is_certified
+from lossref.resolve import reference
+from lossref.workloads import modes_of, sizes_of, work, workload
 
 PAIR = {"box1": np.array([[1, 2, 4, 6.5]]), "box2": np.array([[2, 1.5, 5.25, 5]])}
+WORKLOADS = [(name, size, mode) for name, one in specs().items() for size in sizes_of(one) for mode in modes_of(one)]
 
 
 def test_certified_ciou_of_one_pair(benchmark: Any) -> None:
@@ -22,7 +28,15 @@ def test_certified_ciou_of_one_pair(benchmark: Any) -> None:
     assert all(is_certified(ball) for ball in (*truth.value["ciou"].flat, *truth.gradient["box1"].flat))
 
 
+@pytest.mark.benchmark(max_time=0.25, min_rounds=3)
 @pytest.mark.parametrize("name", list(specs()))
 def test_certified_batch(benchmark: Any, name: str) -> None:
     case = material(spec(name), "small", "quick", 0)[0]
     assert benchmark(evaluate, spec(name), case, 128, "raise").value
+
+
+@pytest.mark.benchmark(max_time=0.05, min_rounds=3)
+@pytest.mark.parametrize(("name", "size", "mode"), WORKLOADS, ids=["-".join(one) for one in WORKLOADS])
+def test_workload(benchmark: Any, name: str, size: str, mode: str) -> None:
+    one = spec(name)
+    assert benchmark(work(one, reference(one), workload(one, size, {}, 0), mode)) is not None

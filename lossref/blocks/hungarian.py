@@ -60,8 +60,8 @@ def oracle(
     eps: float = 1e-7,
 ) -> Any:
     """The matching by trying all assignments; `bad_cost` has no effect on finite inputs."""
-    costs = (class_gain, bbox_gain, giou_gain, use_fl, alpha, gamma, eps)
-    found = oracle_match(m, pred_bboxes, pred_scores, batch_idx, cls, bboxes, *costs)
+    priced = (class_gain, bbox_gain, giou_gain, use_fl, alpha, gamma, eps)
+    found = oracle_match(m, pred_bboxes, pred_scores, batch_idx, cls, bboxes, *priced)
     return tuple(tuple(pairs.get(i, -1) for i in range(len(pred_bboxes[0]))) for pairs in found)
 
 

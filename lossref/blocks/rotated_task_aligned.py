@@ -146,6 +146,7 @@ class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
 
 
 _SMALL = (1, (16, 16, 4, 12, 0.5))
+_BETWEEN = (1, (15, 15, 4, 4, 0.125))
 _TURNED = (1, (14, 18, 20, 12, 0.5))
 
 SPEC = Spec(
@@ -166,6 +167,7 @@ SPEC = Spec(
     laws=LAWS,
     corners=(
         setup("R1", "a small side is enlarged for the candidates only", _SMALL, topk=3),
+        setup("between anchors", "4 x 4 px: one candidate if as 8 x 8, none as it is", _BETWEEN, topk=1),
         setup("R1 enlarged", "in overlap and result, too", _SMALL, topk=3, small_rboxes="enlarged"),
         setup("R2", "no small side", _TURNED, topk=3),
         setup("on the edge", "four anchors on the corners are inside", (1, (8, 8, 8, 8, 0)), topk=4),

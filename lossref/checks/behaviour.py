@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,7 +45,8 @@ def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
             if kind == dtype:
                 raise
     after = {**snapshot(function), "torch's default dtype": str(torch.get_default_dtype())}
-    changed = [name for name in before | after if before.get(name) != after.get(name)]
+    found = [name for name in before | after if before.get(name) != after.get(name)]
+    changed = [name for name in found if not name.endswith(".device")]  # where the last input was, by contract
     if changed:
         name = changed[0]
         return wrong(f"{name} was {before.get(name)} before the calls and is {after.get(name)} after them")
@@ -73,6 +75,8 @@ def _inside(thing: Any) -> dict[str, Any]:
         return {str(key): part for key, part in thing.items()}
     if isinstance(thing, (list, tuple, set)):
         return {str(number): part for number, part in enumerate(thing)}
+    if inspect.ismodule(thing):
+        return {}
     inside = {name: part for name, part in getattr(thing, "__dict__", {}).items() if not name.startswith("__")}
     for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
         inside[f"closure {number}"] = _cell(cell)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lossref.blocks.realnvp import parameters_of as parameters_of_flow
 from lossref.dropin.entry import Entry, Shapes, parameters_of
 
 TERMS = ("loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux")
@@ -32,7 +34,8 @@ def denoising(counts: list[int], dn_num_group: int) -> dict[str, Any]:
         torch.tensor([group * longest + one for group in range(dn_num_group) for one in range(count)], dtype=torch.long)
         for count in counts
     ]
-    return {"dn_pos_idx": positions, "dn_num_group": dn_num_group, "dn_num_split": [0, 0]}
+    known = [torch.arange(last - count, last) for count, last in zip(counts, accumulate(counts), strict=True)]
+    return {"dn_pos_idx": positions, "dn_num_group": dn_num_group, "dn_num_split": [0, 0], "dn_gt_idx": known}
 
 
 def _accepts(kind: Any) -> tuple[str, ...]:
@@ -53,16 +56,26 @@ def _in_order(found: Mapping[str, Tensor], names: tuple[str, ...]) -> tuple[Tens
 
 
 def _detr(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    names = TERMS if params.get("aux_loss", True) else TERMS[:3]
-    found = _in_order(loss(x["pred_bboxes"], x["pred_scores"], objects(x, x["pred_bboxes"].shape[1])), names)
-    return (*found, *(found[0].new_zeros(()) for _ in range(len(TERMS) - len(found))))
+    found = loss(x["pred_bboxes"], x["pred_scores"], objects(x, x["pred_bboxes"].shape[1]))
+    return _padded(_in_order(found, _names(params)))
 
 
 def _rtdetr(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     batch = objects(x, x["pred_bboxes"].shape[1])
     meta = denoising(batch["gt_groups"], params["dn_num_group"])
     found = loss((x["pred_bboxes"], x["pred_scores"]), batch, x["dn_bboxes"], x["dn_scores"], meta)
-    return _in_order(found, (*TERMS, *(f"{name}_dn" for name in TERMS)))
+    names = _names(params)
+    losses = _in_order(found, (*names, *(f"{name}_dn" for name in names)))
+    return (*_padded(losses[: len(names)]), *_padded(losses[len(names) :]))
+
+
+def _names(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return TERMS if params.get("aux_loss", True) else TERMS[:3]
+
+
+def _padded(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Zeros for the auxiliary losses that there are not."""
+    return (*found, *(found[0].new_zeros(()) for _ in range(len(TERMS) - len(found))))
 
 
 def _matcher(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
@@ -82,7 +95,17 @@ def _matched(matcher: Any, params: Mapping[str, Any], **x: Tensor) -> Tensor:
 
 MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "gamma")
 
+
+def _log_prob(kind: Any, params: Mapping[str, Any], x: Tensor) -> Tensor:
+    """The flow with the named parameters, in the dtype of the errors."""
+    flow = kind()
+    flow.load_state_dict(parameters_of_flow(params["state"]), strict=False)
+    found: Tensor = flow.to(x.dtype).log_prob(x)
+    return found
+
+
 ENTRIES = (
+    Entry("realnvp", "RealNVP", lambda kind: ("state",), lambda kind, params, shapes: kind, _log_prob),
     Entry(
         "hungarian",
         "HungarianMatcher",

@@ -48,8 +48,10 @@ def _balanced(spec: str, name: str, inputs: str) -> Entry:
 
 
 def _bbox(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    """Edition 8.3 has neither imgsz nor stride."""
+    """Edition 8.3 has neither imgsz nor stride, so that it cannot refuse wrong ones."""
     names = [name for name in parameters_of(loss.forward) if name in x]
+    if "stride" not in names and (x["imgsz"].shape, x["stride"].shape) != ((2,), (len(x["anchor_points"]), 1)):
+        raise ValueError("imgsz, stride: expected shapes (2,) and (A, 1)")
     return loss(*(x[name] for name in names))
 
 

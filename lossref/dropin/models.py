@@ -46,7 +46,17 @@ def _segment_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]
 
 def _segmentation(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     batch = objects(x, "masks", "sem_masks") if params["semantic"] else objects(x, "masks")
-    return vector(loss(_segment_heads(loss, params, x), batch), 5, len(x["boxes"]))
+    found = vector(loss(_segment_heads(loss, params, x), batch), 5, len(x["boxes"]))
+    return (*found[:4], _no_semantic_term(x)) if edition_of(loss) == "8.3" else found
+
+
+def _no_semantic_term(x: Mapping[str, Tensor]) -> Tensor:
+    """0 for edition 8.3, which takes no semantic input, so that it cannot refuse one that does not fit."""
+    if x["semseg"].shape[:2] != x["scores"].shape[:2] or x["sem_masks"].shape[1:] != x["masks"].shape[1:]:
+        raise ValueError("semseg, sem_masks: expected shapes (b, c, Hs, Ws) and (b, Hm, Wm)")
+    if len(x["sem_masks"]) != len(x["boxes"]):
+        raise ValueError("sem_masks: expected one for each image")
+    return x["semseg"][:0].sum()
 
 
 def _pose(terms: int) -> Callable[..., Any]:
@@ -112,7 +122,8 @@ def _texts(edition: str, params: Mapping[str, Any], scores: Tensor) -> Tensor:
 def _tvp_segment(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     scores = _texts(edition_of(loss), params, x["scores"])
     preds = _segment_heads(loss, params, {**x, "scores": scores})
-    return _prompted(preds, loss, params, x, "masks")
+    found = _prompted(preds, loss, params, x, "masks")
+    return (*found, found[1] * 0) if edition_of(loss) == "8.3" else found
 
 
 # Methods ------------------------------------------------------------------------------------------------

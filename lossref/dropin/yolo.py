@@ -97,8 +97,8 @@ def vector(result: Any, terms: int, images: int | None) -> tuple[Tensor, ...]:
 
 
 def missing_is_zero(terms: int, found: Sequence[Tensor]) -> bool:
-    """Edition 8.3 has no semantic term (5 terms, 4 given): it stands as 0."""
-    return (terms, len(found)) == (5, 4)
+    """Edition 8.3 has no semantic term (5 terms, 4 given) and no angle term (4, 3): it stands as 0."""
+    return (terms, len(found)) in ((5, 4), (4, 3))
 
 
 def values_of(items: Any) -> Tensor:

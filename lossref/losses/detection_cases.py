@@ -54,4 +54,7 @@ CORNERS = (
     _objects("picked only", "only those that picked an anchor may get it", *STOLEN, tal_topk=1, conflict="picked"),
     _objects("small sides as they are", "4 x 6 px contain no anchor", SMALL, tal_topk=1, small_boxes="off"),
     _objects("nearest anchor", "and get the nearest one", SMALL, tal_topk=1, small_boxes="off", at_least_one=True),
+    of_f("one bin in edition 8.3", "no distance term", reg_max=1, edition="8.3"),
+    _objects("small object in edition 8.3", "4 x 6 px contain no anchor", SMALL, edition="8.3"),
+    _objects("one top-k in edition 8.3", "no second", *TWO_AT_ONE_PLACE, tal_topk=7, tal_topk2=1, edition="8.3"),
 )

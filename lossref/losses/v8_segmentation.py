@@ -89,6 +89,8 @@ def v8_segmentation(
     rules = of_edition(MaskRules(overlap, crop, separate_masks, zero_area_mask), edition)
     choices = Choices(box_gain, rules=rules, semantic_background=semantic_background)
     parts = segmented(found, terms, segments, Truth(masks, sem_masks, imgsz), choices)
+    if semseg is not None:  # a zero gradient where it has no effect
+        parts = parts._replace(semseg=parts.semseg + semseg[:0].sum())
     return SegmentationTerms(*(term * len(boxes) for term in parts))
 
 

@@ -1,8 +1,7 @@
 """kornia.losses: binary focal loss and Dice loss.
 
-Declared conventions: focal has no alpha <= 0 (None switches the balance off); Dice is a softmax over two classes,
-(0, x) here, of which the second alone has a weight, so that it is a sigmoid; its eps stands below the fraction only,
-and its labels are whole numbers.
+Declared conventions: a soft label costs both sides in proportion; Dice is a softmax over two classes, (0, x) here,
+of which only the second has a weight, so that it is a sigmoid; its eps is a smooth below the fraction only.
 """
 
 from __future__ import annotations
@@ -33,14 +32,27 @@ def focal(loss: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) ->
     return factor * loss(pred, label, alpha=balance, gamma=gamma, reduction="none").mean(1).sum()
 
 
-def dice(loss: Any, pred: Tensor, target: Tensor) -> Any:
-    """Every channel of every image as an image of two classes; the mean over all."""
-    logits = pred.flatten(0, 1)[:, None]
-    two = torch.cat((torch.zeros_like(logits), logits), 1)
-    return loss(two, target.flatten(0, 1).long(), average="micro", eps=0.0, weight=two.new_tensor([0.0, 1.0]))
+def dice(loss: Any, pred: Tensor, target: Tensor, smooth: float, reduction: str) -> Any:
+    """Every channel as an image of two classes; the mean over the channels of each image.
+
+    Labels are whole numbers there: k/16 becomes k of 16 copies of the pixel, which leaves the fraction alone.
+    """
+    copies = 1 if bool((target == target.round()).all()) else 16
+    if bool((copies * target != (copies * target).round()).any()):
+        raise ValueError("target: kornia takes whole labels; sixteenths can be given as copies, others cannot")
+
+    def of_image(logits: Tensor, mask: Tensor) -> Any:
+        x, t = (y.flatten(0, 1).flatten(1).repeat_interleave(copies, 1) for y in (logits, mask))
+        label = torch.arange(x.shape[1], device=x.device) % copies < copies * t
+        two, weight = torch.stack((torch.zeros_like(x), x), 1)[..., None, :], x.new_tensor([0.0, 1.0])
+        return loss(two, label[:, None].long(), average="micro", eps=copies * smooth, weight=weight)
+
+    return packages.over_images(packages.image_by_image(of_image, pred, target), reduction)
 
 
 ROWS = (
-    Row("focal", "kornia.losses.binary_focal_loss_with_logits", focal, ("gamma", "alpha")),
-    Row("dice", "kornia.losses.dice_loss", dice, (), {"smooth": 0.0, "reduction": "mean"}),
+    Row(
+        "focal", "kornia.losses.binary_focal_loss_with_logits", focal, ("gamma", "alpha"), {"soft_labels": "two sides"}
+    ),
+    Row("dice", "kornia.losses.dice_loss", dice, ("smooth", "reduction"), {"smooth_above": False}),
 )

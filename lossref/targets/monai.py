@@ -1,19 +1,20 @@
-"""monai.losses: focal, Dice, cross entropy plus Dice, and GIoU of boxes.
+"""monai.losses: focal, Dice, and GIoU of boxes.
 
-Declared conventions: focal has alpha None where the specification has alpha <= 0; Dice has one smooth above and
-one below the fraction; boxes are xyxy, without eps on the height (hence given as xywh).
+Declared conventions: a soft label of focal scales its logit, alpha None switches the balance off; Dice has one smooth
+above and one below the fraction; eps of GIoU is 2^-23, and never on the height (boxes are given as xywh).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lossref import packages
 from lossref.core import Target
 from lossref.packages import Row
+
+LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}
 
 
 def version() -> str:
@@ -22,7 +23,7 @@ def version() -> str:
 
 
 def targets() -> list[Target]:
-    """Focal, Dice, GIoU and IoU."""
+    """Focal, Dice and GIoU."""
     return packages.targets(ROWS, "monai")
 
 
@@ -35,17 +36,16 @@ def focal(kind: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) ->
 def dice(kind: Any, pred: Tensor, target: Tensor, smooth: float, reduction: str) -> Any:
     """One number for each image, the mean over its channels; then reduced over the images."""
     each = kind(sigmoid=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none")(pred, target).flatten(1).mean(1)
-    return {"mean": each.mean, "sum": each.sum}.get(reduction, lambda: each)()
+    return packages.over_images(each, reduction)
 
 
 def giou(kind: Any, box1: Tensor, box2: Tensor) -> Any:
     """1 - loss of boxes xywh, with the last axis kept."""
-    corners = [torch.cat((b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2), -1) for b in (box1, box2)]
-    return 1 - kind(reduction="none")(*corners).reshape(len(box1), 1)
+    return 1 - kind(reduction="none")(packages.corners(box1), packages.corners(box2)).reshape(len(box1), 1)
 
 
 ROWS = (
-    Row("focal", "monai.losses.FocalLoss", focal, ("gamma", "alpha")),
+    Row("focal", "monai.losses.FocalLoss", focal, ("gamma", "alpha"), {"soft_labels": "scaled logit"}),
     Row("dice", "monai.losses.DiceLoss", dice, ("smooth", "reduction")),
-    Row("giou", "monai.losses.giou_loss.BoxGIoULoss", giou, (), {"xywh": True, "eps": 0.0}),
+    Row("giou", "monai.losses.giou_loss.BoxGIoULoss", giou, (), {"xywh": True, "eps": 2.0**-23}, LISTS),
 )

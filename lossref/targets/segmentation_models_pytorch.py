@@ -1,8 +1,7 @@
 """segmentation_models_pytorch.losses: focal and Dice, with or without torchvision's compiled operators.
 
-Declared conventions: focal is averaged over everything (it has no other reduction for several classes); Dice in the
-mode "multilabel" takes one Dice for each channel of the batch, so that images become channels here, and only the
-mean exists; its eps bounds the denominator from below.
+Declared conventions: p_t of focal is exp(-bce), alpha None switches the balance off; Dice counts smooth twice, gives
+a channel without a target no cost, and lets soft targets share min(P, T).
 """
 
 from __future__ import annotations
@@ -32,12 +31,20 @@ def focal(kind: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) ->
     return loss(pred, label) / pred.shape[1]
 
 
-def dice(kind: Any, pred: Tensor, target: Tensor, smooth: float) -> Any:
-    """The mean over the channels of all images."""
-    return kind("multilabel", smooth=smooth, eps=0.0)(pred.flatten(0, 1)[None], target.flatten(0, 1)[None])
+def dice(kind: Any, pred: Tensor, target: Tensor, smooth: float, reduction: str) -> Any:
+    """Image by image, because it has one Dice for each channel of the batch."""
+    loss = kind("multilabel", smooth=smooth / 2, eps=0.0)
+    return packages.over_images(packages.image_by_image(loss, pred, target), reduction)
 
 
+LOSSES = "segmentation_models_pytorch.losses"
 ROWS = (
-    Row("focal", "segmentation_models_pytorch.losses.FocalLoss", focal, ("gamma", "alpha")),
-    Row("dice", "segmentation_models_pytorch.losses.DiceLoss", dice, ("smooth",), {"reduction": "mean"}),
+    Row("focal", f"{LOSSES}.FocalLoss", focal, ("gamma", "alpha"), {"soft_labels": "exp(-bce)"}),
+    Row(
+        "dice",
+        f"{LOSSES}.DiceLoss",
+        dice,
+        ("smooth", "reduction"),
+        {"empty_target": "dropped", "soft_target": "minimum"},
+    ),
 )

@@ -29,21 +29,16 @@ def targets() -> list[Target]:
     return packages.targets(ROWS, "torchvision")
 
 
-def _corners(box: Tensor) -> Tensor:
-    x, y, w, h = box.unbind(-1)
-    return torch.stack((x - w / 2, y - h / 2, x + w / 2, y + h / 2), -1)
-
-
 def overlap(loss: Any, box1: Tensor, box2: Tensor, eps: float) -> Any:
     """1 - loss of boxes xywh, with the last axis kept."""
-    return 1 - loss(_corners(box1), _corners(box2), eps=eps)[..., None]
+    return 1 - loss(packages.corners(box1), packages.corners(box2), eps=eps)[..., None]
 
 
 def diagonal(table: Any, box1: Tensor, box2: Tensor) -> Any:
     """The overlap of each pair of boxes xywh, out of the table of all pairs."""
     if box1.shape != box2.shape:
         raise ValueError("the table of all pairs has a diagonal only for equal shapes")
-    parts = zip(box1.split(CHUNK), box2.split(CHUNK), strict=True)
+    parts = zip(torch.split(box1, CHUNK), torch.split(box2, CHUNK), strict=True)
     return torch.cat([table(*part, fmt="cxcywh").diagonal() for part in parts])[:, None]
 
 

@@ -1,0 +1,173 @@
+"""The CSV of a benchmark: one row for each spec, target, size, mode and metric."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+import lossref
+from lossref.core import Spec, Target
+from lossref.footprint import Footprint
+from lossref.report import write_text
+from lossref.resolve import version
+from lossref.timing import Interval, Spread
+
+NUMBERS = ("median", "q20", "q80", "ratio", "ci_low", "ci_high")
+COUNTS = ("peak_live_bytes", "operators")
+COMPARED = ("faster", "same", "slower", "unsure")
+TIMED = (*COMPARED, "baseline", "alone")
+
+
+class Settings(NamedTuple):
+    """What was asked for; `seconds` is for everything together."""
+
+    words: tuple[str, ...]
+    spec: str = "*"
+    device: str = "cpu"
+    sizes: tuple[str, ...] = ("small", "train")
+    vs: str = "reference"
+    seed: int = 0
+    seconds: float = 450.0
+    dtype: str = "float32"
+
+
+class Side(NamedTuple):
+    """One implementation of one spec, and the TARGET word that it came from."""
+
+    word: str
+    target: Target
+
+
+class Pair(NamedTuple):
+    """One question: how does this side do in this mode at this size, against the base?
+
+    `lacking` says why there is no comparison, if there is none.
+    """
+
+    spec: Spec
+    size: str
+    mode: str
+    side: Side
+    base: Side | None
+    lacking: str = ""
+
+
+class Row(NamedTuple):
+    """One line of the CSV. NaN: not measured; `note` says why, or with which parameters."""
+
+    spec: str
+    target: str
+    version: str
+    device: str
+    dtype: str
+    size: str
+    mode: str
+    metric: str
+    median: float
+    q20: float
+    q80: float
+    ratio: float
+    ci_low: float
+    ci_high: float
+    verdict: str
+    torch: str
+    threads: int
+    commit: str
+    seed: int
+    note: str
+
+
+class Reading(NamedTuple):
+    """What one implementation needs for one call."""
+
+    seconds: Spread
+    footprint: Footprint
+
+
+def empty(pair: Pair, settings: Settings, verdict: str, note: str, side: Side | None = None) -> Row:
+    """A row without numbers."""
+    one = side or pair.side
+    return Row(
+        pair.spec.name,
+        one.target.label,
+        version_of(one.word),
+        settings.device,
+        settings.dtype,
+        pair.size,
+        pair.mode,
+        "seconds",
+        *(math.nan, math.nan, math.nan),
+        *(math.nan, math.nan, math.nan),
+        verdict,
+        str(torch.__version__),
+        torch.get_num_threads(),
+        commit(),
+        settings.seed,
+        note,
+    )
+
+
+def of_target(
+    pair: Pair, settings: Settings, mine: Reading, base: Reading | None, found: Interval, verdict: str, note: str
+) -> list[Row]:
+    """Time with its interval and verdict; counts with their ratio to the baseline's."""
+    row = empty(pair, settings, verdict, note)
+    seconds = row._replace(**mine.seconds._asdict(), ratio=found.ratio, ci_low=found.low, ci_high=found.high)
+    return [seconds, *_counts(row._replace(verdict=""), mine.footprint, base.footprint if base else None)]
+
+
+def of_base(pair: Pair, settings: Settings, base: Reading, note: str) -> list[Row]:
+    """The same of the baseline, which everything is compared with."""
+    row = empty(pair, settings, "baseline", note, pair.base)
+    return [row._replace(**base.seconds._asdict(), ratio=1.0), *_counts(row, base.footprint, base.footprint)]
+
+
+def _counts(row: Row, mine: Footprint, base: Footprint | None) -> list[Row]:
+    found = []
+    for metric in COUNTS:
+        here, there = (math.nan if one is None else float(getattr(one, metric)) for one in (mine, base))
+        ratio = here / there if there else math.nan
+        found.append(row._replace(metric=metric, median=here, q20=here, q80=here, ratio=ratio))
+    return found
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """All rows so far, in one step: an interrupt leaves the file whole."""
+    table = pd.DataFrame(rows, columns=Row._fields)
+    write_text(path, str(table.to_csv(index=False, float_format="%.9g")))
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a CSV that `write` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Row(**{name: _value(name, text) for name, text in line.items()}) for line in csv.DictReader(file)]
+
+
+def _value(name: str, text: str) -> Any:
+    if name in NUMBERS:
+        return float(text or "nan")
+    return int(text) if name in ("threads", "seed") else text
+
+
+@cache
+def version_of(word: str) -> str:
+    """The version of what a TARGET word stands for; lossref's own for the reference."""
+    return lossref.__version__ if word == "reference" else version(word)
+
+
+@cache
+def commit() -> str:
+    """The commit of the working directory, with -dirty where files differ from it; empty where there is none."""
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

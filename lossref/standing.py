@@ -1,0 +1,58 @@
+"""Whether an implementation is right, as far as a few cases tell: the condition for showing its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lossref.checks import applies, cases_for, check, named
+from lossref.core import Case, Spec, Target
+from lossref.probe import one_line
+from lossref.run import limited
+
+CHECKED = ("value", "gradient", "reduced")
+CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many
+GIVEN_UP = 30
+
+
+class Standing(NamedTuple):
+    """pass, or why not: fails, unsupported, timeout, crashed; with the reason."""
+
+    word: str
+    reason: str = ""
+
+
+def standing(spec: Spec, target: Target, dtype: str, seed: int) -> Standing:
+    """Value and gradient against the oracle on corners, single items and batches, in one dtype."""
+    if target.unsupported:
+        return Standing("unsupported", target.unsupported)
+    if dtype not in target.dtypes:
+        return Standing("unsupported", f"declares no {dtype}")
+    try:
+        with limited(GIVEN_UP):
+            return _examined(spec, target, dtype, seed)
+    except TimeoutError:
+        return Standing("timeout", f"was not checked within {GIVEN_UP} s")
+    except Exception as error:  # a target can return what nobody thought of; the others are still timed
+        return Standing("crashed", f"could not be checked: {one_line(error)}")
+
+
+def _examined(spec: Spec, target: Target, dtype: str, seed: int) -> Standing:
+    passed = False
+    for one in (one for one in map(named, CHECKED) if applies(one, spec)):
+        cases = cases_for(one, spec, target, "quick", seed)
+        verdict, _ = check(one, spec, target, _some(cases), dtype)
+        if verdict.status in ("fail", "known"):
+            return Standing("fails", f"{one.name}: {verdict.note}")
+        passed |= verdict.status == "pass"
+    return Standing("pass") if passed else Standing("fails", "nothing could be examined")
+
+
+def _some(cases: list[Case]) -> Iterator[Case]:
+    """Evenly spaced cases, until the time is up."""
+    begin = time.perf_counter()
+    for case in cases[:: max(1, len(cases) // CASES)]:
+        yield case
+        if time.perf_counter() - begin > SECONDS:
+            return
