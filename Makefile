@@ -51,7 +51,7 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy
 	@$(BIN)/mypy
 
 unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases
-	@LOSSREF_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --hypothesis-seed=$(SEED) -p no:benchmark --ignore=regression/test_benchmarks.py
+	@LOSSREF_SEED=$(SEED) $(BIN)/python -m pytest -n 2 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark --ignore=regression/test_benchmarks.py
 
 golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
 	@$(BIN)/lossref golden check

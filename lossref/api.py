@@ -43,7 +43,8 @@ def _methods(kind: Any) -> list[str]:
     own = [name for name, thing in vars(kind).items() if callable(thing) or isinstance(thing, staticmethod)]
     shown = [name for name in own if not name.startswith("_") or name in (*CALLED, *CALLED_TOO)]
     entrance = "forward" if hasattr(kind, "forward") else "__call__"
-    return [name for name in shown if name != entrance] + ([entrance] if entrance in dir(kind) else [])
+    called = [name for name in ("loss", entrance) if name in dir(kind)]
+    return [name for name in shown if name not in called] + called
 
 
 def _signature(thing: Any) -> str:

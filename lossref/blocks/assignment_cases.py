@@ -183,7 +183,7 @@ RULES = {
     "conflict": Param("all", ("containing", "picked"), "objects that may get an anchor picked twice"),
     "overlap": Param("ciou", ("iou",), "CIoU or plain IoU as the overlap"),
     "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k"),
-    "small_boxes": Param("stride1", ("stride0", "raised", "off"), "what a small side counts as"),
+    "small_boxes": Param("stride1", ("off", "stride0", "raised"), "what a small side counts as"),
     "reach": Param(None, (1.5,), "greatest distance from the centre, in units of stride[0]"),
     "at_least_one": Param(False, (True,), "an object without candidates gets the nearest anchor"),
 }

@@ -43,6 +43,8 @@ class FocalLoss(focal.FocalLoss):
 class BboxLoss(bbox.BboxLoss):
     """Box loss without a distance term for one bin. See `lossref.losses.bbox.bbox_loss`."""
 
+    _terms: Any = staticmethod(bbox.bbox_loss)
+
     def forward(  # type: ignore[override]
         self,
         pred_dist: Tensor,
@@ -54,7 +56,7 @@ class BboxLoss(bbox.BboxLoss):
         fg_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The box term and the distance term, 0-d each; boxes in stride units."""
-        return self._loss(
+        terms: tuple[Tensor, Tensor] = self._terms(
             pred_dist,
             pred_bboxes,
             anchor_points,
@@ -67,21 +69,16 @@ class BboxLoss(bbox.BboxLoss):
             self.reg_max,
             edition=EDITION,
         )
-
-    @staticmethod
-    def _loss(*inputs: Any, edition: str) -> tuple[Tensor, Tensor]:
-        return bbox.bbox_loss(*inputs, edition=edition)
+        return terms
 
 
 class RotatedBboxLoss(BboxLoss):
     """Rotated box loss with the distances of the unturned box. See `lossref.losses.rotated_bbox`."""
 
+    _terms = staticmethod(rotated_bbox_loss)
+
     def __init__(self, reg_max: int) -> None:
         super().__init__(reg_max)
-
-    @staticmethod
-    def _loss(*inputs: Any, edition: str) -> tuple[Tensor, Tensor]:
-        return rotated_bbox_loss(*inputs, edition=edition)
 
 
 class TaskAlignedAssigner(nn.Module):

@@ -83,28 +83,31 @@ def keypoint_targets() -> dict[str, Domain]:
 # Laws ------------------------------------------------------------------------------------------------
 
 
+def order_of_keypoints(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
+    """Reversing the keypoints of predictions and objects changes nothing, where all weigh alike."""
+    turned = {name: _reversed(x[name], params) for name in ("kpts", "kpts_sigma") if name in x}
+    turned["keypoints"] = x["keypoints"][:, ::-1].copy()
+    return differs(f({**x, **turned}), f(x), 2 * tol, "reversing the keypoints")
+
+
+def visibility_is_zero_or_not(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
+    """Any visibility but 0 counts alike."""
+    other = x["keypoints"].copy()
+    other[..., 2:] *= -3
+    return differs(f({**x, "keypoints": other}), f(x), 2 * tol, "scaling the visibilities by -3")
+
+
+def invisible_points(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
+    """Where an invisible keypoint is does not matter."""
+    other = x["keypoints"].copy()
+    if other.shape[-1] > 2:
+        other[other[..., 2] == 0] = [0.75, 0.125, 0]
+    return differs(f({**x, "keypoints": other}), f(x), 2 * tol, "moving invisible keypoints")
+
+
 def pose_laws(form: str, pose: tuple[int, ...]) -> tuple[Callable[..., str | None], ...]:
     """Laws of a pose loss; `pose` are the numbers of the terms that are made of keypoints."""
     own = list(pose)
-
-    def order_of_keypoints(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
-        """Reversing the keypoints of predictions and objects changes nothing, where all weigh alike."""
-        turned = {name: _reversed(x[name], params) for name in ("kpts", "kpts_sigma") if name in x}
-        turned["keypoints"] = x["keypoints"][:, ::-1].copy()
-        return differs(f({**x, **turned}), f(x), 2 * tol, "reversing the keypoints")
-
-    def visibility_is_zero_or_not(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
-        """Any visibility but 0 counts alike."""
-        other = x["keypoints"].copy()
-        other[..., 2:] *= -3
-        return differs(f({**x, "keypoints": other}), f(x), 2 * tol, "scaling the visibilities by -3")
-
-    def invisible_points(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
-        """Where an invisible keypoint is does not matter."""
-        other = x["keypoints"].copy()
-        if other.shape[-1] > 2:
-            other[other[..., 2] == 0] = [0.75, 0.125, 0]
-        return differs(f({**x, "keypoints": other}), f(x), 2 * tol, "moving invisible keypoints")
 
     def detection_apart(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
         """Predicted keypoints have no effect on the terms of the boxes."""
@@ -113,13 +116,7 @@ def pose_laws(form: str, pose: tuple[int, ...]) -> tuple[Callable[..., str | Non
 
     def images_twice_for_keypoints(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
         """Every image twice: means over the positives stay, and there are twice as many images."""
-        images = [name for name in ("boxes", "scores", "kpts", "kpts_sigma") if name in x]
-        names = (*images, "cls", "bboxes", "keypoints")
-        twice = {name: np.concatenate([x[name]] * 2) for name in names}
-        ours = (x["batch_idx"] >= 0) & (x["batch_idx"] < len(x["boxes"])) & (x["batch_idx"] % 1 == 0)
-        again = np.where(ours, x["batch_idx"] + len(x["boxes"]), -1)
-        twice["batch_idx"] = np.concatenate([np.where(ours, x["batch_idx"], -1), again])
-        return differs(f(twice)[own], 2 * f(x)[own], 4 * tol[own], "every image twice")
+        return differs(f(_twice(x))[own], 2 * f(x)[own], 4 * tol[own], "every image twice")
 
     def mirrored(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
         """Mirroring the image, predictions and objects, left to right changes nothing."""
@@ -127,6 +124,15 @@ def pose_laws(form: str, pose: tuple[int, ...]) -> tuple[Callable[..., str | Non
 
     laws = (order_of_keypoints, visibility_is_zero_or_not, invisible_points)
     return (*laws, detection_apart, images_twice_for_keypoints, mirrored)
+
+
+def _twice(x: Inputs) -> dict[str, Array]:
+    """All images and objects two times; objects of no image stay what they are."""
+    twice = {name: np.concatenate([x[name]] * 2) for name in x}
+    index, images = x["batch_idx"], len(x["boxes"])
+    ours = (index >= 0) & (index < images) & (index % 1 == 0)
+    twice["batch_idx"] = np.concatenate([np.where(ours, index, -1), np.where(ours, index + images, -1)])
+    return twice
 
 
 def _reversed(x: Array, params: Params) -> Array:

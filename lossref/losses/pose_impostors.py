@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lossref import fixture_f as f
-from lossref.core import Case, Target
+from lossref.core import Array, Case, Target
 from lossref.declare import corner, impostor
 from lossref.losses.bce import bce
 from lossref.losses.keypoint_terms import COCO, keypoint_terms, sigmas_of, weights_of
@@ -140,19 +140,25 @@ def of_f(name: str, why: str, *flags: str, objects: Any = None, reg_max: int = 4
     return corner(name, why, *flags, params=f.params(reg_max, **more), **ordered)
 
 
+def seventeen(values: int) -> dict[str, Any]:
+    """17 keypoints of 2 or 3 values."""
+    return {"kpts": f.kpts(17 * values), "keypoints": f.keypoints(17, values), "kpt_shape": (17, values)}
+
+
+def sure() -> Array:
+    """Keypoints of F with visibility logits of 10000 and -10000."""
+    signs = np.where(np.arange(f.ANCHORS) % 3, 1e4, -1e4) * np.ones((2, 9, 1))
+    return np.where((np.arange(9) % 3 == 2)[:, None], signs, f.kpts())
+
+
 def pose_corners(sigma: bool = False) -> tuple[Case, ...]:
     """Fixture F and its edge cases; `sigma` adds kpts_sigma."""
     hidden, turned = f.keypoints(), np.array(f.ROWS)[[2, 0, 1]]
     hidden[..., 2] = 0
-    signs = np.where(np.arange(40) % 3, 1e4, -1e4) * np.ones((2, 9, 1))
-    sure = np.where((np.arange(9) % 3 == 2)[:, None], signs, f.kpts())
 
     def case(name: str, why: str, *flags: str, count: int = 3, **more: Any) -> Case:
         both: dict[str, Any] = {"kpts_sigma": f.kpts_sigma(count), **more} if sigma else more
         return of_f(name, why, *flags, **both)
-
-    def seventeen(values: int) -> dict[str, Any]:
-        return {"kpts": f.kpts(17 * values), "keypoints": f.keypoints(17, values), "kpt_shape": (17, values)}
 
     foreign = f.objects((-1, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2), *f.ROWS)
     more = np.concatenate([f.keypoints()[:1], f.keypoints()])
@@ -166,7 +172,7 @@ def pose_corners(sigma: bool = False) -> tuple[Case, ...]:
         case("labels without visibility", "all visible, kobj against ones", "labels", keypoints=f.keypoints(3, 2)),
         case("another order", "objects not sorted", objects=f.objects(*turned), keypoints=f.keypoints()[[2, 0, 1]]),
         case("foreign object first", "rows of the batch are kept apart", objects=foreign, keypoints=more),
-        case("sure of visibility", "visibility logits of 10000", kpts=sure),
+        case("sure of visibility", "visibility logits of 10000", kpts=sure()),
         case("one bin", "distances instead of bins", reg_max=1),
         case("five anchors", "the second round of the assigner", tal_topk=5),
         case("no object", "zeros with zero gradients", objects=f.no_object(), keypoints=np.zeros((0, 3, 3))),

@@ -52,7 +52,7 @@ def similarity(kind: Any, pred: Tensor, gt: Tensor, mask: Tensor, area: Tensor, 
         evaluation.params.kpt_oks_sigmas = sigmas.double().numpy()
         evaluation.evaluate()
     poison = sum((x[..., :2] if x is gt or x is pred else x).sum() * 0 for x in (pred, gt, area, sigmas))
-    lost = [poison.item()]  # NaN where any of them is
+    lost = [float(poison)]  # NaN where any of them is
     lost += [(1 - evaluation.ious[i, 1].item()) * seen[i] / (seen[i] + 1e-9) for i in objects]
     return torch.tensor(sum(lost) / len(seen) if seen else np.nan, dtype=torch.promote_types(pred.dtype, torch.float32))
 
