@@ -23,7 +23,7 @@ from lossref.probe import gradients, tensors
 SEARCH = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 DTYPES = ("float64", "float32")
 ASKED = {"single": ("value", "gradient", "kinks", "single"), "small": ("reduced",)}
-RESULT_DTYPE = {"varifocal": torch.float32, "keypoint": torch.float32}  # D9
+RESULT_DTYPE = dict.fromkeys(("varifocal", "keypoint", "rle_keypoints"), torch.float32)  # D9
 BLOCKS = (
     "bbox",
     "rotated_bbox",
