@@ -18,7 +18,7 @@ class Footprint(NamedTuple):
     peak_live_bytes: int
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watch(TorchDispatchMode):
     """Counts operators, and follows the storage of every tensor they return until it is freed."""
 
     def __init__(self) -> None:

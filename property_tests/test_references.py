@@ -132,9 +132,9 @@ def test_corners_in_half_precision_are_float32_rounded_once(name: str, dtype: to
         *material(spec, "shape", "quick", 0),
         *material(spec, "empty", "quick", 0),
     ]
-    assert {case.id: differences(spec, case, dtype) for case in cases if not_nan(spec, case)} == {
-        case.id: [] for case in cases if not_nan(spec, case)
-    }
+    asked = [case for case in cases if fits(spec, case, torch.float16) and not_nan(spec, case)]
+    assert asked
+    assert {case.id: differences(spec, case, dtype) for case in asked} == {case.id: [] for case in asked}
 
 
 def not_nan(spec: Spec, case: Case) -> bool:
