@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit golden speed bench clean
+.PHONY: help validate test lint unit golden speed bench ratios clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ speed: $(VENV)/.test ## a quick look at the speed of oracle and references, with
 
 bench: ## time TARGET (default ultralytics) against the reference, in at most ten minutes: reports/bench
 	@$(BIN)/lossref bench $(TARGET) $(ARGS)
+
+ratios: $(VENV)/.test ## how much faster than the installed ultralytics, the training workload of every loss
+	@$(BIN)/python regression/ratios.py $(ARGS)
 
 clean: ## remove .venv, caches and written reports
 	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks
