@@ -208,6 +208,8 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
         def __call__(self, *inputs: object, gamma: float = 1.5, alpha: float = 0.25) -> object:
             return focal(*inputs, gamma, alpha)  # type: ignore[arg-type]
 
+    for imported in [name for name in sys.modules if name.partition(".")[0] == "ultralytics"]:
+        monkeypatch.delitem(sys.modules, imported)  # another test may have imported the real one
     package, utils = ModuleType("ultralytics"), ModuleType("ultralytics.utils")
     metrics, losses = ModuleType("ultralytics.utils.metrics"), ModuleType("ultralytics.utils.loss")
     vars(package).update(__version__="8.3.0" if old else "8.4.20", __path__=[])
