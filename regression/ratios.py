@@ -91,11 +91,15 @@ def with_model(name: str, keys: str, generator: torch.Generator) -> Workload:
     if name == "v8OBBLoss":
         objects = {**objects, "bboxes": torch.cat([objects["bboxes"], objects["angles"]], 1)}
     two = name.startswith("E2E")
+    if two:  # the two branches of a head are tensors of their own
+        other = head(generator)
+        leaves |= {f"one2one.{key}": other[key] for key in leaves}
 
     def call(loss: Any, given: Leaves) -> Tensor:
-        preds: Any = {**given, "feats": maps}
+        preds: Any = {**{key: x for key, x in given.items() if "." not in key}, "feats": maps}
         if two:
-            preds = {"one2many": preds, "one2one": {**preds}}
+            single = {key.split(".")[1]: x for key, x in given.items() if "." in key}
+            preds = {"one2many": preds, "one2one": {**single, "feats": maps}}
         found: Tensor = loss(preds, objects)[0].sum()
         return found
 
@@ -114,7 +118,12 @@ def set_prediction(generator: torch.Generator) -> Workload:
     }
     targets = {"cls": objects["cls"].long(), "bboxes": objects["bboxes"], "gt_groups": [OBJECTS] * IMAGES}
     positions = torch.arange(denoising).reshape(5, 2, OBJECTS)[:, 0].flatten()
-    meta = {"dn_pos_idx": [positions] * IMAGES, "dn_num_group": 5, "dn_num_split": [denoising, queries]}
+    meta = {
+        "dn_pos_idx": [positions] * IMAGES,
+        "dn_gt_idx": [torch.arange(OBJECTS) + OBJECTS * image for image in range(IMAGES)],
+        "dn_num_group": 5,
+        "dn_num_split": [denoising, queries],
+    }
 
     def call(loss: Any, given: Leaves) -> Tensor:
         found = loss((given["boxes"], given["scores"]), targets, given["dn_boxes"], given["dn_scores"], meta)

@@ -14,6 +14,8 @@ from torch.nn.functional import softplus
 
 BLOCK = 1 << 20  # numbers worked on at a time, so that what is in between stays in the cache
 LINEAR = 40.0  # above this softplus(x) is x in float64, too: e^-40 is below the resolution of 40
+HALVINGS = 3  # one logarithm serves 2^3 numbers
+BOUND = 10.0  # (1 + e^10)^(2^3) is below the largest float32
 
 
 class _SparseBCE(torch.autograd.Function):
@@ -22,8 +24,7 @@ class _SparseBCE(torch.autograd.Function):
     @staticmethod
     def forward(logits: Tensor, place: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
         flat = logits.reshape(-1)
-        blocks = [softplus(x.to(dtype), 1, LINEAR).sum() for x in torch.split(flat, BLOCK)]
-        return torch.stack(blocks).sum() - (flat[place].to(dtype) * target).sum()
+        return _softplus_sum(flat, dtype) - (flat[place].to(dtype) * target).sum()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -42,6 +43,29 @@ class _SparseBCE(torch.autograd.Function):
             torch.mul(x.to(ctx.dtype).sigmoid(), flow[0], out=out)
         result[place] = ((flat[place].to(ctx.dtype).sigmoid() - target) * flow[0]).to(result.dtype)
         return result.reshape(logits.shape), None, None, None
+
+
+def _softplus_sum(flat: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sum of softplus(x) over x (n,), 0-d; exponentials are cheap on a CPU, logarithms are not."""
+    if flat.device.type == "cpu" and flat.numel() and float(flat.amax()) <= BOUND:
+        buffer = torch.empty(min(flat.numel(), BLOCK), dtype=dtype)
+        blocks = [_log_of_product(torch.exp(x.to(dtype), out=buffer[: len(x)])) for x in torch.split(flat, BLOCK)]
+    else:
+        blocks = [softplus(x.to(dtype), 1, LINEAR).sum() for x in torch.split(flat, BLOCK)]
+    return torch.stack(blocks).sum()
+
+
+def _log_of_product(e: Tensor) -> Tensor:
+    """Sum of log1p(e) for e >= 0 (n,), 0-d; overwrites e.
+
+    log1p(a) + log1p(b) = log1p(a + b + a b), where all parts are positive: no digit of a small one is lost.
+    """
+    rest = e[len(e) >> HALVINGS << HALVINGS :].log1p().sum()
+    e = e[: len(e) >> HALVINGS << HALVINGS]
+    for _ in range(HALVINGS):
+        e, other = e.chunk(2)
+        e.addcmul_(e, other).add_(other)
+    return e.log1p_().sum() + rest
 
 
 def sparse_bce(logits: Tensor, place: Tensor, target: Tensor, dtype: torch.dtype) -> Tensor:
