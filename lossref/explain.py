@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -54,17 +54,21 @@ Attempts = list[Attempt | None]
 Variant = Callable[[Case], Attempt | None]
 
 
-def explain(spec: Spec, target: Target, check: str, dtype: str) -> str:
-    """The first known variant that the target agrees with on every case, as one sentence; else nothing."""
+def explain(spec: Spec, target: Target, check: str, dtype: str, failing: Sequence[Case] = ()) -> str:
+    """The first known variant that the target agrees with on every case, as one sentence; else nothing.
+
+    The failing cases come first: they tell most variants apart, where others may not tell any.
+    """
     if check not in NUMERIC:
         return ""
-    cases = _cases(spec, target, check)
+    shown = [case for case in failing if not spec.why_not(case) and _answerable(spec, case)]
+    cases = [*shown, *_cases(spec, target, check)]
     got = [_attempt(spec, target, case) for case in cases]
     if dtype == "float64" and _narrowed(spec, cases, got):
         return "agrees to float32 precision only: a part of it is computed in float32"
     variants = list(_variants(spec, target))
     for tolerance, precision in ((0.0, ""), (SINGLE_PRECISION, ", to float32 precision")):
-        for sentence, variant in (*variants, *_pairs(spec, target)):
+        for sentence, variant in itertools.chain(variants, _several(spec, target)):
             if _agree(spec, cases, got, variant, tolerance):
                 return sentence + precision
     return ""
@@ -115,20 +119,27 @@ def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
 
 def _named(spec: Spec, target: Target) -> list[dict[str, Any]]:
     """Every convention that has a name and that the target does not declare, away from its default."""
+    return [change for change in _undeclared(spec, target) if all(isinstance(value, str) for value in change.values())]
+
+
+def _undeclared(spec: Spec, target: Target) -> list[dict[str, Any]]:
+    """Every setting, away from its default, of the parameters that the target neither fixes nor takes."""
     return [
         {name: value}
         for name, param in spec.params.items()
         for value in param.others
-        if isinstance(value, str) and name not in target.fixed and name not in target.accepts
+        if name not in target.fixed and name not in target.accepts
     ]
 
 
-def _pairs(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
-    """Two conventions at once."""
-    for one, other in itertools.combinations(_named(spec, target), 2):
-        if one.keys() != other.keys():
-            both = {**one, **other}
-            yield f"agrees when {_words(both)}", partial(_with, spec, both)
+def _several(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
+    """Two settings at once, then three conventions."""
+    two = itertools.combinations(_undeclared(spec, target), 2)
+    three = itertools.combinations(_named(spec, target), 3)
+    for chosen in itertools.chain(two, three):
+        change = {name: value for one in chosen for name, value in one.items()}
+        if len(change) == len(chosen):
+            yield f"agrees when {_words(change)}", partial(_with, spec, change)
 
 
 def _words(change: Params) -> str:

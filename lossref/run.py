@@ -23,7 +23,7 @@ from lossref.cases import shares
 from lossref.checks import Check, cases_for
 from lossref.checks.evidence import wrong
 from lossref.core import Case, Spec, Target, Verdict
-from lossref.explain import explain
+from lossref.explain import NUMERIC, explain
 from lossref.faults import shrink
 from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
@@ -140,6 +140,7 @@ def work(job: Job) -> Outcome:
         return [_verdict(replace(job, rows=(row,)), "blocked", str(error)) for row in job.rows], {}
     verdicts: list[Verdict] = []
     drawn = Counter[str]()
+    told: list[Case] = []
     for name, dtype in job.rows:
         if sum(verdict.status == "timeout" for verdict in verdicts) == ENOUGH:
             note = f"not run: {ENOUGH} checks before it gave no verdict in time"
@@ -147,12 +148,12 @@ def work(job: Job) -> Outcome:
             continue
         one = checks.named(name)
         drawn.update(shares(cases_for(one, spec, target, job.tier, job.seed)))
-        verdicts.append(_row(replace(job, rows=((name, dtype),)), spec, target, one, dtype))
+        verdicts.append(_row(replace(job, rows=((name, dtype),)), spec, target, one, dtype, told))
     return verdicts, dict(drawn)
 
 
-def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str) -> Verdict:
-    """The verdict of one check, whatever the target does to it."""
+def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: list[Case]) -> Verdict:
+    """The verdict of one check, whatever the target does to it; small failing cases are added to `told`."""
     cases = cases_for(one, spec, target, job.tier, job.seed)
     if dtype not in target.dtypes:
         return _verdict(job, "unsupported", f"declares no {dtype}")
@@ -168,16 +169,20 @@ def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str) -> Verdic
         return _verdict(job, "crashed", f"lossref could not examine this: {one_line(error)}")
     if failing is None:
         return replace(verdict, note=verdict.note or target.note)
-    return _explained(job, spec, target, one, verdict, failing)
+    return _explained(job, spec, target, one, verdict, failing, told)
 
 
-def _explained(job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case) -> Verdict:
+def _explained(
+    job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: list[Case]
+) -> Verdict:
     """A failure with its smallest case saved, and the known variant that explains it if one does."""
     smallest, reason, dtype = failing, "", verdict.dtype
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         smallest = shrink(spec, target, one, failing, dtype)
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-        reason = explain(spec, target, one.name, dtype)
+        if one.name in NUMERIC and one.name != "bulk":  # certifying a large case takes too long
+            told.append(smallest)
+        reason = explain(spec, target, one.name, dtype, told[::-1])
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, checks.examine(one, spec, target, failing, dtype)
