@@ -24,10 +24,10 @@ from lossref.bench_rows import TIMED, Pair, Reading, Row, Settings, Side, empty,
 from lossref.cases import with_defaults
 from lossref.core import Case, Spec
 from lossref.footprint import footprint
+from lossref.limits import limited
 from lossref.probe import TargetRaised, applicable, guarded
 from lossref.report import write_text
 from lossref.resolve import resolve
-from lossref.run import limited
 from lossref.standing import Standing, standing
 from lossref.terminal import console
 from lossref.timing import Interval, interleaved, interval, on_cuda, settled, spread, verdict, wall

@@ -50,9 +50,12 @@ def spec(name: str) -> Spec:
 
 
 def matching(pattern: str) -> list[Spec]:
-    """The specs whose name matches a glob, or `UnknownSpec`."""
-    chosen = [one for name, one in specs().items() if fnmatch.fnmatch(name, pattern)]
-    return chosen or [spec(pattern)]
+    """The specs whose name matches one of the globs, which commas separate; `UnknownSpec` if one matches none."""
+    words = pattern.split(",")
+    for word in words:
+        if not fnmatch.filter(specs(), word):
+            spec(word)
+    return [one for name, one in specs().items() if any(fnmatch.fnmatch(name, word) for word in words)]
 
 
 def markdown() -> str:

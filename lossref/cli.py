@@ -30,7 +30,8 @@ app = typer.Typer(
 golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(golden_app, name="golden")
 
-SpecGlob = Annotated[str, typer.Option("--spec", help="Only specs that match, e.g. 'ciou' or '*iou'.")]
+SPEC_HELP = "Only specs that match, e.g. 'ciou' or '*iou'; may be repeated."
+SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help=SPEC_HELP)]
 Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases are.")]
 
 
@@ -38,6 +39,11 @@ def _stop(message: str, status: int = USAGE) -> NoReturn:
     """One sentence on stderr, and the exit status."""
     typer.echo(f"lossref: {message}", err=True)
     raise typer.Exit(status)
+
+
+def _globs(words: list[str] | None) -> str:
+    """One pattern of several, "*" of none."""
+    return ",".join(words or ["*"])
 
 
 def _only(allowed: str, *words: str) -> None:
@@ -119,8 +125,8 @@ def validate(
     targets: Annotated[
         list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")
     ],
-    spec: SpecGlob = "*",
-    check: Annotated[str, typer.Option("--check", help="Only checks that match.")] = "*",
+    spec: SpecGlob = None,
+    check: Annotated[list[str] | None, typer.Option("--check", help="Only checks that match; may be repeated.")] = None,
     tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where the report goes [reports/TARGET].")] = None,
@@ -134,21 +140,18 @@ def validate(
     _only("quick full", tier)
     _only("float64 float32", *(dtype or ()))
     from lossref import run as running
+    from lossref.session import file_name
 
-    folder = out or Path("reports") / "-".join(_file_name(word) for word in targets)
+    folder = out or Path("reports") / file_name(targets)
     with _plain_errors():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = running.plan(targets, spec, check, dtypes, tier, seed, folder, as_spec)
+        plan = running.plan(targets, _globs(spec), _globs(check), dtypes, tier, seed, folder, as_spec)
         if not plan:
-            _stop(f"{', '.join(targets)} has no implementation of {spec}")
+            _stop(f"{', '.join(targets)} has no implementation of {_globs(spec)}")
         if not running.planned(plan):
-            _stop(f"no check that matches {check!r} runs in {', '.join(dtypes)}")
+            _stop(f"no check that matches {_globs(check)!r} runs in {', '.join(dtypes)}")
         status = _carry_out(plan, targets, folder, jobs, tier, seed)
     raise typer.Exit(status)
-
-
-def _file_name(word: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word).strip(".-") or "target"
 
 
 def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier: str, seed: int) -> int:
@@ -169,7 +172,7 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
 @app.command()
 def bench(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="As for validate.")],
-    spec: SpecGlob = "*",
+    spec: SpecGlob = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     size: Annotated[list[str] | None, typer.Option("--size", help="small or train [both].")] = None,
     vs: Annotated[str, typer.Option("--vs", metavar="TARGET", help="The baseline.")] = "reference",
@@ -185,10 +188,10 @@ def bench(
         from lossref import bench as benching
         from lossref.bench_rows import Settings
 
-        settings = Settings(tuple(targets), spec, device, tuple(size or ("small", "train")), vs, seed, seconds)
+        settings = Settings(tuple(targets), _globs(spec), device, tuple(size or ("small", "train")), vs, seed, seconds)
         contests = benching.plan(settings)
         if not contests:
-            _stop(f"{', '.join(targets)} has no implementation of {spec}")
+            _stop(f"{', '.join(targets)} has no implementation of {_globs(spec)}")
         complete = benching.main(contests, settings, out, threads)
     raise typer.Exit(CONFORMS if complete else INCOMPLETE)
 
@@ -206,22 +209,22 @@ def replay(file: Annotated[Path, typer.Argument(help="A case that a failing run 
 
 
 @golden_app.command("write")
-def golden_write(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
+def golden_write(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
     """Record the certified answers anew; both files of a spec are replaced at once."""
     from lossref import catalog, golden, terminal
 
     with _plain_errors():
-        for one in terminal.track(catalog.matching(spec), "recording"):
+        for one in terminal.track(catalog.matching(_globs(spec)), "recording"):
             typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
 
 
 @golden_app.command("check")
-def golden_check(spec: SpecGlob = "*", folder: Folder = Path("golden")) -> None:
+def golden_check(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
     """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
     from lossref import catalog, golden, terminal
 
     with _plain_errors():
-        chosen = catalog.matching(spec)
+        chosen = catalog.matching(_globs(spec))
         problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, folder)]
     for problem in problems:
         typer.echo(problem)

@@ -17,7 +17,7 @@ from lossref.core import Array, Case, Params, Spec, Target
 from lossref.oracle import answer, floats, true_value
 from lossref.probe import TargetRaised, applicable, call, itself
 
-NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws")
+NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws", "rare")
 KINDS = ("float32", "float64")
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 SINGLE_PRECISION = 2.0**-18

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import multiprocessing
-import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from types import FrameType
 
 from lossref import catalog, checks
 from lossref.cases import shares
@@ -25,13 +19,13 @@ from lossref.checks.evidence import wrong
 from lossref.core import Case, Spec, Target, Verdict
 from lossref.explain import NUMERIC, explain
 from lossref.faults import shrink
+from lossref.limits import limited
 from lossref.probe import one_line
 from lossref.resolve import Unavailable, resolve
 from lossref.saved import SavedCase, save
 
 CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2
-GRACE = 10
 
 
 @dataclass(frozen=True)
@@ -179,10 +173,10 @@ def _explained(
     smallest, reason, dtype = failing, "", verdict.dtype
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         smallest = shrink(spec, target, one, failing, dtype)
+    if one.name in NUMERIC and one.name not in ("bulk", "shape"):  # too large to certify again, no common shape
+        told.append(smallest)
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-        if one.name in NUMERIC and one.name != "bulk":  # certifying a large case takes too long
-            told.append(smallest)
-        reason = explain(spec, target, one.name, dtype, told[::-1])
+        reason = _reason(spec, target, one, dtype, told[::-1])
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, checks.examine(one, spec, target, failing, dtype)
@@ -197,6 +191,15 @@ def _explained(
     return replace(verdict, note=note, explanation=reason, case=name)
 
 
+def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: list[Case]) -> str:
+    try:
+        return explain(spec, target, one.name, dtype, told)
+    except TimeoutError:
+        raise
+    except Exception as error:  # the failure is reported all the same
+        return f"lossref could not look for an explanation: {one_line(error)}"
+
+
 def _nothing_to_ask(one: Check, target: Target) -> str:
     if one.name == "params":
         return "it has no parameter whose effect could be tested"
@@ -206,37 +209,3 @@ def _nothing_to_ask(one: Check, target: Target) -> str:
 def _verdict(job: Job, status: str, note: str) -> Verdict:
     name, dtype = job.rows[0]
     return Verdict(job.spec, job.label, name, dtype, status, note=note)
-
-
-@contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in the body after so many seconds; in the main thread only, and not on Windows."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
-        yield
-        return
-
-    def too_late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, too_late)
-    signal.alarm(seconds)
-    with _end_of_process(seconds + GRACE):
-        try:
-            yield
-        finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _end_of_process(seconds: int) -> Iterator[None]:
-    """End a worker that hangs in native code, where no alarm reaches it; the run then takes the job apart."""
-    if multiprocessing.parent_process() is None:
-        yield
-        return
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()

@@ -26,6 +26,15 @@ from lossref.core import Verdict
 from lossref.report import write_text
 
 
+def file_name(words: list[str]) -> str:
+    """The words as the name of a folder."""
+    return "-".join(_plain(word) for word in words)
+
+
+def _plain(word: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word).strip(".-") or "target"
+
+
 class Session:
     """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from lossref.checks import applies, cases_for, check, named
 from lossref.core import Case, Spec, Target
+from lossref.limits import limited
 from lossref.probe import one_line
-from lossref.run import limited
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many

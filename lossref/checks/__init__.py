@@ -63,11 +63,12 @@ class UnknownCheck(LookupError):
 
 
 def matching(pattern: str) -> list[Check]:
-    """The checks whose name matches a glob, or `UnknownCheck`."""
-    chosen = [one for one in CHECKS if fnmatch.fnmatch(one.name, pattern)]
-    if not chosen:
-        raise UnknownCheck(f"there is no check {pattern!r}; checks: {', '.join(one.name for one in CHECKS)}")
-    return chosen
+    """The checks whose name matches one of the globs, which commas separate; `UnknownCheck` if one matches none."""
+    words, names = pattern.split(","), [one.name for one in CHECKS]
+    for word in words:
+        if not fnmatch.filter(names, word):
+            raise UnknownCheck(f"there is no check {word!r}; checks: {', '.join(names)}")
+    return [one for one in CHECKS if any(fnmatch.fnmatch(one.name, word) for word in words)]
 
 
 def named(name: str) -> Check:
