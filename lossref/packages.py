@@ -86,5 +86,4 @@ def _target(row: Row, label: str) -> Target:
         f"out = {row.call.__name__}(find({row.name!r}), {inputs}{listed})"
     )
     build = partial(partial, row.call, found)
-    fixed = {name: value for name, value in row.fixed.items() if name in specs()[row.spec].params}
-    return Target(row.spec, build, label, row.accepts, fixed, known=row.known, usage=usage)
+    return Target(row.spec, build, label, row.accepts, row.fixed, known=row.known, usage=usage)

@@ -46,6 +46,7 @@ FORBIDDEN = {
     "checks": {"catalog", "blocks", "losses", *FRONT},
     "faults": {"cli", "session", "terminal", "run", "report"},
     "explain": {"cli", "session", "terminal", "run", "report"},
+    "limits": {"core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "run": {"cli", "session", "terminal"},
     "scenes": {"torch", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "fixture_f": {"torch", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},

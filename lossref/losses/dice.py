@@ -1,7 +1,9 @@
 """Soft Dice loss for each image and channel, arXiv 1606.04797.
 
 P = sigmoid(pred), dice = (2 sum P T + smooth) / (sum P + sum T + smooth) over the pixels (no squares),
-1 - dice averaged over channels, then over images. Source: spec/30-elementary.md section 7, QE5.
+1 - dice averaged over channels, then over images. Where sources differ: smooth stands below the fraction
+only (`smooth_above`), a channel without a target pixel costs nothing (`empty_target`), soft targets share
+min(P, T) (`soft_target`, arXiv 2302.05666). Source: spec/30-elementary.md section 7, QE5.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lossref.core import Array, Domain, Param, Spec
@@ -18,7 +21,15 @@ from lossref.laws import differs, not_negative, permutation, repetition
 from lossref.precision import compute_dtype, require_floating
 
 
-def dice(pred: Tensor, target: Tensor, smooth: float = 1e-6, reduction: str = "mean") -> Tensor:
+def dice(
+    pred: Tensor,
+    target: Tensor,
+    smooth: float = 1e-6,
+    reduction: str = "mean",
+    smooth_above: bool = True,
+    empty_target: str = "counted",
+    soft_target: str = "product",
+) -> Tensor:
     """Dice loss of logits (b, c, h, w) against masks (b, c, h, w); 0-d, or (b,) without reduction.
 
     `reduction` is "mean", "sum"; any other string means none. The target may be floating, integer or
@@ -32,17 +43,29 @@ def dice(pred: Tensor, target: Tensor, smooth: float = 1e-6, reduction: str = "m
         raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
     compute, result = compute_dtype(pred, target)
     p, t = pred.to(compute).sigmoid(), target.to(compute)
-    both, either = (p * t).sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
-    per_image = (1 - (2 * both + smooth) / (either + smooth)).mean(1)
+    shared = torch.minimum(p, t) if soft_target == "minimum" else p * t
+    both, either = shared.sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
+    cost = 1 - (2 * both + (smooth if smooth_above else 0)) / (either + smooth)
+    per_image = (cost * (t != 0).any(3).any(2) if empty_target == "dropped" else cost).mean(1)
     reduced = {"mean": per_image.mean, "sum": per_image.sum}.get(reduction, lambda: per_image)()
     return reduced.to(result)
 
 
-def oracle(m: Any, pred: Any, target: Any, smooth: float = 1e-6, reduction: str = "mean") -> Any:
+def oracle(
+    m: Any,
+    pred: Any,
+    target: Any,
+    smooth: float = 1e-6,
+    reduction: str = "mean",
+    smooth_above: bool = True,
+    empty_target: str = "counted",
+    soft_target: str = "product",
+) -> Any:
     """The loss in scalars."""
     images = []
     for channels, masks in zip(pred, target, strict=True):
-        costs = [_channel(m, x, t, smooth) for x, t in zip(channels, masks, strict=True)]
+        pairs = zip(channels, masks, strict=True)
+        costs = [oracle_channel(m, x, t, smooth, smooth_above, empty_target, soft_target) for x, t in pairs]
         images.append(m.sum(costs) / len(costs))
     if reduction not in ("mean", "sum"):
         return tuple(images)
@@ -50,10 +73,17 @@ def oracle(m: Any, pred: Any, target: Any, smooth: float = 1e-6, reduction: str 
     return total / len(images) if reduction == "mean" else total
 
 
-def _channel(m: Any, x: Any, t: Any, smooth: float) -> Any:
+def oracle_channel(
+    m: Any, x: Any, t: Any, smooth: float, smooth_above: bool, empty_target: str, soft_target: str
+) -> Any:
+    """1 - Dice of one channel of one image."""
     pairs = [(m.sigmoid(a), b) for a, b in m.cells(x, t)]
-    both, either = m.sum(p * b for p, b in pairs), m.sum(p + b for p, b in pairs)
-    return 1 - (both * 2 + smooth) / (either + smooth)
+    total = m.sum(b for _, b in pairs)
+    if empty_target == "dropped" and not m.less(0 * total, total):
+        return 0 * total
+    both = m.sum(m.min(p, b) if soft_target == "minimum" else p * b for p, b in pairs)
+    above = both * 2 + (smooth if smooth_above else 0)
+    return 1 - above / (m.sum(p for p, _ in pairs) + total + smooth)
 
 
 def _wrong(pred: Tensor, target: Tensor, smooth: float, reduction: str, how: str) -> Tensor:
@@ -70,7 +100,7 @@ def _wrong(pred: Tensor, target: Tensor, smooth: float, reduction: str, how: str
 
 
 def _variant(how: str) -> Any:
-    def loss(pred: Tensor, target: Tensor, smooth: float, reduction: str) -> Tensor:
+    def loss(pred: Tensor, target: Tensor, smooth: float, reduction: str, **variant: Any) -> Tensor:
         return _wrong(pred, target, smooth, reduction, how)
 
     return loss
@@ -106,6 +136,7 @@ SIZES = {
 }
 _ONE = [[[[1, 1], [1, 1]]]]
 _NONE = [[[[0, 0], [0, 0]]]]
+_SOFT = [[[[0.5, 0.25], [1, 0.75]]]]
 _PLANE = [[[[0.5, -1], [2, 0.25]]]]
 
 SPEC = Spec(
@@ -120,6 +151,9 @@ SPEC = Spec(
     params={
         "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction"),
         "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
+        "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well"),
+        "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: it costs 0"),
+        "soft_target": Param("product", ("minimum",), "what P and T share; the same for hard targets"),
     },
     terms=("loss",),
     reference=dice,
@@ -138,6 +172,9 @@ SPEC = Spec(
         corner(
             "empty target, smooth 1", "costs 1 - 1 / (1 + sum P)", params={"smooth": 1.0}, pred=_PLANE, target=_NONE
         ),
+        corner("smooth below only", "nothing above", params={"smooth_above": False}, pred=_PLANE, target=_NONE),
+        corner("minimum", "P and T share min(P, T)", params={"soft_target": "minimum"}, pred=_PLANE, target=_SOFT),
+        corner("dropped", "costs nothing", params={"empty_target": "dropped"}, pred=_PLANE, target=_NONE),
         corner("full target", "every pixel is set", pred=_PLANE, target=_ONE),
         corner("sure and right", "costs nothing", pred=[[[[1e4, -1e4]]]], target=[[[[1, 0]]]]),
         corner("sure and wrong", "costs 1", pred=[[[[-1e4, 1e4]]]], target=[[[[1, 0]]]]),

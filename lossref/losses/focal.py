@@ -2,7 +2,8 @@
 
 p_t = y p + (1 - y)(1 - p), l = bce(x, y) (1 - p_t)^gamma, times y alpha + (1 - y)(1 - alpha) if any
 alpha is > 0; L = sum of (mean over axis 1 of l). Nothing is detached; p_t is linear in y. Where sources
-differ: alpha <= 0 switches the balance off here. Source: spec/30-elementary.md section 2, D8, D9.
+differ: alpha <= 0 switches the balance off here; what a label between 0 and 1 means (`soft_labels`).
+Source: spec/30-elementary.md section 2, D8, D9.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 Alpha = float | Sequence[float]
+# What a label between 0 and 1 means; for 0 and 1 all four agree.
+SOFT = ("interpolated", "two sides", "exp(-bce)", "scaled logit")
 
 
-def focal(pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: Alpha = 0.25) -> Tensor:
+def focal(
+    pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: Alpha = 0.25, soft_labels: str = "interpolated"
+) -> Tensor:
     """Focal loss of logits (b, q, c) against labels (b, q, c) in [0, 1]; 0-d, promoted dtype.
 
-    `alpha` is one number or one per class (last axis). Half precision is computed in float32 and
-    rounded once. Raises ValueError for unequal shapes, IndexError below two axes, RuntimeError for
-    labels that are not floating.
+    `alpha` is one number or one per class (last axis), `soft_labels` one of `SOFT`. Half precision is
+    computed in float32 and rounded once. Raises ValueError for unequal shapes, IndexError below two axes,
+    RuntimeError for labels that are not floating.
     """
     if not label.is_floating_point():
         raise RuntimeError(f"label: expected a floating dtype, got {label.dtype}; call .float() first")
@@ -36,10 +41,26 @@ def focal(pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: Alpha = 0.25) 
     require_same_shape(pred=pred, label=label)
     compute, result = compute_dtype(pred, label)
     x, y = pred.to(compute), label.to(compute)
-    p = x.sigmoid()
-    p_t = y * p + (1 - y) * (1 - p)
-    cost = bce(x, y) * (1 - p_t).pow(gamma) * _balance(y, alpha)
+    if soft_labels == "two sides":
+        one, zero = (_cost(x, torch.full_like(y, side), gamma, alpha, "interpolated") for side in (1, 0))
+        cost = y * one + (1 - y) * zero
+    else:
+        cost = _cost(x, y, gamma, alpha, soft_labels)
     return cost.mean(1).sum().to(result)
+
+
+def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) -> Tensor:
+    """Cross entropy, focus and balance of every element."""
+    p, cost = x.sigmoid(), bce(x, y)
+    if soft_labels == "interpolated":
+        missed = 1 - (y * p + (1 - y) * (1 - p))
+    elif soft_labels == "exp(-bce)":
+        missed = -(-cost).expm1()
+    elif soft_labels == "scaled logit":
+        missed = (x * (1 - 2 * y)).sigmoid()
+    else:
+        raise ValueError(f"soft_labels: expected one of {', '.join(SOFT)}, got {soft_labels!r}")
+    return cost * missed.pow(gamma) * _balance(y, alpha)
 
 
 def _balance(y: Tensor, alpha: Alpha) -> Tensor:
@@ -49,19 +70,31 @@ def _balance(y: Tensor, alpha: Alpha) -> Tensor:
     return y * weight + (1 - y) * (1 - weight)
 
 
-def oracle(m: Any, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25) -> Any:
+def oracle(
+    m: Any, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25, soft_labels: str = "interpolated"
+) -> Any:
     """The loss in scalars."""
     classes = len(pred[0][0]) if isinstance(pred[0][0], tuple) else len(pred[0])
     alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha] * classes
-    balanced = any(a > 0 for a in alphas)
-    cells = enumerate(m.cells(pred, label))
-    return m.sum(_element(m, x, y, gamma, alphas[i % classes], balanced) for i, (x, y) in cells) / len(pred[0])
+    balanced, terms = any(a > 0 for a in alphas), []
+    for i, (x, y) in enumerate(m.cells(pred, label)):
+        one, zero = (alphas[i % classes], 1 - alphas[i % classes]) if balanced else (1, 1)
+        if soft_labels == "two sides":
+            positive = m.pow(m.sigmoid(-x), gamma) * m.softplus(-x) * one
+            terms.append(y * positive + (1 - y) * m.pow(m.sigmoid(x), gamma) * m.softplus(x) * zero)
+        else:
+            focus = m.pow(oracle_missed(m, x, y, soft_labels), gamma)
+            terms.append(oracle_bce(m, x, y) * focus * (y * one + (1 - y) * zero))
+    return m.sum(terms) / len(pred[0])
 
 
-def _element(m: Any, x: Any, y: Any, gamma: float, alpha: float, balanced: bool) -> Any:
-    one_minus_pt = y * m.sigmoid(-x) + (1 - y) * m.sigmoid(x)
-    cost = oracle_bce(m, x, y) * m.pow(one_minus_pt, gamma)
-    return cost * (y * alpha + (1 - y) * (1 - alpha)) if balanced else cost
+def oracle_missed(m: Any, x: Any, y: Any, soft_labels: str) -> Any:
+    """What is raised to gamma: 1 - p_t."""
+    if soft_labels == "exp(-bce)":
+        return 1 - m.exp(-oracle_bce(m, x, y))
+    if soft_labels == "scaled logit":
+        return m.sigmoid(x * (1 - 2 * y))
+    return y * m.sigmoid(-x) + (1 - y) * m.sigmoid(x)
 
 
 def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
@@ -88,7 +121,7 @@ def _wrong(x: Tensor, y: Tensor, gamma: float, alpha: float, how: str) -> Tensor
 
 
 def _variant(how: str) -> Any:
-    def loss(pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Tensor:
+    def loss(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str = "") -> Tensor:
         return _wrong(pred, label, gamma, alpha, how)
 
     return loss
@@ -127,6 +160,7 @@ SPEC = Spec(
     params={
         "gamma": Param(1.5, (0.0, 2.0), "exponent of 1 - p_t"),
         "alpha": Param(0.25, (0.75, 0.5, 0.0), "weight of the positives; <= 0 switches the balance off"),
+        "soft_labels": Param(SOFT[0], SOFT[1:], "what a label between 0 and 1 means"),
     },
     terms=("loss",),
     reference=focal,
@@ -152,6 +186,10 @@ SPEC = Spec(
         corner("saturated, right", "1e4 on a positive costs nothing", pred=[[[1e4]]], label=[[[1]]]),
         corner("no balance", "alpha 0 is no weight 0", params={"alpha": 0.0}, pred=_X, label=_Y),
         corner("symmetric", "alpha 1/2 treats both classes alike", params={"alpha": 0.5}, pred=_X, label=_Y),
+        *(
+            corner(f"soft label, {how}", "the four agree on hard ones", params={"soft_labels": how}, pred=_X, label=_Y)
+            for how in SOFT[1:]
+        ),
         corner("two axes", "axis 1 is the last one", "shape", pred=_X[0], label=_Y[0]),
     ),
     impostors=(
