@@ -168,12 +168,15 @@ def _changed(spec: Spec, own: Target, change: Callable[[Array], Array], case: Ca
 
 
 def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, tolerance: float) -> bool:
-    """Whether values (and gradients, where the variant has them) coincide, and somewhere not with the truth."""
+    """Whether values (and gradients, where the variant has them) coincide, and somewhere not with the truth.
+
+    Where the target raises, which is a failure of its own, only the first case counts: the one to be explained.
+    """
     told_apart = False
     for case, mine in zip(cases, got, strict=True):
         theirs = variant(case)
         if mine is None or theirs is None:
-            if (mine is None) != (theirs is None):
+            if mine is not None or (theirs is not None and case is cases[0]):
                 return False
             continue
         pairs = zip((mine.value, *mine.gradients), (theirs.value, *theirs.gradients), strict=False)
@@ -199,15 +202,17 @@ def _close(a: Array, b: Array, room: float) -> bool:
     if a.size != b.size:
         return False
     scale = max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0.0)))
-    return bool(np.allclose(a.reshape(b.shape), b, rtol=0, atol=scale * room, equal_nan=False))
+    return bool(np.allclose(a.reshape(b.shape), b, rtol=0, atol=scale * room, equal_nan=True))
 
 
 def _narrowed(spec: Spec, cases: list[Case], got: Attempts) -> bool:
     """Right within the budgets of float32, value and gradient, and wrong within those of float64."""
     outside = False
+    if not got or got[0] is None:
+        return False
     for case, mine in zip(cases, got, strict=True):
         if mine is None:
-            return False
+            continue
         if not _right_here(spec, case, mine, "float32"):
             return False
         outside |= not _right_here(spec, case, mine, "float64")
