@@ -77,7 +77,7 @@ def oracle_channel(
     m: Any, x: Any, t: Any, smooth: float, smooth_above: bool, empty_target: str, soft_target: str
 ) -> Any:
     """1 - Dice of one channel of one image."""
-    pairs = [(m.sigmoid(a), b) for a, b in m.cells(x, t)]
+    pairs = [(m.sigmoid(a), b + m.number(0.0)) for a, b in m.cells(x, t)]  # a target may be a plain int
     total = m.sum(b for _, b in pairs)
     if empty_target == "dropped" and not m.less(0 * total, total):
         return 0 * total
