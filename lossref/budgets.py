@@ -13,6 +13,7 @@ from lossref.oracle import answer, each, evaluate, floats, in_a_row
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
+TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}  # smallest normal
 VALUE_FACTOR = 8.0
 GRADIENT_FACTOR = 8.0
 FLOOR = 1.0
@@ -53,7 +54,7 @@ def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
         exact = np.abs(floats(truth.gradient[name]))
         floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
         reach = each(_reach, loose.gradient[name], np.float64)
-        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach))
+        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach + TINY[dtype]))
     return budgets
 
 

@@ -119,11 +119,14 @@ def _texts(edition: str, params: Mapping[str, Any], scores: Tensor) -> Tensor:
     return torch.cat([scores.new_zeros(len(scores), params["ori_nc"], scores.shape[2]), scores], 1)
 
 
+WITHOUT_SEMANTIC = 5  # edition 8.3 and the newest releases list no semantic item, whose value is 0
+
+
 def _tvp_segment(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     scores = _texts(edition_of(loss), params, x["scores"])
     preds = _segment_heads(loss, params, {**x, "scores": scores})
     found = _prompted(preds, loss, params, x, "masks")
-    return (*found, found[1] * 0) if edition_of(loss) == "8.3" else found
+    return (*found, found[1] * 0) if len(found) == WITHOUT_SEMANTIC else found
 
 
 # Methods ------------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from lossref.blocks.bbox2dist import bbox2dist
-from lossref.blocks.probiou import probiou
+from lossref.blocks.probiou import oracle_probiou, probiou
 from lossref.blocks.rbox2dist import rbox2dist
 from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
-from lossref.blocks.rotated_oracle import oracle_sides_of, oracle_similarity
+from lossref.blocks.rotated_oracle import oracle_sides_of
 from lossref.blocks.xywh2xyxy import xywh2xyxy
 from lossref.core import Array, Case, Domain, Param, Params, Spec
 from lossref.declare import corner, impostor
@@ -109,7 +109,7 @@ def oracle(
     rows = oracle_positives(m, fg_mask, anchor_points, stride, pred_dist, pred_bboxes, target_bboxes, target_scores)
     for point, step, raw, box, target, scores in rows:
         weight = m.sum(scores)
-        ious.append(weight * (1 - oracle_similarity(m, box, target, cov_floor)))
+        ious.append(weight * (1 - oracle_probiou(m, box, target, cov_floor=cov_floor)))
         sides = oracle_sides_of(m, point, (*target[:4], m.number(0.0)) if edition == "8.3" else target)
         dfls.append(weight * oracle_distance_cost(m, raw, sides, imgsz, step, reg_max, edition))
     return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum

@@ -70,11 +70,27 @@ def detect_rotated(
     """Loss of boxes (b, 4 reg_max, A), score logits (b, c, A), angles (b, 1, A) in radians against objects.
 
     Targets (n, 7): image, class, xywh normalised, angle. Computed in the promoted dtype of the predictions,
-    at least float32. Raises IndexError for a class that has no score, RuntimeError for fewer anchors than topk.
+    at least float32, under autocast too. Raises IndexError for a class that has no score, RuntimeError for
+    fewer anchors than topk.
     """
     require_floating(boxes=boxes, scores=scores, angle=angle)
     if angle.shape[1] != 1:
         raise RuntimeError(f"angle: expected shape (b, 1, A), got {tuple(angle.shape)}")
+    with torch.autocast(boxes.device.type, enabled=False):
+        return _found(boxes, scores, angle, targets, grid, reg_max, matching, gains, rules)
+
+
+def _found(
+    boxes: Tensor,
+    scores: Tensor,
+    angle: Tensor,
+    targets: Tensor,
+    grid: Grid,
+    reg_max: int,
+    matching: Matching,
+    gains: RotatedGains,
+    rules: RotatedRules,
+) -> tuple[Found, RotatedTerms]:
     dtype, _ = compute_dtype(boxes, scores, angle)
     slots, truth, real = objects_of(targets.to(dtype), len(boxes), grid, matching, rules.small_rboxes == "enlarged")
     anchors, strides = grid.points * grid.strides, grid.strides[:, 0]

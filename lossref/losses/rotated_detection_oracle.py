@@ -10,7 +10,8 @@ from typing import Any
 from lossref.blocks.assignment_oracle import TURNED, oracle_enlarged
 from lossref.blocks.dfl_decode import oracle_dfl_distances
 from lossref.blocks.dist2rbox import oracle_dist2rbox
-from lossref.blocks.rotated_oracle import oracle_sides_of, oracle_similarity
+from lossref.blocks.probiou import oracle_probiou
+from lossref.blocks.rotated_oracle import oracle_sides_of
 from lossref.losses.angle import oracle_angle
 from lossref.losses.dense_boxes import oracle_distance_cost, oracle_edition
 from lossref.losses.detection_oracle import (
@@ -74,7 +75,7 @@ def oracle_rotated_terms(m: Any, p: Any, images: list[list[Hit]], scores: Any) -
     ious, costs, turns, older = [], [], [], oracle_edition(m, p) == "8.3"
     for hit in (hit for hits in images for hit in hits):
         target = (*(x / hit.place.stride for x in hit.target[:4]), hit.target[4])
-        ious.append(hit.score * (1 - oracle_similarity(m, hit.box, target, p.cov_floor)))
+        ious.append(hit.score * (1 - oracle_probiou(m, hit.box, target, cov_floor=p.cov_floor)))
         frame = (*target[:4], m.number(0.0)) if older else target
         distances = oracle_sides_of(m, (hit.place.x, hit.place.y), frame)
         form = (p.imgsz, hit.place.stride, p.reg_max, oracle_edition(m, p))
