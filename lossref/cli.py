@@ -42,12 +42,10 @@ def _stop(message: str, status: int = USAGE) -> NoReturn:
 
 
 def _globs(words: list[str] | None) -> str:
-    """One pattern of several, "*" of none."""
     return ",".join(words or ["*"])
 
 
 def _only(allowed: str, *words: str) -> None:
-    """Stop at a word that is not one of the allowed ones."""
     for word in words:
         if word not in allowed.split():
             _stop(f"{word!r} is not one of {', '.join(allowed.split())}")
@@ -82,9 +80,12 @@ def list_specs() -> None:
     from lossref.terminal import console, table
 
     screen = console()
-    screen.print(table("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]))
-    screen.print(table("public_name method signature checked_by", list(rows())))
-    screen.print(table("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]))
+    for head, lines in (
+        ("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]),
+        ("public_name method signature checked_by", list(rows())),
+        ("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]),
+    ):
+        screen.print(table(head, lines), "", sep="\n")
     screen.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
 
 

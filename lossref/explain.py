@@ -21,7 +21,7 @@ NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "
 KINDS = ("float32", "float64")
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 SINGLE_PRECISION = 2.0**-18
-PASSES: tuple[tuple[float, str], ...] = ((0.0, ""), (SINGLE_PRECISION, ", to float32 precision"))
+PRECISIONS: tuple[tuple[float, str], ...] = ((0.0, ""), (SINGLE_PRECISION, ", to float32 precision"))
 MOST_CASES = {False: 10_000, True: 12}
 
 
@@ -55,26 +55,42 @@ Attempts = list[Attempt | None]
 Variant = Callable[[Case], Attempt | None]
 
 
-def explain(spec: Spec, target: Target, check: str, dtype: str, failing: Sequence[Case] = ()) -> str:
+def explain(
+    spec: Spec, target: Target, check: str, dtype: str, failing: Sequence[Case] = (), before: Sequence[str] = ()
+) -> str:
     """The first known variant that the target agrees with on every case, as one sentence; else nothing.
 
-    The failing cases come first: they tell most variants apart, where others may not tell any.
+    The failing cases come first: they tell most variants apart, where others may not tell any. So do the
+    sentences found before for the same target.
     """
     if check not in NUMERIC:
         return ""
     shown = [case for case in failing if not spec.why_not(case) and _answerable(spec, case)]
     cases = [*shown, *_cases(spec, target, check)]
-    got, passes = [_attempt(spec, target, case) for case in cases], PASSES
+    got, precisions = [_attempt(spec, target, case) for case in cases], PRECISIONS
     if dtype == "float32" and got and got[0] is None:  # float64 is what it cannot do
-        got, passes = [_attempt(spec, target, case, dtype) for case in cases], PASSES[1:]
+        got, precisions = [_attempt(spec, target, case, dtype) for case in cases], PRECISIONS[1:]
     if dtype == "float64" and _narrowed(spec, cases, got):
         return "agrees to float32 precision only: a part of it is computed in float32"
-    variants = list(_variants(spec, target))
-    for tolerance, precision in passes:
-        for sentence, variant in itertools.chain(variants, _several(spec, target)):
-            if _agree(spec, cases, got, variant, tolerance):
-                return sentence + precision
+    for sentence, variant, tolerance in _in_turn(spec, target, precisions, before):
+        if _agree(spec, cases, got, variant, tolerance):
+            return sentence
     return ""
+
+
+def _in_turn(
+    spec: Spec, target: Target, precisions: Sequence[tuple[float, str]], before: Sequence[str]
+) -> Iterator[tuple[str, Variant, float]]:
+    """Every sentence, its variant and tolerance: those found before, exact ones, rough ones, three at once."""
+    few = [*_variants(spec, target), *_several(spec, target, 2)]
+    for sentence, variant in few:
+        for tolerance, words in precisions:
+            if sentence + words in before:
+                yield sentence + words, variant, tolerance
+    for tolerance, words in precisions:
+        yield from ((sentence + words, variant, tolerance) for sentence, variant in few)
+    for tolerance, words in precisions:
+        yield from ((sentence + words, variant, tolerance) for sentence, variant in _several(spec, target, 3))
 
 
 def _cases(spec: Spec, target: Target, check: str) -> list[Case]:
@@ -135,13 +151,12 @@ def _undeclared(spec: Spec, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def _several(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
-    """Two settings at once, then three conventions."""
-    two = itertools.combinations(_undeclared(spec, target), 2)
-    three = itertools.combinations(_named(spec, target), 3)
-    for chosen in itertools.chain(two, three):
+def _several(spec: Spec, target: Target, count: int) -> Iterator[tuple[str, Variant]]:
+    """Two settings at once, or three conventions."""
+    changes = _undeclared(spec, target) if count == 2 else _named(spec, target)
+    for chosen in itertools.combinations(changes, count):
         change = {name: value for one in chosen for name, value in one.items()}
-        if len(change) == len(chosen):
+        if len(change) == count:
             yield f"agrees when {_words(change)}", partial(_with, spec, change)
 
 

@@ -43,6 +43,7 @@ class Job:
     unsupported: str = ""
 
 
+Told = tuple[list[Case], list[str]]  # small failing cases, the latest first, and the explanations found
 Outcome = tuple[list[Verdict], dict[str, int]]
 
 
@@ -134,7 +135,7 @@ def work(job: Job) -> Outcome:
         return [_verdict(replace(job, rows=(row,)), "blocked", str(error)) for row in job.rows], {}
     verdicts: list[Verdict] = []
     drawn = Counter[str]()
-    told: list[Case] = []
+    told: Told = ([], [])
     for name, dtype in job.rows:
         if sum(verdict.status == "timeout" for verdict in verdicts) == ENOUGH:
             note = f"not run: {ENOUGH} checks before it gave no verdict in time"
@@ -146,8 +147,8 @@ def work(job: Job) -> Outcome:
     return verdicts, dict(drawn)
 
 
-def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: list[Case]) -> Verdict:
-    """The verdict of one check, whatever the target does to it; small failing cases are added to `told`."""
+def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> Verdict:
+    """The verdict of one check, whatever the target does to it; failures are added to `told`."""
     cases = cases_for(one, spec, target, job.tier, job.seed)
     if dtype not in target.dtypes:
         return _verdict(job, "unsupported", f"declares no {dtype}")
@@ -167,16 +168,16 @@ def _row(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: lis
 
 
 def _explained(
-    job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: list[Case]
+    job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: Told
 ) -> Verdict:
     """A failure with its smallest case saved, and the known variant that explains it if one does."""
     smallest, reason, dtype = failing, "", verdict.dtype
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         smallest = shrink(spec, target, one, failing, dtype)
     if one.name in NUMERIC and one.name not in ("bulk", "shape"):  # too large to certify again, no common shape
-        told.append(smallest)
+        told[0].insert(0, smallest)
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-        reason = _reason(spec, target, one, dtype, told[::-1])
+        reason = _reason(spec, target, one, dtype, told)
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, checks.examine(one, spec, target, failing, dtype)
@@ -191,13 +192,15 @@ def _explained(
     return replace(verdict, note=note, explanation=reason, case=name)
 
 
-def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: list[Case]) -> str:
+def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> str:
     try:
-        return explain(spec, target, one.name, dtype, told)
+        found = explain(spec, target, one.name, dtype, *told)
     except TimeoutError:
         raise
     except Exception as error:  # the failure is reported all the same
         return f"lossref could not look for an explanation: {one_line(error)}"
+    told[1].append(found)
+    return found
 
 
 def _nothing_to_ask(one: Check, target: Target) -> str:
