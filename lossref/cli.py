@@ -30,8 +30,7 @@ app = typer.Typer(
 golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(golden_app, name="golden")
 
-SPEC_HELP = "Only specs that match, e.g. 'ciou' or '*iou'; may be repeated."
-SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help=SPEC_HELP)]
+SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
 Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases are.")]
 
 

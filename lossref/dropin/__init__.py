@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from lossref.catalog import specs
-from lossref.core import Target
+from lossref.core import Spec, Target
 from lossref.dropin import boxes, detr, elementary, models
-from lossref.dropin.entry import Asked, Entry, parameters_of
+from lossref.dropin.entry import Asked, Entry, parameters_of, required_of
 
 ENTRIES: tuple[Entry, ...] = (*boxes.ENTRIES, *elementary.ENTRIES, *models.ENTRIES, *detr.ENTRIES)
 
@@ -31,6 +31,9 @@ def targets(find: Callable[[str], Any], label: str, absent: str, widen: bool) ->
         if thing is None or isinstance(thing, str):
             reason = thing or absent.format(name=entry.name)
             found.append(Target(spec, partial, label, unsupported=reason))
+        elif entry.method and not hasattr(thing, entry.method):
+            reason = absent.format(name=f"{entry.name}.{entry.method}")
+            found.append(Target(spec, partial, label, unsupported=reason))
         else:
             found.append(_target(entry, thing, label, widen))
     return found
@@ -39,10 +42,16 @@ def targets(find: Callable[[str], Any], label: str, absent: str, widen: bool) ->
 def _target(entry: Entry, thing: Any, label: str, widen: bool) -> Target:
     spec = specs()[entry.spec]
     accepts = tuple(name for name in spec.params if name in entry.accepts(thing))
+    # None is the default of the specification only where a release has one, too
+    needed = {name: spec.params[name].others[0] for name in accepts if _required(thing, name, spec)}
 
     def build(**params: Any) -> Asked:
         return Asked(entry, thing, {**spec.defaults(), **params}, tuple(spec.inputs), widen)
 
     moved = "gamma" in entry.usage and "gamma" not in parameters_of(thing)
     usage = "" if moved else entry.usage.replace("{module}", getattr(thing, "__module__", ""))
-    return Target(entry.spec, build, label, accepts, dict(entry.fixed), usage=usage)
+    return Target(entry.spec, build, label, accepts, {**entry.fixed, **needed}, usage=usage)
+
+
+def _required(thing: Any, name: str, spec: Spec) -> bool:
+    return spec.params[name].default is None and name in required_of(thing)

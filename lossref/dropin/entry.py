@@ -21,6 +21,7 @@ class Entry:
     accepts: the parameters of the spec that the thing has, given the thing
     make:    (thing, params, shapes of the inputs) -> the object that is called
     ask:     (object, params, **inputs) -> the terms
+    method:  what is asked, where it is no call of the object: a release may lack it
     """
 
     spec: str
@@ -30,6 +31,7 @@ class Entry:
     ask: Callable[..., Any]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     usage: str = ""
+    method: str = ""
 
     def classes(self, shapes: Shapes) -> int:
         """The class count of the inputs, on which a loss that is built on a model depends; 0 for others."""
@@ -73,6 +75,12 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def required_of(thing: Any) -> set[str]:
+    """The names of the parameters that have no default."""
+    listed = inspect.signature(thing).parameters.values()
+    return {one.name for one in listed if one.default is inspect.Parameter.empty}
 
 
 def parameters_of(thing: Any) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ ENTRIES = (
     Entry("e2e", "E2ELoss", accepts("updates", "epochs"), _scheduled, _e2e),
     Entry("tvp_detect", "TVPDetectLoss", accepts("ori_nc"), make, _tvp_detect),
     Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
-    Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}),
-    Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle),
-    Entry("mask", "v8SegmentationLoss", lambda kind: (), itself, _mask),
+    Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}, method="kpts_decode"),
+    Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle, method="calculate_angle_loss"),
+    Entry("mask", "v8SegmentationLoss", lambda kind: (), itself, _mask, method="single_mask_loss"),
 )
