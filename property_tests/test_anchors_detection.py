@@ -421,6 +421,29 @@ def test_class_term_at_large_logits(logit: float, dtype: torch.dtype) -> None:
     assert math.isclose(got.item(), want.item(), rel_tol=4 * torch.finfo(dtype).eps, abs_tol=1e-300)
 
 
+SPREADS = {"one logarithm for eight": (-4.0, 3.0), "logits above the bound": (-4.0, 12.0), "far below 0": (-60.0, 9.0)}
+
+
+@pytest.mark.parametrize(("middle", "width"), SPREADS.values(), ids=list(SPREADS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 1003])
+def test_class_term_of_many_logits(middle: float, width: float, dtype: torch.dtype, count: int) -> None:
+    drawn = torch.rand(count, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    x = (middle + width * (2 * drawn - 1)).to(dtype)
+    nowhere = torch.zeros(0, dtype=torch.long)
+    got = sparse_bce(x, nowhere, x[:0], dtype)
+    want = math.fsum(math.log1p(math.exp(-abs(one))) + max(one, 0.0) for one in x.tolist())
+    assert math.isclose(got.item(), want, rel_tol=16 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_class_term_hides_no_logit(bad: float) -> None:
+    x = torch.full((100,), -3.0)
+    x[41] = bad
+    got = sparse_bce(x, torch.zeros(0, dtype=torch.long), x[:0], torch.float32)
+    assert got.isnan() if math.isnan(bad) else got.isinf()
+
+
 # Mistakes 1 to 3 -------------------------------------------------------------------------------------------
 
 

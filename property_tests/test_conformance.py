@@ -69,6 +69,50 @@ def test_named_convention_explains_before_a_mistake_does() -> None:
     assert explain(spec, unaware, "gradient", "float64") == "agrees when alpha is 'attached'"
 
 
+TOGETHER = [
+    ("mask", {"crop": "rounded"}, "agrees when crop is 'rounded'"),
+    ("mask", {"zero_area_mask": "nan"}, "agrees when zero_area_mask is 'nan'"),
+    (
+        "mask",
+        {"crop": "rounded", "zero_area_mask": "nan"},
+        "agrees when crop is 'rounded' and zero_area_mask is 'nan'",
+    ),
+    (
+        "rotated_bbox",
+        {"cov_floor": 0.01, "edition": "8.3"},
+        "agrees when cov_floor is 0.01 and edition is '8.3'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "sentence"), TOGETHER, ids=[row[2] for row in TOGETHER])
+def test_conventions_are_named_together(name: str, change: dict[str, Any], sentence: str) -> None:
+    """An implementation that follows other conventions and has no parameters for them."""
+    spec = specs()[name]
+    own = reference(spec)
+    kept = tuple(word for word in own.accepts if word not in change)
+    stranger = replace(own, label="stranger", accepts=kept, build=partial(own.build, **change))
+    assert explain(spec, stranger, "value", "float64") == sentence
+
+
+def test_a_raise_elsewhere_does_not_hide_the_convention() -> None:
+    spec = specs()["mask"]
+    own = reference(spec)
+
+    def build(**params: Any) -> Any:
+        made = own.build(**params, crop="rounded")
+
+        def asked(*inputs: Any) -> Any:
+            if inputs[0].shape[0] > 2:
+                raise IndexError("too many")
+            return made(*inputs)
+
+        return asked
+
+    stranger = replace(own, label="stranger", accepts=("zero_area_mask",), build=build)
+    assert explain(spec, stranger, "value", "float64") == "agrees when crop is 'rounded'"
+
+
 @pytest.mark.parametrize(("name", "label", "check_name"), EXPLAINED, ids=[row[1] for row in EXPLAINED])
 def test_known_mistake_is_named(name: str, label: str, check_name: str) -> None:
     spec = specs()[name]

@@ -95,6 +95,7 @@ USAGE = [
     ("report nowhere", 2, "nowhere"),
     ("golden check --spec iou --folder nowhere", 1, "lossref golden write --spec iou"),
     ("validate mine --out mine.py --spec ciou", 2, "mine.py"),
+    ("validate mine --check value,nope", 2, "there is no check 'nope'"),
     ("list", 0, "bce_dice"),
     ("show dfl", 0, "weights swapped"),
 ]
@@ -116,6 +117,7 @@ VERDICTS = [
     ("mine --spec iou --check value --check shape", 0, "conforms"),
     ("mine --spec focal --check state", 0, "conforms"),
     ("mine --spec dfl --check value", 0, "with declared slack 1e+09: float32 inside"),
+    ("mine --spec ciou --spec giou --check value --check gradient", 0, "8 verdicts of 8"),
     ("mine:undeclared --as iou --check params", 3, "it has no parameter"),
     ("mine:dies --as iou --check s*", 3, "the process died while this check ran"),
     ("torch --spec focal --check laws", 0, "conforms"),
@@ -242,6 +244,41 @@ def test_ultralytics_adapter_covers_every_spec(monkeypatch: pytest.MonkeyPatch, 
             row = named(check_name)
             cases = cases_for(row, specs()[name], target, "quick", 0)
             assert check(row, specs()[name], target, cases, "float64")[0].status == "pass"
+
+
+def test_a_method_that_a_release_lacks_is_unsupported() -> None:
+    from lossref import dropin
+
+    class v8OBBLoss:
+        pass
+
+    found = dropin.targets(lambda name: v8OBBLoss if name == "v8OBBLoss" else None, "old", "old has no {name}", False)
+    assert {one.spec: one.unsupported for one in found}["angle"] == "old has no v8OBBLoss.calculate_angle_loss"
+
+
+def test_a_default_that_a_release_lacks_is_fixed() -> None:
+    from lossref import bbox2dist, dropin
+
+    def old(anchor_points: object, bbox: object, reg_max: float) -> object:
+        return bbox2dist(anchor_points, bbox, reg_max)  # type: ignore[arg-type]
+
+    found = dropin.targets(lambda name: old if name == "bbox2dist" else None, "old", "old has no {name}", False)
+    assert {one.spec: one.fixed for one in found if not one.unsupported} == {"bbox2dist": {"reg_max": 15}}
+
+
+def test_a_failure_is_reported_when_its_explanation_fails(
+    lossref: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lossref import run
+
+    def broken(*given: object) -> str:
+        raise TypeError("no such row")
+
+    monkeypatch.setattr(run, "explain", broken)
+    (job,) = run.plan(["mine"], "diou", "value", ("float64",), out=tmp_path)
+    (verdict,), _ = run.work(job)
+    assert verdict.status == "fail"
+    assert "could not look for an explanation: TypeError: no such row" in verdict.explanation
 
 
 FAULTS = [("raise RuntimeError('operator does not exist')", "RuntimeError: operator does not exist")]
