@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossref.blocks.matching import groups_of
 from lossref.catalog import specs
 from lossref.core import Target
 from lossref.resolve import Unavailable, quietly
@@ -69,6 +70,12 @@ def image_by_image(loss: Callable[[Tensor, Tensor], Tensor], pred: Tensor, targe
     """The loss of each image by itself, (b,), of one that knows no other reduction than that over the batch."""
     images = [loss(one[None], other[None]) for one, other in zip(pred, target, strict=True)]
     return torch.stack(images) if images else pred.flatten(1).sum(1)
+
+
+def by_image(images: int, batch_idx: Tensor, cls: Tensor, bboxes: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Classes and boxes of every image, of objects (n,), (n,), (n, 4) that are sorted by image."""
+    groups = groups_of(batch_idx, cls, images)
+    return list(zip(torch.split(cls, groups), torch.split(bboxes, groups), strict=True))
 
 
 def _none(spec: str, label: str) -> Target:

@@ -177,7 +177,7 @@ def _explained(
     if one.name in NUMERIC and one.name not in ("bulk", "shape"):  # too large to certify again, no common shape
         told[0].insert(0, smallest)
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-        reason = _reason(spec, target, one, dtype, told)
+        reason = "" if verdict.status == "known" else _reason(spec, target, one, dtype, told)
     evidence = checks.examine(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, checks.examine(one, spec, target, failing, dtype)

@@ -20,6 +20,7 @@ from lossref.blocks import task_aligned as plain
 from lossref.blocks.assignment import Assignment
 from lossref.blocks.assignment_cases import grid_points, setup_s
 from lossref.blocks.assignment_impostors import dense
+from lossref.blocks.bbox_iou import bbox_iou
 from lossref.blocks.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
 from lossref.blocks.rotated_task_aligned import RotatedTaskAlignedAssigner
 from lossref.blocks.task_aligned import TaskAlignedAssigner, task_aligned
@@ -438,8 +439,20 @@ def test_reach() -> None:
 
 def test_at_least_one() -> None:
     """(4,4,12,13) contains no anchor; 4 and 5 are equally near to (8, 8.5): the first."""
-    assert list(told_apart(inputs_of([((4, 4, 12, 13), 1)]), at_least_one=True)) == [4]
-    assert list(told_apart(inputs_of([((60, 60, 70, 70), 1)]), at_least_one=True)) == [15]
+    assert list(told_apart(inputs_of([((4, 4, 12, 13), 1)]), at_least_one="nearest")) == [4]
+    assert list(told_apart(inputs_of([((60, 60, 70, 70), 1)]), at_least_one="nearest")) == [15]
+
+
+def test_the_best_of_all_anchors() -> None:
+    """(4,4,12,13) contains no anchor; its largest metric is elsewhere than at the nearest one."""
+    box = (4, 4, 12, 13)
+    metric = bbox_iou(torch.tensor(box, dtype=F64), inputs_of([(box, 1)])["pd_bboxes"][0], xywh=False, CIoU=True)
+    assert list(told_apart(inputs_of([(box, 1)]), at_least_one="best")) == [int(metric.argmax())]
+
+
+def test_on_the_edge() -> None:
+    """Anchors 0, 1, 4, 5 are the corners of (4,4,12,12)."""
+    assert sorted(told_apart(inputs_of([((4, 4, 12, 12), 1)]), edge="closed")) == [0, 1, 4, 5]
 
 
 # The sparse functions against loops and against dense code ---------------------------------------------------

@@ -356,7 +356,7 @@ RULES: list[tuple[dict[str, Any], tuple[Row, ...]]] = [
     ({"small_boxes": "stride0"}, (ASIDE,)),
     ({"small_boxes": "raised"}, ((1, 1, 3 / 8, 3 / 8, 5 / 32, 5 / 16, 0.25),)),
     ({"reach": 1.0}, F.rotated()),
-    ({"at_least_one": True}, ((1, 1, 33 / 32, 1 / 2, 1 / 8, 5 / 16, 0.0),)),
+    ({"at_least_one": "nearest"}, ((1, 1, 33 / 32, 1 / 2, 1 / 8, 5 / 16, 0.0),)),
     ({"cov_floor": 0.01}, F.rotated()),
 ]
 

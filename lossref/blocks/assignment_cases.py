@@ -185,7 +185,8 @@ RULES = {
     "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k"),
     "small_boxes": Param("stride1", ("off", "stride0", "raised"), "what a small side counts as"),
     "reach": Param(None, (1.5,), "greatest distance from the centre, in units of stride[0]"),
-    "at_least_one": Param(False, (True,), "an object without candidates gets the nearest anchor"),
+    "at_least_one": Param("off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo"),
+    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo"),
 }
 TERMS = ("target_labels", "target_bboxes", "target_scores", "fg_mask", "target_gt_idx")
 SIZES: dict[str, tuple[Mapping[str, int], ...]] = {

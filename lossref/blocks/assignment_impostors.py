@@ -35,10 +35,14 @@ def dense(inside: Callable[..., Tensor], match: Callable[..., Tensor], how: str 
             gt_bboxes.copy_(enlarged)
         everywhere = how == "enlarged everywhere" or params.get("small_rboxes") == "enlarged"
         compared = enlarged if everywhere else gt_bboxes
-        seen = near(anc_points, gt_bboxes, inside(anc_points, enlarged, how), p) & (mask_gt > 0)
-        o = torch.where(seen, match(compared, pd_bboxes, p, how).clamp(min=0), 0)
+        within = inside(anc_points, enlarged, "edges inside" if params.get("edge") == "closed" else how)
+        seen = near(anc_points, gt_bboxes, within, p) & (mask_gt > 0)
+        o = match(compared, pd_bboxes, p, how).clamp(min=0)
         z = pd_scores.transpose(1, 2).gather(1, gt_labels.expand(-1, -1, pd_scores.shape[1]))
-        z = torch.where(seen, z.logit() if how == "logits" else z, 0).nan_to_num(1.0)
+        z = (z.logit() if how == "logits" else z).nan_to_num(1.0)
+        if p.at_least_one == "best":
+            seen = with_the_best(seen, z**p.alpha * o**p.beta * (mask_gt > 0))
+        o, z = torch.where(seen, o, 0), torch.where(seen, z, 0)
         t = z**p.alpha * o**p.beta
         pos, t_max, o_max = settle(t, o, seen, p, how)
         return answer(pos, t, o, (t_max, o_max), compared, gt_labels, p, how)
@@ -67,10 +71,17 @@ def near(points: Tensor, boxes: Tensor, inside: Tensor, p: Any) -> Tensor:
     apart = points - middle[:, :, None]
     if p.reach is not None:
         inside = inside & (apart.abs().amax(-1) < p.reach * p.stride[0])
-    if p.at_least_one:
+    if p.at_least_one == "nearest":
         nearest = torch.nn.functional.one_hot(apart.square().sum(-1).argmin(-1), len(points)) > 0
         inside = torch.where(inside.any(-1, keepdim=True), inside, nearest)
     return inside
+
+
+def with_the_best(seen: Tensor, t: Tensor) -> Tensor:
+    """The anchors (b, G, A) after the rule at_least_one "best", for metrics everywhere."""
+    best = torch.nn.functional.one_hot(t.argmax(-1), t.shape[-1]) * (t > 0) > 0
+    unserved = (t * seen).amax(-1, keepdim=True) == 0
+    return torch.where(unserved & best.any(-1, keepdim=True), best, seen)
 
 
 def settle(t: Tensor, o: Tensor, seen: Tensor, p: Any, how: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,11 +11,9 @@ from functools import reduce
 from typing import Any
 
 from lossref.blocks.box_pairs import oracle_overlap, oracle_sides
+from lossref.blocks.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
 from lossref.blocks.ciou import oracle as oracle_ciou
 from lossref.blocks.probiou import oracle_probiou
-
-INSIDE = 1e-9
-Found = dict[int, tuple[Any, Any]]  # anchor -> metric t and overlap o
 
 
 def oracle_assign(
@@ -34,16 +32,10 @@ def oracle_assign(
     only. `anchors` are (x, y) or (x, y, stride) in pixels, `objects` (class, box), None for padding. `settings`
     has topk, topk2, alpha, beta, eps, stride, and `rules` the fields of Rules. `geometry`: see `UPRIGHT`.
     """
-    region, match = geometry or UPRIGHT
     topk, topk2, total = settings.topk, settings.topk2 or settings.topk, len(anchors)
-    known: list[tuple[Any, Found]] = []
-    for one in objects:
-        label, truth = one or (0, None)
-        inside = oracle_candidates(m, anchors, truth, settings, rules, region) if one else ()
-        twin = next((own for other, own in known if one and oracle_same(m, other, truth)), {})
-        overlaps = {a: twin[a][1] if twin else m.stop(match(m, truth, box(a), rules)) for a in inside}
-        known.append((truth, {a: (oracle_metric(m, score(a, label), o, settings), o) for a, o in overlaps.items()}))
-    found = [own for _, own in known]
+    given = (anchors, settings, rules, *(geometry or UPRIGHT))
+    known: list[tuple[Any, dict[int, Any]]] = []  # box of an object, and its overlaps
+    found = [oracle_found(m, one, score, box, given, known) if one else {} for one in objects]
     picks = [oracle_picks(m, own, topk, total, rules.zero_metric == "dropped") for own in found]
     owner = {a: oracle_owner(m, a, picks, found, rules.conflict) for a in sorted(set().union(*picks))}
     if topk2 != topk:
@@ -53,46 +45,39 @@ def oracle_assign(
     return [(a, g, oracle_target(m, a, shares[g], settings.eps)) for a, g in owner.items()]
 
 
-def oracle_candidates(
-    m: Any, anchors: Sequence[Any], box: Any, settings: Any, rules: Any, region: Callable[..., Any]
-) -> list[int]:
-    """Anchors that an object may have."""
-    (cx, cy), holds = region(m, box, settings, rules)
-    inside = [a for a, point in enumerate(anchors) if holds(point[0], point[1])]
-    if rules.reach is not None:
-        limits = {a: rules.reach * (anchors[a][2] if len(anchors[a]) > 2 else settings.stride[0]) for a in inside}
-        inside = [a for a in inside if m.abs(cx - anchors[a][0]) < limits[a] and m.abs(cy - anchors[a][1]) < limits[a]]
-    if rules.at_least_one and not inside:
-        away = [(cx - x) * (cx - x) + (cy - y) * (cy - y) for x, y, *_ in anchors]
-        inside = [min(range(len(anchors)), key=lambda a: float(away[a].value))]
-        oracle_before(m, [away[a] for a in range(len(anchors)) if a != inside[0]], away[inside[0]])
-    return inside
+def oracle_found(
+    m: Any,
+    one: tuple[int, Any],
+    score: Callable[[int, int], Any],
+    box: Callable[[int], Any],
+    given: tuple[Any, ...],
+    known: list[tuple[Any, dict[int, Any]]],
+) -> Found:
+    """Metric and overlap of an object at its candidates; `known` keeps the overlaps, which equal boxes share."""
+    anchors, settings, rules, region, match = given
+    label, truth = one
+    overlaps = next((overlaps for other, overlaps in known if oracle_same(m, other, truth)), {})
+    known.append((truth, overlaps))
 
+    def measure(anchor: int) -> tuple[Any, Any]:
+        if anchor not in overlaps:
+            overlaps[anchor] = m.stop(match(m, truth, box(anchor), rules))
+        return oracle_metric(m, score(anchor, label), overlaps[anchor], settings), overlaps[anchor]
 
-def oracle_before(m: Any, others: Sequence[Any], chosen: Any) -> None:
-    """Make sure that none of the others is below the chosen number."""
-    for other in others:
-        if m.less(other, chosen):
-            m.tie("the order changes within the certified radius")
-
-
-def oracle_grown(m: Any, side: Any, settings: Any, rules: Any) -> Any:
-    """A side as the search for candidates sees it."""
-    smallest, *others = settings.stride
-    counts_as = others[0] if others and rules.small_boxes != "stride0" else smallest
-    limit = {"off": None, "raised": counts_as}.get(rules.small_boxes, smallest)
-    return m.number(counts_as) if limit is not None and m.less(side, limit) else side
+    own = {a: measure(a) for a in oracle_candidates(m, anchors, truth, settings, rules, region)}
+    return oracle_served(m, own, measure, len(anchors)) if rules.at_least_one == "best" else own
 
 
 def oracle_upright_region(m: Any, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
-    """Centre of a box xyxy, and whether a point lies strictly inside it."""
+    """Centre of a box xyxy, and whether a point lies inside it."""
     x1, y1, x2, y2 = box
     cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
     rx, ry = oracle_grown(m, x2 - x1, settings, rules) / 2, oracle_grown(m, y2 - y1, settings, rules) / 2
 
     def contains(x: Any, y: Any) -> bool:
         edges = ((x, cx - rx, 1), (x, cx + rx, -1), (y, cy - ry, 1), (y, cy + ry, -1))
-        return all((place - edge) * sign > INSIDE for place, edge, sign in edges)
+        depths = ((place - edge) * sign for place, edge, sign in edges)
+        return all(not m.less(depth, 0.0) if rules.edge == "closed" else depth > INSIDE for depth in depths)
 
     return (cx, cy), contains
 

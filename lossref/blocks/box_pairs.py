@@ -62,10 +62,14 @@ def _layout(x: Array, params: Mapping[str, Any]) -> Array:
 
 
 def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
-    """The domains of box1 and box2; `flat_xywh=False` where w/h of a flat xywh box is undefined."""
+    """The domains of box1 and box2; `flat_xywh=False` where w/h of a flat xywh box is undefined.
+
+    Without eps no box may be flat.
+    """
 
     def leave_out(params: Mapping[str, Any]) -> tuple[str, ...]:
-        return ("zero area",) if params.get("xywh", True) and not flat_xywh else ()
+        undefined = params.get("eps") == 0 or (params.get("xywh", True) and not flat_xywh)
+        return ("zero area",) if undefined else ()
 
     def legal(x: Array, params: Mapping[str, Any]) -> str | None:
         size = x[..., 2:] if params.get("xywh", True) else x[..., 2:] - x[..., :2]
@@ -73,6 +77,8 @@ def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
             return "expected x1 <= x2 and y1 <= y2 (or w, h >= 0)"
         if not flat_xywh and params.get("xywh", True) and (size == 0).any():
             return "expected w > 0 and h > 0, because w/h is taken"
+        if params.get("eps") == 0 and (size == 0).any():
+            return "expected w > 0 and h > 0, because without eps the union of two flat boxes is 0"
         return None
 
     units = "boxes, xyxy or xywh, any length unit"

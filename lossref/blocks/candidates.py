@@ -16,11 +16,15 @@ INSIDE = 1e-9  # pixels; an anchor must lie further inside than this
 
 
 class Pairs(NamedTuple):
-    """Candidates (p,) int64 each, sorted by image, object, anchor."""
+    """Candidates (p,) int64 each, sorted by image, object, anchor.
+
+    `inside` (p,) bool: None, or all anchors are here, and only those marked are candidates; see `served`.
+    """
 
     image: Tensor
     object: Tensor
     anchor: Tensor
+    inside: Tensor | None = None
 
 
 class Rules(NamedTuple):
@@ -35,7 +39,10 @@ class Rules(NamedTuple):
                   stride[0] if there is only one) or as stride[0] ("stride0"), a side below stride[1] as
                   stride[1] ("raised", releases after 8.4.24), or every side as it is ("off")
     reach:        None, or anchors must lie nearer than reach * stride to the object's centre in x and in y
-    at_least_one: an object without candidates gets the nearest anchor as its only one
+    at_least_one: "off"; or "nearest", an object without candidates gets the anchor nearest to its centre as its
+                  only one; or "best", an object whose candidates all have metric 0 gets, of all anchors, the one
+                  with the largest metric as its only one, unless that is 0, too (libreyolo's YOLOv9)
+    edge:         an anchor on the edge of an upright box is outside ("open") or inside ("closed", libreyolo)
     """
 
     conflict: str = "all"
@@ -43,7 +50,8 @@ class Rules(NamedTuple):
     zero_metric: str = "kept"
     small_boxes: str = "stride1"
     reach: float | None = None
-    at_least_one: bool = False
+    at_least_one: str = "off"
+    edge: str = "open"
 
 
 SPECIFIED = Rules()
@@ -57,7 +65,7 @@ def candidates(
     rules: Rules = SPECIFIED,
     anchor_stride: Tensor | None = None,
 ) -> Pairs:
-    """Pairs whose anchor (A, 2) lies strictly inside the box (b, G, 4) xyxy; all in pixels.
+    """Pairs whose anchor (A, 2) lies inside the box (b, G, 4) xyxy; all in pixels.
 
     `valid` (b, G) marks real objects. `anchor_stride` (A,) is read for a reach only; stride[0] if None.
     """
@@ -67,11 +75,10 @@ def candidates(
     side, middle = high - low, (low + high) / 2
     grown = enlarged(side, stride, rules)
     same = grown == side
-    row, anchor = _inside(
-        anchors, torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
-    )
+    low, high = torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
+    row, anchor = _inside(anchors, low, high, closed=rules.edge == "closed")
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
-    return Pairs(image.take(row), number.take(row), anchor)
+    return _pairs(image, number, row, anchor, len(anchors), rules)
 
 
 def candidates_rotated(
@@ -95,7 +102,7 @@ def candidates_rotated(
         inside = _between_edges(anchors, anchor, row, corner, neighbour - corner)
         row, anchor = row[inside], anchor[inside]
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
-    return Pairs(image.take(row), number.take(row), anchor)
+    return _pairs(image, number, row, anchor, len(anchors), rules)
 
 
 def enlarged(side: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
@@ -106,16 +113,42 @@ def enlarged(side: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
     return torch.where(side < (least if rules.small_boxes == "raised" else stride[0]), side.new_tensor(least), side)
 
 
-def _inside(anchors: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """(row, anchor) of every anchor strictly inside the boxes (n, 2), (n, 2).
+def served(pairs: Pairs, metric: Tensor, overlap: Tensor, objects: int) -> tuple[Pairs, Tensor, Tensor]:
+    """The candidates with metric (p,) and overlap (p,), after the rule at_least_one "best"."""
+    if pairs.inside is None:
+        return pairs, metric, overlap
+    owner = pairs.image * objects + pairs.object
+    nothing = metric.new_zeros(int(owner.max()) + 1 if len(owner) else 0)
+    own = nothing.scatter_reduce(0, owner[pairs.inside], metric[pairs.inside], "amax")
+    best = nothing.scatter_reduce(0, owner, metric, "amax")
+    at = ((metric == best[owner]) & (own == 0)[owner] & (best > 0)[owner]).nonzero()[:, 0]
+    first = torch.full_like(nothing, len(owner), dtype=torch.long).scatter_reduce(0, owner[at], at, "amin")
+    chosen = torch.where(first[owner] < len(owner), first[owner] == torch.arange(len(owner)).to(owner), pairs.inside)
+    kept = Pairs(pairs.image[chosen], pairs.object[chosen], pairs.anchor[chosen])
+    return kept, metric[chosen], overlap[chosen]
+
+
+def _pairs(image: Tensor, number: Tensor, row: Tensor, anchor: Tensor, anchors: int, rules: Rules) -> Pairs:
+    """Pairs of objects (n,) and anchors, from candidates (row, anchor)."""
+    if rules.at_least_one != "best":
+        return Pairs(image.take(row), number.take(row), anchor)
+    inside = torch.zeros(len(image) * anchors, dtype=torch.bool, device=row.device)
+    inside = inside.index_fill(0, row * anchors + anchor, True)
+    place = torch.arange(len(inside), device=row.device)
+    row, anchor = place // max(anchors, 1), place % max(anchors, 1)
+    return Pairs(image.take(row), number.take(row), anchor, inside)
+
+
+def _inside(anchors: Tensor, low: Tensor, high: Tensor, closed: bool = False) -> tuple[Tensor, Tensor]:
+    """(row, anchor) of every anchor strictly inside the boxes (n, 2), (n, 2), or on their edge if `closed`.
 
     Anchors stand on grids, so that few of their coordinates differ: each axis is tested at those only.
     """
     within = []
     for axis in (0, 1):
         place, which = torch.unique(anchors[:, axis], return_inverse=True)
-        place, first, last = place[:, None], low[:, axis], high[:, axis]
-        within.append(((place - first > INSIDE) & (last - place > INSIDE))[which])
+        before, after = place[:, None] - low[:, axis], high[:, axis] - place[:, None]
+        within.append(((before >= 0) & (after >= 0) if closed else (before > INSIDE) & (after > INSIDE))[which])
     row, anchor = (within[0] & within[1]).t().contiguous().nonzero(as_tuple=True)
     return row, anchor
 
@@ -146,7 +179,7 @@ def _also(
         limit = rules.reach * (stride.reshape(-1, 1)[anchor] if isinstance(stride, Tensor) else stride)
         near = ((anchors[anchor] - middle[row]).abs() < limit).all(-1)
         row, anchor = row[near], anchor[near]
-    if rules.at_least_one:
+    if rules.at_least_one == "nearest":
         lonely = (row.bincount(minlength=len(middle)) == 0).nonzero()[:, 0]
         nearest = (anchors - middle[lonely, None]).square().sum(-1).argmin(-1)
         row, order = torch.cat([row, lonely]).sort(stable=True)

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import aspect_of, bbox_iou, distance_of, overlap
+from lossref.blocks.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
 from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
+from lossref.blocks.iou import overlap_without_touch
 from lossref.core import Param, Spec
 from lossref.declare import impostor
 
@@ -60,6 +61,13 @@ def gradient_scaled(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: s
     return (o.iou - (distance_of(o, eps) + scaled * factor))[..., None]
 
 
+def eps_in_alpha_only(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    o = overlap_without_touch(box1, box2, xywh, 1e-7)
+    v = aspect_of(o)
+    factor = (v / (v - o.iou + (1 + eps))).detach()
+    return (o.iou - (distance_of(o, 1e-7) + v * factor))[..., None]
+
+
 def nan_to_zero(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     return torch.nan_to_num(bbox_iou(box1, box2, xywh, CIoU=True, eps=eps))
 
@@ -69,6 +77,11 @@ def _with_alpha(how: str) -> Any:
         return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps, alpha=how)
 
     return loss
+
+
+def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    o = overlap_without_touch(box1, box2, xywh, eps)
+    return ciou_of(o, eps, alpha)[..., None]
 
 
 SPEC = Spec(
@@ -86,6 +99,8 @@ SPEC = Spec(
         impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),
         impostor("aspect gradient x (w^2 + h^2)", "the scaled gradient of old code", "gradient", gradient_scaled),
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
+        impostor("relu", "no gradient of the intersection where boxes only touch", "kinks", relu_overlap),
+        impostor("eps in alpha only", "1e-7 elsewhere, whatever eps is; and as 'relu'", "params", eps_in_alpha_only),
     ),
     api="bbox_iou(box1, box2, xywh=True, CIoU=True, eps=1e-7)",
     **box_fields(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lossref.blocks.bbox_iou import bbox_iou, distance_of, overlap
 from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
+from lossref.blocks.iou import overlap_without_touch
 from lossref.core import Spec
 from lossref.declare import impostor
 
@@ -47,6 +48,11 @@ def half_precision_inside(box1: Tensor, box2: Tensor, xywh: bool, eps: float) ->
     return bbox_iou(box1.float(), box2.float(), xywh, DIoU=True, eps=eps)
 
 
+def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap_without_touch(box1, box2, xywh, eps)
+    return (o.iou - distance_of(o, eps))[..., None]
+
+
 SPEC = Spec(
     name="diou",
     summary="Distance IoU of axis-aligned boxes",
@@ -60,6 +66,7 @@ SPEC = Spec(
         impostor("no eps on c2", "squared diagonal without eps", "value params", no_eps_on_diagonal),
         impostor("c2 detached", "no gradient through the diagonal", "gradient", diagonal_detached),
         impostor("float32 inside", "narrows float64 to float32", "value dtype", half_precision_inside),
+        impostor("relu", "no gradient of the intersection where boxes only touch", "kinks", relu_overlap),
     ),
     api="bbox_iou(box1, box2, xywh=True, DIoU=True, eps=1e-7)",
     **box_fields(-1, 1),

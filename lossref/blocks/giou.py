@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import bbox_iou, overlap
+from lossref.blocks.bbox_iou import bbox_iou, giou_of, overlap
 from lossref.blocks.box_pairs import box_fields, oracle_enclosing, oracle_overlap, pairwise
+from lossref.blocks.iou import overlap_without_touch
 from lossref.core import Spec
 from lossref.declare import impostor
 
@@ -53,6 +54,11 @@ def writes_into_box(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tenso
     return value
 
 
+def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap_without_touch(box1, box2, xywh, eps)
+    return giou_of(o, eps)[..., None]
+
+
 SPEC = Spec(
     name="giou",
     summary="Generalised IoU of axis-aligned boxes",
@@ -66,6 +72,7 @@ SPEC = Spec(
         impostor("as a loss", "1 - GIoU instead of GIoU", "value laws", as_loss),
         impostor("C detached", "no gradient through the enclosing box", "gradient", enclosing_detached),
         impostor("writes into box2", "clamps its argument in place", "pure", writes_into_box),
+        impostor("relu", "no gradient of the intersection where boxes only touch", "kinks", relu_overlap),
     ),
     api="bbox_iou(box1, box2, xywh=True, GIoU=True, eps=1e-7)",
     **box_fields(-1, 1),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import bbox_iou, overlap, sides
+from lossref.blocks.bbox_iou import Overlap, bbox_iou, overlap, sides
 from lossref.blocks.box_pairs import box_fields, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
@@ -42,11 +42,16 @@ def inclusive_pixels(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tens
     return bbox_iou(box1 + grow, box2 + grow, xywh, eps=eps)
 
 
-def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+def overlap_without_touch(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Overlap:
+    """The terms of a careless version: no gradient of the intersection where boxes only touch."""
     o = overlap(box1, box2, xywh, eps)
-    areas = o.w1 * o.h1 + o.w2 * o.h2
     inter = torch.relu(o.inter)
-    return (inter / (areas - inter + eps))[..., None]
+    union = o.w1 * o.h1 + o.w2 * o.h2 - inter + eps
+    return o._replace(inter=inter, union=union, iou=inter / union)
+
+
+def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return overlap_without_touch(box1, box2, xywh, eps).iou[..., None]
 
 
 def one_sided_ties(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
@@ -70,7 +75,7 @@ SPEC = Spec(
         impostor("eps on both sides", "eps on the width as on the height", "value params", eps_on_width_too),
         impostor("flat result", "no trailing axis: (n,) instead of (n, 1)", "shape", no_trailing_axis),
         impostor("inclusive pixels", "x2 - x1 + 1, as for pixel indices", "value params", inclusive_pixels),
-        impostor("relu", "max(0, .) as a ReLU stops the gradient at touching boxes", "kinks", relu_overlap),
+        impostor("relu", "no gradient of the intersection where boxes only touch", "kinks", relu_overlap),
         impostor("one-sided ties", "equal edges give one box all of the gradient", "kinks", one_sided_ties),
     ),
     api="bbox_iou(box1, box2, xywh=True, eps=1e-7)",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated
+from lossref.blocks.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated, served
 
 __all__ = ["SPECIFIED", "Pairs", "Positives", "Rules", "candidates", "candidates_rotated", "poisoned", "select"]
 
@@ -59,6 +59,8 @@ def select(
     for name, k in (("topk", topk), ("topk2", topk2)):
         if k > anchors:
             raise RuntimeError(f"{name}: expected at most {anchors}, the number of anchors, got {k}")
+    bad = poisoned(pairs, metric, overlap, images)
+    pairs, metric, overlap = served(pairs, metric, overlap, objects)
     pool = _Picks(pairs.image * anchors + pairs.anchor, pairs.image * objects + pairs.object, metric, overlap)
     at = _largest(metric, pool.owner, images * objects, topk)
     if rules.zero_metric == "dropped":
@@ -70,7 +72,6 @@ def select(
     picks = _taken(picks, picks.place.argsort())
     image = picks.place // anchors
     score = _normalised(picks, images * objects, eps)
-    bad = poisoned(pairs, metric, overlap, images)
     return Positives(
         image, picks.place - image * anchors, picks.owner % max(objects, 1), torch.where(bad[image], torch.nan, score)
     )

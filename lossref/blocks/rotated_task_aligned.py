@@ -49,7 +49,7 @@ def rotated_task_aligned(
     zero_metric: str = "kept",
     small_boxes: str = "stride1",
     reach: float | None = None,
-    at_least_one: bool = False,
+    at_least_one: str = "off",
     small_rboxes: str = "true",
 ) -> Assignment:
     """Assignment of anchors (A, 2) to objects (b, G, 5) xywhr, in pixels and radians.
@@ -157,7 +157,7 @@ SPEC = Spec(
     wrt=(),
     params={
         **COUNTS,
-        **{name: param for name, param in RULES.items() if name != "overlap"},
+        **{name: param for name, param in RULES.items() if name not in ("overlap", "edge")},
         "small_rboxes": Param("true", ("enlarged",), "size of small boxes in overlap and result"),
     },
     terms=TERMS,
@@ -177,7 +177,8 @@ SPEC = Spec(
         setup("outside", "no candidate", (1, (100, 16, 12, 12, 0.5))),
         setup("half a turn", "nearly the same with sides exchanged", (1, (14, 18, 12, 20, 2.0625)), topk=3),
         setup("side of 8", "not small", (1, (13, 15, 8, 19, 1.875)), topk=5),
-        setup("nearest", "no candidate, so the nearest anchor", (1, (100, 16, 12, 12, 0.5)), at_least_one=True),
+        setup("nearest", "no candidate, so the nearest anchor", (1, (100, 16, 12, 12, 0.5)), at_least_one="nearest"),
+        setup("best", "the largest metric", _BETWEEN, topk=1, small_boxes="off", at_least_one="best"),
     ),
     impostors=(
         _wrong("enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value"),

@@ -49,7 +49,8 @@ def task_aligned(
     zero_metric: str = "kept",
     small_boxes: str = "stride1",
     reach: float | None = None,
-    at_least_one: bool = False,
+    at_least_one: str = "off",
+    edge: str = "open",
 ) -> Assignment:
     """Assignment of anchors (A, 2) to objects (b, G, 4) xyxy with labels (b, G, 1), all in pixels.
 
@@ -62,7 +63,7 @@ def task_aligned(
     require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, 4)
     if gt_bboxes.shape[1] == 0:
         return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
-    rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one)
+    rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one, edge)
     dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
     labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
     with torch.no_grad():
@@ -184,7 +185,10 @@ SPEC = Spec(
         setup("A10", "one side small, the enlarged edges lie on anchors", (0, (10, 2, 14, 30)), topk=3),
         setup("on the edge", "anchors on all edges: no candidate", (1, (4, 4, 12, 12))),
         setup("twins", "equal objects: the first gets what both claim", (1, (2, 2, 22, 22)), _A),
-        setup("nearest", "no candidate, so the nearest anchor", (1, (4, 4, 12, 13)), at_least_one=True),
+        setup("nearest", "no candidate, so the nearest anchor", (1, (4, 4, 12, 13)), at_least_one="nearest"),
+        setup("best", "no candidate, so the largest metric of all", (1, (4, 4, 12, 13)), at_least_one="best"),
+        setup("best of all", "its candidates have metric 0", (1, (21, 21, 60, 60)), topk=1, at_least_one="best"),
+        setup("closed", "anchors on all edges are inside", (1, (4, 4, 12, 12)), topk=9, edge="closed"),
         placed("claimants", "of all overlaps 0 the first that contains", _APART, *_FAR, topk=4, conflict="containing"),
         setup("picked", "only claimants", *_STEAL, scores=_STEAL_SCORES, topk=1, conflict="picked"),
         placed("dropped", "no positive without a metric", _APART, *_FAR, topk=4, zero_metric="dropped"),

@@ -12,7 +12,11 @@ from lossref.declare import corner
 
 WEAK = (1, 1, 1 / 4, 1 / 2, 1 / 4, 1 / 2)
 CENTRE = (1 / 2, 1 / 2, 1 / 2, 1 / 2)
+SHORT = np.tile(-np.arange(16.0), (2, 4))[..., None] * (2 - np.arange(40) % 5 / 4)  # half a cell to each side
+ALONE: Any = {"tal_topk": 1, "small_boxes": "off"}
+SIXTEEN: Any = {"tal_topk": 1, "reg_max": 16, "boxes": SHORT}
 SMALL = (0, 0, 7 / 16, 1 / 2, 1 / 16, 3 / 16)
+ON_ANCHORS = (5 / 16, 1 / 2, 1 / 4, 1 / 4)
 TWO_AT_ONE_PLACE = ((0, 1, 3 / 8, 1 / 2, 1 / 2, 3 / 4), (0, 1, 13 / 32, 1 / 2, 1 / 2, 3 / 4))
 STOLEN = (
     (0, 0, 25 / 64, 38 / 64, 25 / 64, 37 / 64),
@@ -52,8 +56,12 @@ CORNERS = (
     of_f("plain IoU", "in the metric only", metric_overlap="iou"),
     of_f("within reach", "1.5 cells from the centre at most", reach=1.5),
     _objects("picked only", "only those that picked an anchor may get it", *STOLEN, tal_topk=1, conflict="picked"),
-    _objects("small sides as they are", "4 x 6 px contain no anchor", SMALL, tal_topk=1, small_boxes="off"),
-    _objects("nearest anchor", "and get the nearest one", SMALL, tal_topk=1, small_boxes="off", at_least_one=True),
+    _objects("small sides as they are", "4 x 6 px contain no anchor", SMALL, **ALONE),
+    _objects("nearest anchor", "and get the nearest one", SMALL, **ALONE, at_least_one="nearest"),
+    _objects("best anchor", "or the one with the largest metric", SMALL, **ALONE, at_least_one="best"),
+    _objects("on the edge", "six anchors, none of them inside", (0, 0, *ON_ANCHORS), edge="closed"),
+    _objects("small object, small boxes", "16 bins, 4 x 6 px between anchors", SMALL, WEAK, **SIXTEEN),
+    _objects("edges on anchors", "16 bins, six anchors on the edges", (0, 0, *ON_ANCHORS), WEAK, reg_max=16),
     of_f("one bin in edition 8.3", "no distance term", reg_max=1, edition="8.3"),
     _objects("small object in edition 8.3", "4 x 6 px contain no anchor", SMALL, edition="8.3"),
     _objects("one top-k in edition 8.3", "no second", *TWO_AT_ONE_PLACE, tal_topk=7, tal_topk2=1, edition="8.3"),

@@ -24,7 +24,8 @@ RULES = {
     "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k"),
     "small_boxes": Param("stride1", ("stride0", "raised", "off"), "what a small side counts as"),
     "reach": Param(None, (1.5,), "greatest distance of an anchor from an object's centre, in cells"),
-    "at_least_one": Param(False, (True,), "an object without candidates gets the nearest anchor"),
+    "at_least_one": Param("off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo"),
+    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo"),
     "ciou_alpha": Param("detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5"),
 }
 GRID = {

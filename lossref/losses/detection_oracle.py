@@ -143,14 +143,16 @@ class Choices(NamedTuple):
     zero_metric: str
     small_boxes: str
     reach: float | None
-    at_least_one: bool
+    at_least_one: str
+    edge: str
     ciou_alpha: str
 
 
 def oracle_rules(m: Any, p: Any) -> Choices:
     """The rules as parameters of a loss name them; releases 8.3 have none for small sides."""
     small = "off" if oracle_edition(m, p) == "8.3" else p.small_boxes
-    return Choices(p.conflict, p.metric_overlap, p.zero_metric, small, p.reach, p.at_least_one, p.ciou_alpha)
+    who = (p.conflict, p.metric_overlap, p.zero_metric, small, p.reach, p.at_least_one)
+    return Choices(*who, p.edge, p.ciou_alpha)
 
 
 def oracle_detection(m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any) -> list[list[Hit]]:

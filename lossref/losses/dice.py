@@ -151,9 +151,9 @@ SPEC = Spec(
     params={
         "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction"),
         "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
-        "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well"),
-        "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: it costs 0"),
-        "soft_target": Param("product", ("minimum",), "what P and T share; the same for hard targets"),
+        "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well; not in kornia"),
+        "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: costs 0, as in smp"),
+        "soft_target": Param("product", ("minimum",), "what P and T share; minimum: segmentation_models_pytorch (smp)"),
     },
     terms=("loss",),
     reference=dice,

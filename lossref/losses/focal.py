@@ -22,7 +22,7 @@ from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 Alpha = float | Sequence[float]
-# What a label between 0 and 1 means; for 0 and 1 all four agree.
+# What a label between 0 and 1 means: here, in kornia, in segmentation_models_pytorch, in monai. Hard ones agree.
 SOFT = ("interpolated", "two sides", "exp(-bce)", "scaled logit")
 
 

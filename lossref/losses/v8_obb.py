@@ -79,7 +79,7 @@ def v8_obb(
 
 def oracle(m: Any, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The four terms in scalars."""
-    p = SimpleNamespace(**params, metric_overlap="probiou", ciou_alpha="detached")
+    p = SimpleNamespace(**params, metric_overlap="probiou", ciou_alpha="detached", edge="closed")
     p.tal_topk = 10 if p.edition == "8.3" else p.tal_topk
     images = oracle_rotated_detection(m, p, boxes, scores, angle, batch_idx, cls, bboxes)
     return tuple(term * len(boxes) for term in oracle_rotated_terms(m, p, images, scores))
@@ -172,7 +172,7 @@ SPEC = Spec(
         **TOPK,
         **GAINS,
         "angle_gain": Param(1.0, (4.0,), "factor of the angle term"),
-        **{name: param for name, param in RULES.items() if name not in ("metric_overlap", "ciou_alpha")},
+        **{name: param for name, param in RULES.items() if name not in ("metric_overlap", "ciou_alpha", "edge")},
         "small_rboxes": Param("true", ("enlarged",), "size of small boxes in overlap and targets"),
         "cov_floor": Param(0.0, (0.01,), "added to the variances of every box in the box term"),
         **EDITION,

@@ -6,24 +6,14 @@ of which only the second has a weight, so that it is a sigmoid; its eps is a smo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("kornia")
-
-
-def targets() -> list[Target]:
-    """Focal and Dice."""
-    return packages.targets(ROWS, "kornia")
 
 
 def focal(loss: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Any:
@@ -56,3 +46,4 @@ ROWS = (
     ),
     Row("dice", "kornia.losses.dice_loss", dice, ("smooth", "reduction"), {"smooth_above": False}),
 )
+version, targets = partial(packages.version, "kornia"), partial(packages.targets, ROWS, "kornia")

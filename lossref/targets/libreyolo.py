@@ -6,24 +6,14 @@ counts as it is, there are 16 bins and no second top-k; its terms lack the facto
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("libreyolo")
-
-
-def targets() -> list[Target]:
-    """Detection and DFL."""
-    return packages.targets(ROWS, "libreyolo")
 
 
 def detection(kind: Any, *x: Tensor, imgsz: Any, strides: Any, tal_topk: int, **gains: float) -> tuple[Any, ...]:
@@ -56,3 +46,4 @@ ROWS = (
     Row("v8_detection", "libreyolo.models.yolo9.loss.YOLO9Loss", detection, YOLO9, RULES),
     Row("dfl", "libreyolo.models.picodet.loss.DistributionFocalLoss", dfl, ("reg_max",)),
 )
+version, targets = partial(packages.version, "libreyolo"), partial(packages.targets, ROWS, "libreyolo")

@@ -6,25 +6,15 @@ above and one below the fraction; eps of GIoU is 2^-23, and never on the height 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
 
 LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("monai")
-
-
-def targets() -> list[Target]:
-    """Focal, Dice and GIoU."""
-    return packages.targets(ROWS, "monai")
 
 
 def focal(kind: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Any:
@@ -49,3 +39,4 @@ ROWS = (
     Row("dice", "monai.losses.DiceLoss", dice, ("smooth", "reduction")),
     Row("giou", "monai.losses.giou_loss.BoxGIoULoss", giou, (), {"xywh": True, "eps": 2.0**-23}, LISTS),
 )
+version, targets = partial(packages.version, "monai"), partial(packages.targets, ROWS, "monai")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,9 @@ import torch
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
 
 KNOWN = dict.fromkeys(("gradient", "reduced", "bulk", "connected"), "gives values only: NumPy takes no gradient")
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("pycocotools")
-
-
-def targets() -> list[Target]:
-    """The keypoint loss."""
-    return packages.targets(ROWS, "pycocotools")
 
 
 def similarity(kind: Any, pred: Tensor, gt: Tensor, mask: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
@@ -58,3 +48,4 @@ def similarity(kind: Any, pred: Tensor, gt: Tensor, mask: Tensor, area: Tensor, 
 
 
 ROWS = (Row("keypoint", "pycocotools.cocoeval.COCOeval", similarity, known=KNOWN),)
+version, targets = partial(packages.version, "pycocotools"), partial(packages.targets, ROWS, "pycocotools")

@@ -6,23 +6,13 @@ a channel without a target no cost, and lets soft targets share min(P, T).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("segmentation_models_pytorch")
-
-
-def targets() -> list[Target]:
-    """Focal and Dice."""
-    return packages.targets(ROWS, "segmentation_models_pytorch")
 
 
 def focal(kind: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Any:
@@ -47,4 +37,8 @@ ROWS = (
         ("smooth", "reduction"),
         {"empty_target": "dropped", "soft_target": "minimum"},
     ),
+)
+version, targets = (
+    partial(packages.version, "segmentation_models_pytorch"),
+    partial(packages.targets, ROWS, "segmentation_models_pytorch"),
 )

@@ -6,27 +6,17 @@ height; box_iou has no eps at all, and gives a table of all pairs.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossref import packages
-from lossref.core import Target
 from lossref.packages import Row
 
 CHUNK = 64  # of a table of all pairs only the diagonal is wanted
 LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}
-
-
-def version() -> str:
-    """The installed release."""
-    return packages.version("torchvision")
-
-
-def targets() -> list[Target]:
-    """IoU, GIoU, DIoU, CIoU and focal loss."""
-    return packages.targets(ROWS, "torchvision")
 
 
 def overlap(loss: Any, box1: Tensor, box2: Tensor, eps: float) -> Any:
@@ -54,3 +44,4 @@ ROWS = (
     Row("ciou", "torchvision.ops.complete_box_iou_loss", overlap, ("eps",), {"xywh": True}, LISTS),
     Row("focal", "torchvision.ops.sigmoid_focal_loss", focal, ("gamma", "alpha")),
 )
+version, targets = partial(packages.version, "torchvision"), partial(packages.targets, ROWS, "torchvision")

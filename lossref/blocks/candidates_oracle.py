@@ -1,0 +1,56 @@
+"""Which anchors an object may have at all, in scalars: the rules on which assigners differ.
+
+Nothing here carries gradient. Source: spec/20-assignment.md sections 1.2 and 3, D2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+INSIDE = 1e-9
+Found = dict[int, tuple[Any, Any]]  # anchor -> metric t and overlap o
+
+
+def oracle_candidates(
+    m: Any, anchors: Sequence[Any], box: Any, settings: Any, rules: Any, region: Callable[..., Any]
+) -> list[int]:
+    """Anchors that an object may have."""
+    (cx, cy), holds = region(m, box, settings, rules)
+    inside = [a for a, point in enumerate(anchors) if holds(point[0], point[1])]
+    if rules.reach is not None:
+        limits = {a: rules.reach * (anchors[a][2] if len(anchors[a]) > 2 else settings.stride[0]) for a in inside}
+        inside = [a for a in inside if m.abs(cx - anchors[a][0]) < limits[a] and m.abs(cy - anchors[a][1]) < limits[a]]
+    if rules.at_least_one == "nearest" and not inside:
+        away = [(cx - x) * (cx - x) + (cy - y) * (cy - y) for x, y, *_ in anchors]
+        inside = [min(range(len(anchors)), key=lambda a: float(away[a].value))]
+        oracle_before(m, [away[a] for a in range(len(anchors)) if a != inside[0]], away[inside[0]])
+    return inside
+
+
+def oracle_before(m: Any, others: Sequence[Any], chosen: Any) -> None:
+    """Make sure that none of the others is below the chosen number."""
+    for other in others:
+        if m.less(other, chosen):
+            m.tie("the order changes within the certified radius")
+
+
+def oracle_grown(m: Any, side: Any, settings: Any, rules: Any) -> Any:
+    """A side as the search for candidates sees it."""
+    smallest, *others = settings.stride
+    counts_as = others[0] if others and rules.small_boxes != "stride0" else smallest
+    limit = {"off": None, "raised": counts_as}.get(rules.small_boxes, smallest)
+    return m.number(counts_as) if limit is not None and m.less(side, limit) else side
+
+
+def oracle_served(m: Any, own: Found, measure: Callable[[int], tuple[Any, Any]], anchors: int) -> Found:
+    """The candidates, or the best of all anchors instead, if that has a metric and none of them has."""
+    if any(m.less(m.number(0.0), t) for t, _ in own.values()):
+        return own
+    every = {a: measure(a) for a in range(anchors)}
+    best = max(every, key=lambda a: float(every[a][0].value))
+    if not m.less(m.number(0.0), every[best][0]):
+        return own
+    if not all(m.less(t, every[best][0]) for a, (t, _) in every.items() if a != best):
+        m.tie("several anchors are equally good")
+    return {best: every[best]}
