@@ -20,13 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import lossref
 from lossref import bench_lines, bench_page, catalog
+from lossref.atomic import write_text
 from lossref.bench_rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
 from lossref.cases import with_defaults
 from lossref.core import Case, Spec
 from lossref.footprint import footprint
 from lossref.limits import limited
 from lossref.probe import TargetRaised, applicable, guarded
-from lossref.report import write_text
 from lossref.resolve import resolve
 from lossref.standing import Standing, standing
 from lossref.terminal import console

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
+from lossref.atomic import write_text
 from lossref.bench_lines import Line, bytes_text, count_text, counted, lines, ratio_text, reasons, time_text
 from lossref.bench_rows import COMPARED, read
-from lossref.report import write_text
 from lossref.workloads import MODES, SIZES
 
 ENDS = (2.0, 1000.0)  # the axis of ratios reaches to one of these, at least and at most, and to its inverse

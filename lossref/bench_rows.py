@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 import lossref
+from lossref.atomic import write_text
 from lossref.core import Spec, Target
 from lossref.footprint import Footprint
-from lossref.report import write_text
 from lossref.resolve import version
 from lossref.timing import Interval, Spread
 

@@ -16,13 +16,13 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from lossref.arith import Tie, Uncertified
+from lossref.atomic import write_text
 from lossref.axes import frozen
 from lossref.cases import conventions, draw_case, with_defaults
 from lossref.checks import examine, named
 from lossref.core import Array, Case, Spec
 from lossref.oracle import BITS, NOTHING, answer, certified_digits, endpoints, evaluate, floats, is_certified, nearest
 from lossref.probe import itself
-from lossref.report import write_text
 
 SCHEMA = 1
 SEED = 20261122

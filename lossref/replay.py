@@ -7,7 +7,7 @@ from pathlib import Path
 from lossref import checks
 from lossref.catalog import spec as find
 from lossref.checks.evidence import Evidence
-from lossref.core import Target
+from lossref.core import Array, Target
 from lossref.resolve import UnknownTarget, resolve
 from lossref.saved import SavedCase, SavedCaseError, load, snippet
 
@@ -46,8 +46,12 @@ def _detail(evidence: Evidence) -> list[str]:
 
 def _inputs(saved: SavedCase) -> list[str]:
     params = ", ".join(f"{name}={value!r}" for name, value in saved.case.params.items())
-    arrays = [f"  {name} {list(x.shape)} = {_short(str(x.tolist()))}" for name, x in saved.case.inputs.items()]
+    arrays = [f"  {name} {list(x.shape)} = {_short(_shown(x))}" for name, x in saved.case.inputs.items()]
     return [f"  params  {params}", *arrays]
+
+
+def _shown(x: Array, most: int = 1000) -> str:
+    return str(x.tolist()) if x.size <= most else f"{str(x.flat[:most].tolist())[:-1]}, ..."
 
 
 def _short(text: str, limit: int = 400) -> str:

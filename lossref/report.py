@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
 import shlex
 from collections import Counter
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from lossref.atomic import write_text
 from lossref.core import STATUSES, Verdict
 
 KEYS = "target version command seed tier started seconds planned python torch lossref platform threads families notes"
@@ -59,16 +59,6 @@ def write(directory: Path, docs: Mapping[str, str] | None = None) -> Path:
     write_text(directory / "summary.csv", str(table.to_csv(index=False)))
     write_text(directory / "index.html", _html(directory, verdicts, run, docs))
     return directory / "index.html"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step: a reader, or an interrupt, finds the old text or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:

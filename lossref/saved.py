@@ -1,9 +1,14 @@
-"""Failing cases as files: what `lossref replay` reads, exact to the last bit, and readable by people."""
+"""Failing cases as files: what `lossref replay` reads, exact to the last bit, and readable by people.
+
+The numbers of a large case stand in a compressed file beside it.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from lossref.atomic import write_bytes, write_text
 from lossref.axes import frozen
 from lossref.checks.evidence import Evidence
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import weights
 from lossref.probe import call, itself
-from lossref.report import write_text
 
 SCHEMA = 1
 LONGEST = 400
+LARGE = 20_000  # numbers
+BESIDE = "file beside"
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -82,6 +89,7 @@ def _output_shape(spec: Spec, case: Case) -> tuple[int, ...]:
 
 def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evidence, why: str) -> None:
     """Write one failing case atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     case = saved.case
     content = {
         "schema": SCHEMA,
@@ -92,7 +100,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "target": saved.target,
         "as": saved.as_spec,
         "params": dict(case.params),
-        "inputs": {name: encode(array) for name, array in case.inputs.items()},
+        "inputs": _stored(path, case.inputs),
         "flags": sorted(set(case.flags)),
         "id": case.id,
         "problem": evidence.problem,
@@ -101,8 +109,29 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         },
         "snippet": snippet(spec, target, case, saved.check, saved.dtype),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _stored(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
+    """The inputs as JSON, or the name of the file beside `path` that holds them."""
+    if sum(array.size for array in inputs.values()) <= LARGE:
+        return {name: encode(array) for name, array in inputs.items()}
+    content, beside = io.BytesIO(), path.with_suffix(".npz")
+    np.savez_compressed(content, **{name: _narrow(array) for name, array in inputs.items()})
+    write_bytes(beside, content.getvalue())
+    return {BESIDE: beside.name}
+
+
+def _narrow(array: Array) -> Any:
+    narrow = array.astype(np.float32)
+    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
+
+
+def _restored(path: Path, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    if BESIDE not in inputs:
+        return {name: decode(entry) for name, entry in inputs.items()}
+    with np.load(path.with_name(inputs[BESIDE]), allow_pickle=False) as found:
+        return {name: found[name].astype(np.float64) for name in found.files}
 
 
 def load(path: Path) -> SavedCase:
@@ -114,11 +143,11 @@ def load(path: Path) -> SavedCase:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SavedCaseError(f"{path} is not a saved case: {error}") from None
     try:
-        inputs = {name: decode(entry) for name, entry in content["inputs"].items()}
+        inputs = _restored(path, content["inputs"])
         flags = tuple(content["flags"])
         params = {name: frozen(value) for name, value in content["params"].items()}
         case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
         recorded = {"problem": content["problem"], **content["detail"]}
         return SavedCase(case, content["check"], content["dtype"], content["target"], content["as"], recorded)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None

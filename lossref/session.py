@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import lossref
 from lossref import checks, resolve, run
+from lossref.atomic import write_text
 from lossref.core import Verdict
-from lossref.report import write_text
 
 
 def file_name(words: list[str]) -> str:

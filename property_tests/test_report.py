@@ -10,11 +10,16 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from lossref import report
-from lossref.core import Verdict
+from lossref.catalog import specs
+from lossref.checks.evidence import Evidence
+from lossref.core import Case, Verdict
+from lossref.resolve import reference
+from lossref.saved import SavedCase, SavedCaseError, load, save
 
 DOCS = {"value": "The value.", "gradient": "The gradient.", "shape": "The shape."}
 PASS = Verdict("iou", "mine", "value", "float64", "pass", 12, 0.25)
@@ -247,3 +252,24 @@ def test_docs_are_those_of_the_checks_unless_given(tmp_path: Path) -> None:
     directory = saved(tmp_path / "run", [FAIL])
     (doc,) = (check.doc for check in CHECKS if check.name == FAIL.check)
     assert doc in words(report.write(directory).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("size", [10, 30_000], ids=["in the file", "beside the file"])
+def test_a_saved_case_comes_back(tmp_path: Path, size: int) -> None:
+    numbers = np.arange(2.0 * size).reshape(2, size) / 8
+    numbers[0, :3] = math.nan, math.inf, -math.inf
+    wide = np.full((2, size), 1 / 3)
+    case = Case("focal", {"pred": numbers, "label": wide}, {}, "id")
+    path = tmp_path / "cases" / "one.json"
+    saved_case = SavedCase(case, "value", "float32", "mine")
+    save(path, specs()["focal"], saved_case, reference(specs()["focal"]), Evidence(1), why="drawn")
+    found = load(path).case
+    assert list(found.inputs) == ["pred", "label"]
+    assert all(np.array_equal(found.inputs[name], x, equal_nan=True) for name, x in case.inputs.items())
+    assert path.stat().st_size < 100_000
+    if size > 10:
+        page = report.write(saved(tmp_path / "run", [FAIL], json.loads(path.read_text())), DOCS).read_text()
+        assert "they are in <code>one.npz</code>" in page
+        path.with_suffix(".npz").unlink()
+        with pytest.raises(SavedCaseError, match=r"one\.npz"):
+            load(path)
