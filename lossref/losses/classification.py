@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import nll_loss
 
 from lossref.core import Array, Domain, Spec
 from lossref.declare import corner, impostor
@@ -36,22 +37,18 @@ def classification(logits: Tensor, cls: Tensor) -> Tensor:
     log_p = logits.to(compute).log_softmax(-1)
     if cls.shape == logits.shape and cls.is_floating_point():
         return -(cls.to(compute) * log_p).sum(-1).mean().to(logits.dtype)
-    counted = _counted(cls, logits)
-    picked = log_p.gather(1, cls.where(counted, 0)[:, None])[:, 0]
-    return -(picked.where(counted, 0).sum() / counted.sum()).to(logits.dtype)
+    _require_classes(cls, logits)
+    return nll_loss(log_p, cls, ignore_index=IGNORED).to(logits.dtype)
 
 
-def _counted(cls: Tensor, logits: Tensor) -> Tensor:
-    """Which images count; raises where a label is none."""
+def _require_classes(cls: Tensor, logits: Tensor) -> None:
     if cls.dtype != torch.int64 or cls.shape != logits.shape[:1]:
         raise RuntimeError(
             f"cls: expected int64 of shape {tuple(logits.shape[:1])}, got {cls.dtype} {tuple(cls.shape)}"
         )
-    counted = cls != IGNORED
-    outside = counted & ((cls < 0) | (cls >= logits.shape[-1]))
+    outside = (cls.clamp(0, logits.shape[-1] - 1) != cls) & (cls != IGNORED)
     if bool(outside.any()):
         raise IndexError(f"cls: expected classes 0 to {logits.shape[-1] - 1}, got {int(cls[outside][0])}")
-    return counted
 
 
 def oracle(m: Any, logits: Any, cls: Any) -> Any:

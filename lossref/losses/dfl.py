@@ -40,16 +40,11 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
     distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
     left = distance.detach().floor()
     _require_bins(left, pred_dist.shape[1])
-    bins = left.reshape(-1).long()
-    minus_log_p = -pred_dist.to(compute).log_softmax(-1)
-    cost_left = _at(minus_log_p, bins, target)
-    cost_right = _at(minus_log_p, bins + 1, target)
     weight_left = left + 1 - distance
-    return (cost_left * weight_left + cost_right * (1 - weight_left)).mean(-1, keepdim=True).to(result)
-
-
-def _at(minus_log_p: Tensor, bins: Tensor, target: Tensor) -> Tensor:
-    return minus_log_p.gather(1, bins[:, None]).reshape(target.shape)
+    bins = left.reshape(-1, 1).long()
+    both = pred_dist.to(compute).log_softmax(-1).gather(1, torch.cat([bins, bins + 1], 1))
+    weights = torch.stack([weight_left, 1 - weight_left], -1)
+    return -(both.reshape(weights.shape) * weights).sum(-1).mean(-1, keepdim=True).to(result)
 
 
 def _require_bins(left: Tensor, bins: int) -> None:
