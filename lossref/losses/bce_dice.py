@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
@@ -41,7 +41,7 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
         )
     compute, result = compute_dtype(pred, target)
     x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
-    return (weight_bce * bce(x, t).mean() + weight_dice * dice(x, t, SMOOTH)).to(result)
+    return (weight_bce * binary_cross_entropy_with_logits(x, t) + weight_dice * dice(x, t, SMOOTH)).to(result)
 
 
 def _resample(target: Tensor, height: int, width: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
@@ -40,16 +40,19 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
     distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
     left = distance.detach().floor()
     _require_bins(left, pred_dist.shape[1])
+    bins = left.reshape(-1).long()
+    log_p = pred_dist.to(compute).log_softmax(-1)
+    cost_left, cost_right = (nll_loss(log_p, k, reduction="none").reshape(target.shape) for k in (bins, bins + 1))
     weight_left = left + 1 - distance
-    bins = left.reshape(-1, 1).long()
-    both = pred_dist.to(compute).log_softmax(-1).gather(1, torch.cat([bins, bins + 1], 1))
-    weights = torch.stack([weight_left, 1 - weight_left], -1)
-    return -(both.reshape(weights.shape) * weights).sum(-1).mean(-1, keepdim=True).to(result)
+    return (cost_left * weight_left + cost_right * (1 - weight_left)).mean(-1, keepdim=True).to(result)
 
 
 def _require_bins(left: Tensor, bins: int) -> None:
-    if left.numel() and not bool(((left >= 0) & (left + 1 < bins)).all()):
-        needed = f"{left.min().item():.0f} to {left.max().item() + 1:.0f}"
+    if not left.numel():
+        return
+    low, high = (float(x) for x in left.aminmax())
+    if not (low >= 0 and high + 1 < bins):
+        needed = f"{low:.0f} to {high + 1:.0f}"
         raise IndexError(f"target: the distances need bins {needed}, but there are {bins} bins")
 
 

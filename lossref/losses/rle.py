@@ -8,6 +8,7 @@ sum of the weights. Source: spec/30-elementary.md section 5, D8, D9.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,15 +45,14 @@ def rle(
         )
     _, result = compute_dtype(sigma, log_phi)
     compute, _ = compute_dtype(sigma, log_phi, error, *(() if target_weight is None else (target_weight,)))
-    width = sigma.to(compute)
-    cost = width.log() - log_phi.to(compute)[:, None]
+    log_width, density = sigma.to(compute).log(), log_phi.to(compute)[:, None]
+    cost = log_width - density
     if residual:
-        cost = cost + (2 * width).log() + error.to(compute).abs()
+        cost = cost + log_width + (error.to(compute).abs() + math.log(2))
     if use_target_weight:
         cost = cost * _per_row(target_weight, sigma).to(compute)
-    if size_average and len(sigma):
-        cost = cost / len(sigma)
-    return cost.sum().to(result)
+    total = cost.sum()
+    return (total / len(sigma) if size_average and len(sigma) else total).to(result)
 
 
 def _per_row(weight: Tensor | None, sigma: Tensor) -> Tensor:
