@@ -31,26 +31,31 @@ class Overlap(NamedTuple):
     h2: Tensor
 
 
-def sides(box: Tensor, xywh: bool, eps: float) -> tuple[Tensor, ...]:
+def corners(box: Tensor, xywh: bool) -> tuple[Tensor, ...]:
     """x1, y1, x2, y2, w, h of one set of boxes."""
     if xywh:
         x, y, w, h = box.unbind(-1)
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2, w, h
     x1, y1, x2, y2 = box.unbind(-1)
-    return x1, y1, x2, y2, x2 - x1, y2 - y1 + eps
+    return x1, y1, x2, y2, x2 - x1, y2 - y1
 
 
 def overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Overlap:
-    """All terms that the four overlaps are made of; boxes (..., 4), floating."""
-    ax1, ay1, ax2, ay2, w1, h1 = sides(box1, xywh, eps)
-    bx1, by1, bx2, by2, w2, h2 = sides(box2, xywh, eps)
-    inter_w = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp(min=0)
-    inter_h = (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp(min=0)
-    inter = inter_w * inter_h
+    """All terms that the four overlaps are made of; boxes (..., 4), floating.
+
+    The span of the enclosing box is taken as w1 + w2 - across, since min(a, b) + max(a, b) = a + b: value and
+    gradient are the same, also at a tie, and four of the eight comparisons are saved.
+    """
+    ax1, ay1, ax2, ay2, w1, h1 = corners(box1, xywh)
+    bx1, by1, bx2, by2, w2, h2 = corners(box2, xywh)
+    across = torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)
+    down = torch.minimum(ay2, by2) - torch.maximum(ay1, by1)
+    enclosing_w, enclosing_h = w1 + w2 - across, h1 + h2 - down
+    inter = across.clamp(min=0) * down.clamp(min=0)
+    if not xywh:
+        h1, h2 = h1 + eps, h2 + eps
     union = w1 * h1 + w2 * h2 - inter + eps
     distance2 = ((bx1 + bx2 - ax1 - ax2) ** 2 + (by1 + by2 - ay1 - ay2) ** 2) / 4
-    enclosing_w = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
-    enclosing_h = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
     return Overlap(inter, union, inter / union, enclosing_w, enclosing_h, distance2, w1, h1, w2, h2)
 
 

@@ -98,9 +98,9 @@ def candidates_rotated(
     around = _half_extent(middle, along, across)
     row, anchor = _inside(anchors, middle - around, middle + around)
     corner = middle + along + across
-    for neighbour in (middle + along - across, middle - along + across):
-        inside = _between_edges(anchors, anchor, row, corner, neighbour - corner)
-        row, anchor = row[inside], anchor[inside]
+    edges = [neighbour - corner for neighbour in (middle + along - across, middle - along + across)]
+    inside = _between_edges(anchors, anchor, row, corner, edges).nonzero()[:, 0]
+    row, anchor = row.index_select(0, inside), anchor.index_select(0, inside)
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
     return _pairs(image, number, row, anchor, len(anchors), rules)
 
@@ -142,15 +142,32 @@ def _pairs(image: Tensor, number: Tensor, row: Tensor, anchor: Tensor, anchors: 
 def _inside(anchors: Tensor, low: Tensor, high: Tensor, closed: bool = False) -> tuple[Tensor, Tensor]:
     """(row, anchor) of every anchor strictly inside the boxes (n, 2), (n, 2), or on their edge if `closed`.
 
-    Anchors stand on grids, so that few of their coordinates differ: each axis is tested at those only.
+    Anchors stand on grids: a box holds a stretch of each line that it crosses, so that lines are looked at and
+    not anchors. Anchors in any other order are as many short lines.
     """
-    within = []
-    for axis in (0, 1):
-        place, which = torch.unique(anchors[:, axis], return_inverse=True)
-        before, after = place[:, None] - low[:, axis], high[:, axis] - place[:, None]
-        within.append(((before >= 0) & (after >= 0) if closed else (before > INSIDE) & (after > INSIDE))[which])
-    row, anchor = (within[0] & within[1]).t().contiguous().nonzero(as_tuple=True)
-    return row, anchor
+    (column, across), (level, down) = (
+        _between(anchors[:, axis], low[:, axis], high[:, axis], closed) for axis in (0, 1)
+    )
+    ahead = torch.ones_like(column, dtype=torch.bool)
+    ahead[1:] = (level[1:] != level[:-1]) | (column[1:] <= column[:-1])
+    line = ahead.cumsum(0) - 1
+    width = across.shape[1]
+    first = (across.cumsum(1) == 0).sum(1)
+    row, crossed = down.index_select(1, level[ahead]).nonzero(as_tuple=True)
+    place, begin = line * width + column, crossed * width + first[row]
+    start, stop = (torch.searchsorted(place, at) for at in (begin, begin + across.sum(1)[row]))
+    count = stop - start
+    shift = start - (count.cumsum(0) - count)
+    return row.repeat_interleave(count), shift.repeat_interleave(count) + torch.arange(
+        int(count.sum()), device=row.device
+    )
+
+
+def _between(place: Tensor, low: Tensor, high: Tensor, closed: bool) -> tuple[Tensor, Tensor]:
+    """Rank of each coordinate (A,) among those that differ (m,), and which of these lie between the edges, (n, m)."""
+    value, rank = torch.unique(place, return_inverse=True)
+    before, after = value - low[:, None], high[:, None] - value
+    return rank, (before >= 0) & (after >= 0) if closed else (before > INSIDE) & (after > INSIDE)
 
 
 def _half_extent(middle: Tensor, along: Tensor, across: Tensor) -> Tensor:
@@ -164,11 +181,18 @@ def _half_extent(middle: Tensor, along: Tensor, across: Tensor) -> Tensor:
     return torch.where(flat[:, None], torch.inf, extent + margin)
 
 
-def _between_edges(points: Tensor, anchor: Tensor, row: Tensor, corner: Tensor, edge: Tensor) -> Tensor:
-    """Whether 0 <= (point - corner) . edge <= |edge|^2, for the pairs of anchor and row."""
-    x, y = (points[:, axis].take(anchor) - corner[:, axis].take(row) for axis in (0, 1))
-    projection = x * edge[:, 0].take(row) + y * edge[:, 1].take(row)
-    return (projection >= 0) & (projection <= edge.square().sum(-1).take(row))
+def _between_edges(points: Tensor, anchor: Tensor, row: Tensor, corner: Tensor, edges: list[Tensor]) -> Tensor:
+    """Whether 0 <= (point - corner) . edge <= |edge|^2 for every edge (n, 2), for the pairs of anchor and row."""
+
+    def of_row(x: Tensor) -> Tensor:
+        return x.index_select(0, row)
+
+    x, y = (points[:, axis].index_select(0, anchor) - of_row(corner[:, axis]) for axis in (0, 1))
+    inside = torch.ones_like(row, dtype=torch.bool)
+    for edge in edges:
+        projection = x * of_row(edge[:, 0]) + y * of_row(edge[:, 1])
+        inside = inside & (projection >= 0) & (projection <= of_row(edge.square().sum(-1)))
+    return inside
 
 
 def _also(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import Overlap, bbox_iou, overlap, sides
+from lossref.blocks.bbox_iou import Overlap, bbox_iou, corners, overlap
 from lossref.blocks.box_pairs import box_fields, oracle_overlap, pairwise
 from lossref.core import Spec
 from lossref.declare import impostor
@@ -55,12 +55,12 @@ def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
 
 
 def one_sided_ties(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
-    ax1, ay1, ax2, ay2, w1, h1 = sides(box1, xywh, eps)
-    bx1, by1, bx2, by2, w2, h2 = sides(box2, xywh, eps)
+    ax1, ay1, ax2, ay2, *_ = corners(box1, xywh)
+    bx1, by1, bx2, by2, *_ = corners(box2, xywh)
     across = torch.where(ax2 <= bx2, ax2, bx2) - torch.where(ax1 >= bx1, ax1, bx1)
     down = torch.where(ay2 <= by2, ay2, by2) - torch.where(ay1 >= by1, ay1, by1)
-    inter = across.clamp(min=0) * down.clamp(min=0)
-    return (inter / (w1 * h1 + w2 * h2 - inter + eps))[..., None]
+    inter, o = across.clamp(min=0) * down.clamp(min=0), overlap(box1, box2, xywh, eps)
+    return (inter / (o.w1 * o.h1 + o.w2 * o.h2 - inter + eps))[..., None]
 
 
 SPEC = Spec(

@@ -18,6 +18,14 @@ def bce(logits: Tensor, target: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 
+def sum_of_means(cost: Tensor) -> Tensor:
+    """Sum of the means over axis 1 of (b, n, ...), 0-d: NaN where n is 0 and another axis is not."""
+    if cost.ndim < 2:
+        raise IndexError(f"expected two axes or more, got shape {tuple(cost.shape)}")
+    # one division of one number, where a mean divides the whole gradient
+    return cost.sum() / cost.shape[1] if cost.numel() else cost.mean(1).sum()
+
+
 def kinked_bce(logits: Tensor, target: Tensor) -> Tensor:
     """A careless composition: right in value, wrong in gradient where a logit is exactly 0."""
     return logits.clamp(min=0) - logits * target + torch.log1p(torch.exp(-logits.abs()))

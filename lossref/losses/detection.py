@@ -8,6 +8,7 @@ scores and boxes are looked at where an object contains an anchor. Source: spec/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from lossref.losses.bbox import bbox_terms
 from lossref.losses.class_term import BLOCK, sparse_bce
 from lossref.losses.yolo import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
 from lossref.precision import compute_dtype, require_floating
+
+MODERATE = 40.0  # logits: sums of exponentials up to there have all their digits in float32
 
 
 class Matching(NamedTuple):
@@ -158,12 +161,24 @@ def distances(boxes: Tensor, reg_max: int, dtype: torch.dtype) -> Tensor:
         raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {channels}")
     if reg_max == 1:
         return boxes.to(dtype)
-    bins = torch.arange(reg_max, dtype=dtype, device=boxes.device)
-    moments = torch.stack([bins, torch.ones_like(bins)])
     sides = torch.split(boxes.reshape(-1, reg_max, anchors), max(BLOCK // max(reg_max * anchors, 1), 1))
-    found = [moments @ (x - x.amax(1, keepdim=True)).exp_() for x in (side.to(dtype) for side in sides)]
-    total, weight = torch.cat(found).unbind(1)
+    buffer = torch.empty(sides[0].shape, dtype=dtype, device=boxes.device)
+    total, weight = torch.cat([_moments(side.to(dtype), buffer[: len(side)]) for side in sides]).unbind(1)
     return (total / weight).reshape(images, 4, anchors)
+
+
+def _moments(logits: Tensor, buffer: Tensor) -> Tensor:
+    """Sums over bins k of k e^x and of e^x, times one factor, (n, 2, A) for logits (n, bins, A); fills the buffer.
+
+    The factor e^-max is left out where it is not needed: finding the largest of each column takes half the time.
+    """
+    bins = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
+    powers = torch.stack([bins, torch.ones_like(bins)])
+    if logits.device.type == "cpu" and logits.numel() and float(logits.amax()) <= MODERATE:
+        found = powers @ torch.exp(logits, out=buffer)
+        if float(found[:, 1].amin()) >= math.exp(-MODERATE):
+            return found
+    return powers @ torch.sub(logits, logits.amax(1, keepdim=True), out=buffer).exp_()
 
 
 def decoded(ltrb: Tensor, grid: Grid) -> Tensor:

@@ -18,7 +18,7 @@ from lossref.core import Domain, Param, Spec
 from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import Array, differs, not_negative, permutation, repetition
-from lossref.losses.bce import bce, kinked_bce, oracle_bce
+from lossref.losses.bce import bce, kinked_bce, oracle_bce, sum_of_means
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 Alpha = float | Sequence[float]
@@ -46,14 +46,14 @@ def focal(
         cost = y * one + (1 - y) * zero
     else:
         cost = _cost(x, y, gamma, alpha, soft_labels)
-    return cost.mean(1).sum().to(result)
+    return sum_of_means(cost).to(result)
 
 
 def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) -> Tensor:
     """Cross entropy, focus and balance of every element."""
     p, cost = x.sigmoid(), bce(x, y)
     if soft_labels == "interpolated":
-        missed = 1 - (y * p + (1 - y) * (1 - p))
+        missed = torch.lerp(p, 1 - p, y)
     elif soft_labels == "exp(-bce)":
         missed = -(-cost).expm1()
     elif soft_labels == "scaled logit":
@@ -67,7 +67,7 @@ def _balance(y: Tensor, alpha: Alpha) -> Tensor:
     weight = torch.as_tensor(alpha, dtype=y.dtype, device=y.device)
     if not bool((weight > 0).any()):
         return torch.ones((), dtype=y.dtype, device=y.device)
-    return y * weight + (1 - y) * (1 - weight)
+    return torch.lerp(1 - weight, weight, y)
 
 
 def oracle(

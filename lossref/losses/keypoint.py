@@ -33,12 +33,12 @@ def keypoint(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor,
     require_floating(pred_kpts=pred_kpts, gt_kpts=gt_kpts, area=area, sigmas=sigmas)
     _require_shapes(pred_kpts, gt_kpts, kpt_mask, area, sigmas)
     compute, _ = compute_dtype(pred_kpts, gt_kpts, kpt_mask, area, sigmas)
-    offset = pred_kpts[..., :2].to(compute) - gt_kpts[..., :2].to(compute)
-    across, down = (offset * offset).unbind(-1)  # a sum over an axis of two is slow
+    (x, y, *_), (to_x, to_y, *_) = pred_kpts.unbind(-1), gt_kpts.unbind(-1)
+    distance2 = (x.to(compute) - to_x.to(compute)) ** 2 + (y.to(compute) - to_y.to(compute)) ** 2
     scale = (2 * sigmas.to(compute)) ** 2 * (area.to(compute) + EPS) * -2
     seen = kpt_mask.count_nonzero(-1).to(compute)[:, None]
-    weight = kpt_mask.shape[1] / (seen + EPS) * kpt_mask.to(compute)
-    return ((1 - ((across + down) / scale).exp()) * weight).mean()
+    weight = -kpt_mask.shape[1] / (seen + EPS) * kpt_mask.to(compute)
+    return ((distance2 / scale).expm1() * weight).sum() / kpt_mask.numel()
 
 
 def _require_shapes(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor, sigmas: Tensor) -> None:

@@ -17,7 +17,7 @@ from lossref.core import Domain, Param, Spec
 from lossref.declare import corner, impostor
 from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.laws import not_negative, permutation, repetition
-from lossref.losses.bce import bce, kinked_bce, oracle_bce
+from lossref.losses.bce import bce, kinked_bce, oracle_bce, sum_of_means
 from lossref.precision import compute_dtype, require_floating, require_same_shape
 
 
@@ -39,13 +39,13 @@ def varifocal(
     require_same_shape(pred_score=pred_score, gt_score=gt_score)
     compute, _ = compute_dtype(pred_score, gt_score)
     x, q, y = pred_score.to(compute), gt_score.to(compute), _indicator(label, compute)
-    weight = alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
+    weight = torch.lerp(alpha * x.sigmoid().pow(gamma), q, y)
     if weight_gradient == "detached":
         weight = weight.detach()
     elif weight_gradient != "attached":
         raise ValueError(f"weight_gradient: expected 'attached' or 'detached', got {weight_gradient!r}")
     with torch.autocast(x.device.type, enabled=False):
-        return (bce(x, q) * weight).mean(1).sum()
+        return sum_of_means(bce(x, q) * weight)
 
 
 def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:
