@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 INSIDE = 1e-9  # pixels; an anchor must lie further inside than this
+CELLS = (2.0, 12.0)  # sizes of an object on one level, where levels go by size
 
 
 class Pairs(NamedTuple):
@@ -43,6 +44,9 @@ class Rules(NamedTuple):
                   only one; or "best", an object whose candidates all have metric 0 gets, of all anchors, the one
                   with the largest metric as its only one, unless that is 0, too (libreyolo's YOLOv9)
     edge:         an anchor on the edge of an upright box is outside ("open") or inside ("closed", libreyolo)
+    levels:       an object may have anchors of "all" levels; or, "by size", of those on which sqrt(w h) is 2 to 12
+                  cells (the finest has no lower, the coarsest no upper limit), of all if none of these is a
+                  candidate (PoseLoss26 from 8.4.187)
     """
 
     conflict: str = "all"
@@ -52,6 +56,7 @@ class Rules(NamedTuple):
     reach: float | None = None
     at_least_one: str = "off"
     edge: str = "open"
+    levels: str = "all"
 
 
 SPECIFIED = Rules()
@@ -67,7 +72,8 @@ def candidates(
 ) -> Pairs:
     """Pairs whose anchor (A, 2) lies inside the box (b, G, 4) xyxy; all in pixels.
 
-    `valid` (b, G) marks real objects. `anchor_stride` (A,) is read for a reach only; stride[0] if None.
+    `valid` (b, G) marks real objects. `anchor_stride` (A,) is read for a reach and for levels by size; stride[0]
+    if None.
     """
     image, number = valid.nonzero(as_tuple=True)
     box = boxes[image, number]
@@ -77,6 +83,9 @@ def candidates(
     same = grown == side
     low, high = torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
     row, anchor = _inside(anchors, low, high, closed=rules.edge == "closed")
+    if rules.levels == "by size" and anchor_stride is not None:
+        fits = _fitting(side.prod(-1).clamp(min=0).sqrt(), anchor_stride, row, anchor)
+        row, anchor = row[fits], anchor[fits]
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
     return _pairs(image, number, row, anchor, len(anchors), rules)
 
@@ -168,6 +177,15 @@ def _between(place: Tensor, low: Tensor, high: Tensor, closed: bool) -> tuple[Te
     value, rank = torch.unique(place, return_inverse=True)
     before, after = value - low[:, None], high[:, None] - value
     return rank, (before >= 0) & (after >= 0) if closed else (before > INSIDE) & (after > INSIDE)
+
+
+def _fitting(size: Tensor, stride: Tensor, row: Tensor, anchor: Tensor) -> Tensor:
+    """Pairs whose object (n,) has a size in pixels for the level of its anchor (A,); all pairs of one without any."""
+    fewest, most = CELLS
+    step, pixels = stride[anchor], size[row]
+    fits = ((pixels >= fewest * step) | (step == stride.min())) & ((pixels <= most * step) | (step == stride.max()))
+    served = torch.zeros_like(size, dtype=torch.bool).index_fill(0, row[fits], True)
+    return fits | ~served[row]
 
 
 def _half_extent(middle: Tensor, along: Tensor, across: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ def oracle_candidates(
     """Anchors that an object may have."""
     (cx, cy), holds = region(m, box, settings, rules)
     inside = [a for a, point in enumerate(anchors) if holds(point[0], point[1])]
+    if getattr(rules, "levels", "all") == "by size":
+        inside = oracle_on_level(m, anchors, box, inside)
     if rules.reach is not None:
         limits = {a: rules.reach * (anchors[a][2] if len(anchors[a]) > 2 else settings.stride[0]) for a in inside}
         inside = [a for a in inside if m.abs(cx - anchors[a][0]) < limits[a] and m.abs(cy - anchors[a][1]) < limits[a]]
@@ -26,6 +28,18 @@ def oracle_candidates(
         inside = [min(range(len(anchors)), key=lambda a: float(away[a].value))]
         oracle_before(m, [away[a] for a in range(len(anchors)) if a != inside[0]], away[inside[0]])
     return inside
+
+
+def oracle_on_level(m: Any, anchors: Sequence[Any], box: Any, inside: list[int]) -> list[int]:
+    """Of anchors (x, y, stride) inside a box xyxy those on whose level it is 2 to 12 cells large; else all of them."""
+    strides = [point[2] for point in anchors]
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    kept = []
+    for a in inside:
+        large = strides[a] == min(strides) or not m.less(area, 4.0 * strides[a] ** 2)
+        small = strides[a] == max(strides) or not m.less(m.number(144.0 * strides[a] ** 2), area)
+        kept += [a] if large and small else []
+    return kept or inside
 
 
 def oracle_before(m: Any, others: Sequence[Any], chosen: Any) -> None:

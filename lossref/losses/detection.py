@@ -8,8 +8,7 @@ scores and boxes are looked at where an object contains an anchor. Source: spec/
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,11 +22,10 @@ from lossref.blocks.dist2bbox import dist2bbox
 from lossref.blocks.positives import Positives, select
 from lossref.blocks.xywh2xyxy import xywh2xyxy
 from lossref.losses.bbox import bbox_terms
-from lossref.losses.class_term import BLOCK, sparse_bce
+from lossref.losses.class_term import sparse_bce
+from lossref.losses.dense_decoding import decoded, distances
 from lossref.losses.yolo import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
 from lossref.precision import compute_dtype, require_floating
-
-MODERATE = 40.0  # logits: sums of exponentials up to there have all their digits in float32
 
 
 class Matching(NamedTuple):
@@ -102,24 +100,42 @@ class Terms(NamedTuple):
     dfl: Tensor
 
 
+Overlap = Callable[[Tensor, Pairs, Tensor, Slots], Tensor]
+
+
 def detect(
-    boxes: Tensor, scores: Tensor, targets: Tensor, grid: Grid, reg_max: int, matching: Matching, gains: Gains
+    boxes: Tensor,
+    scores: Tensor,
+    targets: Tensor,
+    grid: Grid,
+    reg_max: int,
+    matching: Matching,
+    gains: Gains,
+    of_task: Overlap | None = None,
 ) -> tuple[Found, Terms]:
     """Loss of boxes (b, 4 reg_max, A) and score logits (b, c, A) against targets (n, 6): image, class, xywh.
 
-    Target boxes are normalised. Computed in the promoted dtype of boxes and scores, at least float32, under
-    autocast too. Raises IndexError for a class that has no score, RuntimeError if there are fewer anchors
-    than topk.
+    Target boxes are normalised. `of_task` turns the overlaps (p,) of boxes into those that the task assigns by;
+    it is given the pairs, class and box of every object (b, G, 5) in pixels, and their rows, too. Computed in the
+    promoted dtype of boxes and scores, at least float32, under autocast too. Raises IndexError for a class
+    that has no score, RuntimeError if there are fewer anchors than topk.
     """
     require_floating(boxes=boxes, scores=scores)
     if targets.shape[1] != 6:
         raise RuntimeError(f"bboxes: expected 4 numbers for each object, got {targets.shape[1] - 2}")
     with torch.autocast(boxes.device.type, enabled=False):
-        return _found(boxes, scores, targets, grid, reg_max, matching, gains)
+        return _found(boxes, scores, targets, grid, reg_max, matching, gains, of_task)
 
 
 def _found(
-    boxes: Tensor, scores: Tensor, targets: Tensor, grid: Grid, reg_max: int, matching: Matching, gains: Gains
+    boxes: Tensor,
+    scores: Tensor,
+    targets: Tensor,
+    grid: Grid,
+    reg_max: int,
+    matching: Matching,
+    gains: Gains,
+    of_task: Overlap | None,
 ) -> tuple[Found, Terms]:
     dtype, _ = compute_dtype(boxes, scores)
     slots = slots_of(targets[:, 0], len(boxes))
@@ -130,6 +146,7 @@ def _found(
     labels = class_indices(truth[..., 0], scores.shape[1])
     with torch.no_grad():
         matched = overlaps(decoded(distances(boxes, reg_max, dtype), grid), truth[..., 1:], pairs, matching)
+        matched = matched if of_task is None else of_task(matched, pairs, truth, slots)
         positives = assign(scores, labels, pairs, matched, matching)
     image, anchor, number, score = positives
     points, stride, target = grid.points[anchor], grid.strides[anchor], truth[image, number, 1:]
@@ -152,38 +169,6 @@ def scale_of(imgsz: tuple[float, float], like: Tensor) -> Tensor:
 def to_pixels(rows: Tensor, scale: Tensor) -> Tensor:
     """(..., 1 + 4 + more) of class, xywh and more to class, xyxy times the scale (4,), and more."""
     return torch.cat([rows[..., :1], xywh2xyxy(rows[..., 1:5] * scale), rows[..., 5:]], -1)
-
-
-def distances(boxes: Tensor, reg_max: int, dtype: torch.dtype) -> Tensor:
-    """Distances (b, 4, A) of all anchors, without gradient; the logits are never copied as a whole."""
-    images, channels, anchors = boxes.shape
-    if channels != 4 * reg_max:
-        raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {channels}")
-    if reg_max == 1:
-        return boxes.to(dtype)
-    sides = torch.split(boxes.reshape(-1, reg_max, anchors), max(BLOCK // max(reg_max * anchors, 1), 1))
-    buffer = torch.empty(sides[0].shape, dtype=dtype, device=boxes.device)
-    total, weight = torch.cat([_moments(side.to(dtype), buffer[: len(side)]) for side in sides]).unbind(1)
-    return (total / weight).reshape(images, 4, anchors)
-
-
-def _moments(logits: Tensor, buffer: Tensor) -> Tensor:
-    """Sums over bins k of k e^x and of e^x, times one factor, (n, 2, A) for logits (n, bins, A); fills the buffer.
-
-    The factor e^-max is left out where it is not needed: finding the largest of each column takes half the time.
-    """
-    bins = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
-    powers = torch.stack([bins, torch.ones_like(bins)])
-    if logits.device.type == "cpu" and logits.numel() and float(logits.amax()) <= MODERATE:
-        found = powers @ torch.exp(logits, out=buffer)
-        if float(found[:, 1].amin()) >= math.exp(-MODERATE):
-            return found
-    return powers @ torch.sub(logits, logits.amax(1, keepdim=True), out=buffer).exp_()
-
-
-def decoded(ltrb: Tensor, grid: Grid) -> Tensor:
-    """Boxes xyxy (b, 4, A) in pixels of distances (b, 4, A)."""
-    return dist2bbox(ltrb, grid.points.t(), xywh=False, dim=1) * grid.strides[:, 0]
 
 
 def overlaps(pred: Tensor, truth: Tensor, pairs: Pairs, matching: Matching) -> Tensor:

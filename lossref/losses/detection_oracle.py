@@ -8,6 +8,7 @@ Source: spec/40-yolo.md section 1.3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from lossref.blocks.assignment_oracle import oracle_assign, oracle_upright_region
@@ -76,9 +77,6 @@ def oracle_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
     return m.clamp(oracle_overlap(m, a, b, 1e-7)[0], low=0.0)
 
 
-UPRIGHT = (oracle_upright_region, oracle_match)
-
-
 def oracle_hits(
     m: Any,
     p: Any,
@@ -87,7 +85,7 @@ def oracle_hits(
     scores: Any,
     boxes: Any,
     decode: Callable[[Place, Any, int], tuple[Any, Any]],
-    geometry: tuple[Callable[..., Any], ...] = UPRIGHT,
+    geometry: tuple[Callable[..., Any], ...],
 ) -> list[Hit]:
     """Positives of one image: objects (row, class, box in pixels), scores (c, A), boxes (4R, A).
 
@@ -146,22 +144,45 @@ class Choices(NamedTuple):
     at_least_one: str
     edge: str
     ciou_alpha: str
+    levels: str
 
 
 def oracle_rules(m: Any, p: Any) -> Choices:
     """The rules as parameters of a loss name them; releases 8.3 have none for small sides."""
     small = "off" if oracle_edition(m, p) == "8.3" else p.small_boxes
     who = (p.conflict, p.metric_overlap, p.zero_metric, small, p.reach, p.at_least_one)
-    return Choices(*who, p.edge, p.ciou_alpha)
+    return Choices(*who, p.edge, p.ciou_alpha, getattr(p, "levels", "all"))
 
 
-def oracle_detection(m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any) -> list[list[Hit]]:
+class Task(NamedTuple):
+    """What a task assigns by, beside boxes: numbers that it appends to those of an object and of a prediction.
+
+    `of_row(row)` are the object's, `of_anchor(image, anchor, place)` the prediction's, in pixels; `match` gives
+    the overlap of the two.
+    """
+
+    of_row: Callable[[int], tuple[Any, ...]]
+    of_anchor: Callable[[int, int, Place], tuple[Any, ...]]
+    match: Callable[..., Any]
+
+
+BOXES = Task(lambda row: (), lambda image, anchor, place: (), oracle_match)
+
+
+def oracle_upright_part(m: Any, truth: Any, settings: Any, rules: Any) -> Any:
+    """The region of an object that has more numbers than those of its box."""
+    return oracle_upright_region(m, truth[:4], settings, rules)
+
+
+def oracle_detection(
+    m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, task: Task = BOXES
+) -> list[list[Hit]]:
     """Positives of every image."""
     places = oracle_places(m, p.imgsz, p.strides)
 
-    def upright(place: Place, raw: Any, anchor: int) -> tuple[Any, Any]:
+    def upright(image: int, place: Place, raw: Any, anchor: int) -> tuple[Any, Any]:
         box = oracle_dist2bbox(m, oracle_dfl_distances(m, raw, p.reg_max), (place.x, place.y), False)
-        return box, tuple(x * place.stride for x in box)
+        return box, (*(x * place.stride for x in box), *task.of_anchor(image, anchor, place))
 
     images = []
     for image in range(len(boxes)):
@@ -169,8 +190,10 @@ def oracle_detection(m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cl
         for row in oracle_rows_of(m, batch_idx, image):
             box = oracle_corners(m, bboxes[row], p.imgsz)
             real = m.less(m.number(0.0), m.sum(box))
-            objects.append((row, int(float(cls[row].value)), box) if real else None)
-        images.append(oracle_hits(m, p, places, objects, scores[image], boxes[image], upright))
+            objects.append((row, int(float(cls[row].value)), (*box, *task.of_row(row))) if real else None)
+        geometry = (oracle_upright_part, task.match)
+        hits = oracle_hits(m, p, places, objects, scores[image], boxes[image], partial(upright, image), geometry)
+        images.append([hit._replace(target=hit.target and hit.target[:4]) for hit in hits])
     return images
 
 

@@ -37,8 +37,8 @@ def keypoint(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor,
     distance2 = (x.to(compute) - to_x.to(compute)) ** 2 + (y.to(compute) - to_y.to(compute)) ** 2
     scale = (2 * sigmas.to(compute)) ** 2 * (area.to(compute) + EPS) * -2
     seen = kpt_mask.count_nonzero(-1).to(compute)[:, None]
-    weight = -kpt_mask.shape[1] / (seen + EPS) * kpt_mask.to(compute)
-    return ((distance2 / scale).expm1() * weight).sum() / kpt_mask.numel()
+    weight = kpt_mask.shape[1] / (seen + EPS) * kpt_mask.to(compute)
+    return ((1 - (distance2 / scale).exp()) * weight).sum() / kpt_mask.numel()
 
 
 def _require_shapes(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor, sigmas: Tensor) -> None:

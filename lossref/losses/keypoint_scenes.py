@@ -91,7 +91,9 @@ def order_of_keypoints(f: Any, x: Inputs, params: Params, tol: Array) -> str | N
 
 
 def visibility_is_zero_or_not(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
-    """Any visibility but 0 counts alike."""
+    """Any visibility but 0 counts alike, where boxes assign."""
+    if params["metric_overlap"] not in ("ciou", "iou"):
+        return None
     other = x["keypoints"].copy()
     other[..., 2:] *= -3
     return differs(f({**x, "keypoints": other}), f(x), 2 * tol, "scaling the visibilities by -3")
@@ -110,7 +112,9 @@ def pose_laws(form: str, pose: tuple[int, ...]) -> tuple[Callable[..., str | Non
     own = list(pose)
 
     def detection_apart(f: Any, x: Inputs, params: Params, tol: Array) -> str | None:
-        """Predicted keypoints have no effect on the terms of the boxes."""
+        """Predicted keypoints have no effect on the terms of the boxes, unless anchors are assigned by them."""
+        if params["metric_overlap"] not in ("ciou", "iou"):
+            return None
         rest = np.setdiff1d(np.arange(len(tol)), own)
         return differs(f({**x, "kpts": x["kpts"] + 1})[rest], f(x)[rest], 2 * tol[rest], "moving predicted keypoints")
 

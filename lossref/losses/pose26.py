@@ -3,7 +3,8 @@
 box, pose, kobj, cls and dfl as v8_pose, but decoded as x -> x + p_x; rle = g_rle max(0, likelihood) over the
 visible keypoints of all positives, as in lossref/losses/rle_keypoints.py, with the density of a flow. Without sigmas
 or positives rle is 0. Where sources differ: a sigma that underflows (D5), keypoints of two values with sigmas
-(D6: all visible). Source: spec/40-yolo.md section 4, D5, D6, D8 to D12; arXiv 2107.11291.
+(D6: all visible), assignment by keypoints (from 8.4.180, see keypoint_overlap.py).
+Source: spec/40-yolo.md section 4, D5, D6, D8 to D12; arXiv 2107.11291.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import numpy as np
 from torch import Tensor
 
 from lossref import fixture_f as f
-from lossref.core import Case, Param, Spec
+from lossref.core import Param, Spec
 from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.keypoint_oracle import oracle_pose_terms, oracle_poses, oracle_rle_term
+from lossref.losses.detection_oracle import BOXES, oracle_detection, oracle_terms
+from lossref.losses.keypoint_oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
+from lossref.losses.keypoint_overlap import BY_KEYPOINTS, KINDS, oracle_keypoint_task
 from lossref.losses.keypoint_scenes import (
     POSE,
     keypoint_predictions,
@@ -37,13 +39,14 @@ from lossref.losses.keypoint_terms import (
     weights_of,
 )
 from lossref.losses.kpts_decode import kpts_decode
-from lossref.losses.pose_impostors import RLE_ONLY, of_f, pose_corners, pose_impostors
+from lossref.losses.pose_impostors import RLE_ONLY, by_keypoints, hit, of_f, pose_corners, pose_impostors
+from lossref.losses.pose_parts import parts_of
 from lossref.losses.rle import RLELoss
 from lossref.losses.rle_keypoints import rle_keypoints
-from lossref.losses.v8_pose import parts_of, v8PoseLoss
+from lossref.losses.v8_pose import v8PoseLoss
 from lossref.losses.yolo import vector_of
 from lossref.precision import compute_dtype
-from lossref.scenes import anchors, object_inputs, prediction_inputs
+from lossref.scenes import object_inputs, prediction_inputs
 
 
 class PoseTerms26(NamedTuple):
@@ -111,7 +114,9 @@ def oracle(
 ) -> Any:
     """The six terms in scalars."""
     p = SimpleNamespace(**params)
-    images = oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes)
+    sigmas, _ = oracle_constants(m, p.kpt_shape)
+    task = oracle_keypoint_task(m, p, kpts, keypoints, sigmas) if p.metric_overlap in KINDS else BOXES
+    images = oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes, task)
     box, class_cost, dfl = oracle_terms(m, p, images, scores)
     poses = oracle_poses(m, p, images, kpts, keypoints, "26", kpts_sigma)
     pose, kobj = oracle_pose_terms(m, p, poses)
@@ -193,17 +198,6 @@ class PoseLoss26(v8PoseLoss):
         return density
 
 
-def _hit(name: str, why: str, *flags: str, sigma: float) -> Case:
-    """One object in image 0 of F, whose keypoints every anchor predicts exactly; logits of sigma all alike."""
-    points, strides = anchors({"imgsz": f.IMGSZ, "strides": f.STRIDES})
-    true = f.keypoints()[:1, :, :2] * [64, 32]
-    raw = (true.transpose(1, 2, 0) - points.T) / strides
-    kpts = f.kpts().reshape(2, 3, 3, 40)
-    kpts[:, :, :2] = raw
-    given: dict[str, Any] = {"kpts": kpts.reshape(2, 9, 40), "kpts_sigma": np.full((2, 6, 40), sigma)}
-    return of_f(name, why, *flags, objects=f.objects(f.ROWS[0]), keypoints=f.keypoints()[:1], **given)
-
-
 SPEC = Spec(
     name="pose26",
     summary="Pose loss with the likelihood of the keypoint errors",
@@ -225,6 +219,7 @@ SPEC = Spec(
         "flow": Param(True, (False,), "the head has a flow; without it the likelihood term is 0"),
         "rle_sigma": Param("bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)"),
         **RULES,
+        **BY_KEYPOINTS,
     },
     terms=("box", "pose", "kobj", "cls", "dfl", "rle"),
     reference=pose26,
@@ -239,8 +234,11 @@ SPEC = Spec(
         *pose_corners(sigma=True),
         of_f("no flow", "the sigmas are ignored", flow=False, kpts_sigma=f.kpts_sigma()),
         of_f("far off", "errors beyond 100 sigmas", kpts_sigma=np.full((2, 6, 40), -12.0)),
-        _hit("hit", "likelihood below 0: no cost and no gradient", sigma=-6.0),
-        _hit("sigma underflows", "e^-800: no NaN in the gradient (D5)", sigma=-800.0),
+        hit("hit", "likelihood below 0: no cost and no gradient", sigma=-6.0),
+        hit("sigma underflows", "e^-800: no NaN in the gradient (D5)", sigma=-800.0),
+        by_keypoints("keypoints assign", "releases from 8.4.187", metric_overlap="oks", levels="by size"),
+        by_keypoints("keypoints and boxes assign", "8.4.180 to 8.4.186", metric_overlap="ciou and oks"),
+        by_keypoints("no keypoint to assign by", "boxes instead", hidden=True, metric_overlap="oks"),
     ),
     impostors=pose_impostors(parts_of, "26", *RLE_ONLY),
     api="PoseLoss26(model, tal_topk=10, tal_topk2=None)(preds, batch)",

@@ -19,6 +19,7 @@ from lossref.declare import corner, impostor
 from lossref.losses.bce import bce
 from lossref.losses.keypoint_terms import COCO, keypoint_terms, sigmas_of, weights_of
 from lossref.losses.rle_keypoints import careless as careless_rle
+from lossref.scenes import anchors
 
 PartsOf = Callable[..., Any]
 GAINS = ("pose_gain", "kobj_gain", "rle_gain", "rle_sigma", "flow")
@@ -138,6 +139,25 @@ def of_f(name: str, why: str, *flags: str, objects: Any = None, reg_max: int = 4
     inputs = {**given, **changed}
     ordered = {key: inputs[key] for key in order if key in inputs}
     return corner(name, why, *flags, params=f.params(reg_max, **more), **ordered)
+
+
+def hit(name: str, why: str, *flags: str, sigma: float) -> Case:
+    """One object in image 0 of F, whose keypoints every anchor predicts exactly; logits of sigma all alike."""
+    points, strides = anchors({"imgsz": f.IMGSZ, "strides": f.STRIDES})
+    true = f.keypoints()[:1, :, :2] * [64, 32]
+    raw = (true.transpose(1, 2, 0) - points.T) / strides
+    kpts = f.kpts().reshape(2, 3, 3, 40)
+    kpts[:, :, :2] = raw
+    given: dict[str, Any] = {"kpts": kpts.reshape(2, 9, 40), "kpts_sigma": np.full((2, 6, 40), sigma)}
+    return of_f(name, why, *flags, objects=f.objects(f.ROWS[0]), keypoints=f.keypoints()[:1], **given)
+
+
+def by_keypoints(name: str, why: str, hidden: bool = False, **rules: Any) -> Case:
+    """F with the settings of recent releases, of which o0 can be seen in part only, or no object at all."""
+    keypoints = f.keypoints()
+    keypoints[:1, :1, 2] = -1
+    keypoints[..., 2] *= not hidden
+    return of_f(name, why, keypoints=keypoints, kpts_sigma=f.kpts_sigma(), small_boxes="raised", **rules)
 
 
 def seventeen(values: int) -> dict[str, Any]:

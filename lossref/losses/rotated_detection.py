@@ -18,7 +18,8 @@ from lossref.blocks.dist2rbox import dist2rbox
 from lossref.blocks.probiou import Covariance, bhattacharyya, covariance, similarity
 from lossref.blocks.rotated_task_aligned import enlarged_boxes
 from lossref.losses.angle import angle_loss
-from lossref.losses.detection import Found, Matching, assign, class_cost, columns_at, distances, scale_of
+from lossref.losses.dense_decoding import distances
+from lossref.losses.detection import Found, Matching, assign, class_cost, columns_at, scale_of
 from lossref.losses.rotated_bbox import rotated_bbox_terms
 from lossref.losses.yolo import Grid, Slots, class_indices, padded, rows_at, slots_of
 from lossref.precision import compute_dtype, require_floating

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lossref.core import Param, Spec
 from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection import Found, Gains, Terms, detect, matching_of
+from lossref.losses.detection import Found
 from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection_oracle import oracle_detection, oracle_terms
 from lossref.losses.keypoint import KeypointLoss
@@ -37,8 +37,9 @@ from lossref.losses.keypoint_terms import (
 )
 from lossref.losses.kpts_decode import kpts_decode
 from lossref.losses.pose_impostors import V8_ONLY, pose_corners, pose_impostors
+from lossref.losses.pose_parts import parts_of
 from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.yolo import Grid, feats_of, grid_of, targets_of, vector_of
+from lossref.losses.yolo import Grid, vector_of
 from lossref.precision import compute_dtype
 from lossref.scenes import object_inputs, prediction_inputs
 
@@ -51,49 +52,6 @@ class PoseTerms(NamedTuple):
     kobj: Tensor
     cls: Tensor
     dfl: Tensor
-
-
-class Parts(NamedTuple):
-    """Positives, detection terms (gains, no factor b), decoded keypoints (n, K, D') and truth at the positives."""
-
-    found: Found
-    terms: Terms
-    pred: Tensor
-    truth: Truth | None
-
-
-def parts_of(
-    boxes: Tensor,
-    scores: Tensor,
-    kpts: Tensor,
-    batch_idx: Tensor,
-    cls: Tensor,
-    bboxes: Tensor,
-    keypoints: Tensor,
-    *sigma: Tensor,
-    form: str = "v8",
-    kpt_shape: Sequence[int] = (3, 3),
-    imgsz: Sequence[float] = (64, 64),
-    strides: Sequence[float] = (8, 16, 32),
-    reg_max: int = 16,
-    tal_topk: int = 10,
-    tal_topk2: int | None = None,
-    box_gain: float = 7.5,
-    cls_gain: float = 0.5,
-    dfl_gain: float = 1.5,
-    ciou_alpha: str = "detached",
-    metric_overlap: str = "ciou",
-    **rules: Any,
-) -> Parts:
-    """What the terms of a pose loss are made of; arguments as `v8_pose`, `sigma` (b, 2 K, A) if there is one."""
-    grid = grid_of(feats_of(imgsz, strides, boxes), strides, boxes, scores)
-    targets = targets_of(batch_idx, cls, bboxes, grid.points.dtype)
-    matching = matching_of(strides, tal_topk, tal_topk2, ciou_alpha, metric_overlap, **rules)
-    found, terms = detect(boxes, scores, targets, grid, reg_max, matching, Gains(box_gain, cls_gain, dfl_gain))
-    pred = predicted_at(scores, found, kpt_shape, form, kpts, *sigma)
-    if not len(pred):
-        return Parts(found, terms, pred, None)
-    return Parts(found, terms, pred, truth_at(keypoints, found, grid.imgsz, kpt_shape, len(targets)))
 
 
 def v8_pose(
