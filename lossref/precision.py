@@ -17,6 +17,11 @@ def compute_dtype(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
     return (torch.float32 if result in HALF else result), result
 
 
+def in_dtype(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in one dtype; asking first is much cheaper than a `.to` that has nothing to do."""
+    return tuple(t if t.dtype == dtype else t.to(dtype) for t in tensors)
+
+
 def require_floating(**tensors: Tensor) -> None:
     """Raise TypeError with the name of the first input that is not floating."""
     for name, tensor in tensors.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -49,8 +50,20 @@ def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     changed = [name for name in found if not name.endswith(".device")]  # where the last input was, by contract
     if changed:
         name = changed[0]
-        return wrong(f"{name} was {before.get(name)} before the calls and is {after.get(name)} after them")
+        was, now = _apart(str(before.get(name)), str(after.get(name)))
+        return wrong(f"{name} was {was} before the calls and is {now} after them")
     return Evidence(3)
+
+
+def _apart(one: str, other: str, room: int = 60) -> tuple[str, str]:
+    """Both texts, cut to a length, from a little before they differ."""
+    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    start = alike - room // 3 if alike > room // 2 else 0
+
+    def cut(text: str) -> str:
+        return ("..." if start else "") + text[start : start + room] + ("..." if len(text) > start + room else "")
+
+    return cut(one), cut(other)
 
 
 def snapshot(function: Any, path: str = "", depth: int = 4) -> dict[str, str]:

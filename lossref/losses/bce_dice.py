@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.nn.functional import interpolate
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import differs, not_negative, permutation
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
-from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice
+from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
 from lossref.losses.dice import oracle as dice_oracle
+from lossref.losses.mask_sums import mask_sums
 from lossref.precision import compute_dtype, require_floating
 
 SMOOTH = 1.0
@@ -41,7 +42,11 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
         )
     compute, result = compute_dtype(pred, target)
     x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
-    return (weight_bce * binary_cross_entropy_with_logits(x, t) + weight_dice * dice(x, t, SMOOTH)).to(result)
+    if t.requires_grad:
+        return (weight_bce * bce(x, t).mean() + weight_dice * dice(x, t, SMOOTH)).to(result)
+    both, total, entropy = mask_sums(x, t, compute, entropy=True)
+    dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean(1).mean()
+    return (weight_bce * entropy / x.numel() + weight_dice * dissimilar).to(result)
 
 
 def _resample(target: Tensor, height: int, width: int) -> Tensor:

@@ -49,13 +49,13 @@ def _softplus_sum(flat: Tensor, dtype: torch.dtype) -> Tensor:
     """Sum of softplus(x) over x (n,), 0-d; exponentials are cheap on a CPU, logarithms are not."""
     if flat.device.type == "cpu" and flat.numel() and float(flat.amax()) <= BOUND:
         buffer = torch.empty(min(flat.numel(), BLOCK), dtype=dtype)
-        blocks = [_log_of_product(torch.exp(x.to(dtype), out=buffer[: len(x)])) for x in torch.split(flat, BLOCK)]
+        blocks = [log_of_product(torch.exp(x.to(dtype), out=buffer[: len(x)])) for x in torch.split(flat, BLOCK)]
     else:
         blocks = [softplus(x.to(dtype), 1, LINEAR).sum() for x in torch.split(flat, BLOCK)]
     return torch.stack(blocks).sum()
 
 
-def _log_of_product(e: Tensor) -> Tensor:
+def log_of_product(e: Tensor) -> Tensor:
     """Sum of log1p(e) for e >= 0 (n,), 0-d; overwrites e.
 
     log1p(a) + log1p(b) = log1p(a + b + a b), where all parts are positive: no digit of a small one is lost.

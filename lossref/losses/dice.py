@@ -18,6 +18,7 @@ from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import differs, not_negative, permutation, repetition
+from lossref.losses.mask_sums import mask_sums
 from lossref.precision import compute_dtype, require_floating
 
 
@@ -42,13 +43,21 @@ def dice(
     if pred.ndim != 4:
         raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
     compute, result = compute_dtype(pred, target)
-    p, t = pred.to(compute).sigmoid(), target.to(compute)
-    shared = torch.minimum(p, t) if soft_target == "minimum" else p * t
-    both, either = shared.sum((2, 3)), p.sum((2, 3)) + t.sum((2, 3))
-    cost = 1 - (2 * both + (smooth if smooth_above else 0)) / (either + smooth)
+    t = target.to(compute)
+    if soft_target == "minimum" or t.requires_grad:
+        p = pred.to(compute).sigmoid()
+        both, total = (torch.minimum(p, t) if soft_target == "minimum" else p * t).sum((2, 3)), p.sum((2, 3))
+    else:
+        both, total, _ = mask_sums(pred, t, compute)
+    cost = dice_cost(both, total + t.sum((2, 3)), smooth, smooth_above)
     per_image = (cost * (t != 0).any(3).any(2) if empty_target == "dropped" else cost).mean(1)
     reduced = {"mean": per_image.mean, "sum": per_image.sum}.get(reduction, lambda: per_image)()
     return reduced.to(result)
+
+
+def dice_cost(both: Tensor, either: Tensor, smooth: float, smooth_above: bool = True) -> Tensor:
+    """1 - dice of every channel, from the sums of P T and of P + T, (b, c) each."""
+    return 1 - (2 * both + (smooth if smooth_above else 0)) / (either + smooth)
 
 
 def oracle(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lossref.core import Array, Domain, Param, Spec
@@ -20,7 +21,7 @@ from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.laws import differs, permutation
 from lossref.picking import Draw, Pick
-from lossref.precision import compute_dtype, require_floating, require_same_shape
+from lossref.precision import compute_dtype, in_dtype, require_floating, require_same_shape
 
 
 def rle(
@@ -44,13 +45,14 @@ def rle(
             f"log_phi: expected shape (n,) for sigma (n, D) {tuple(sigma.shape)}, got {tuple(log_phi.shape)}"
         )
     _, result = compute_dtype(sigma, log_phi)
-    compute, _ = compute_dtype(sigma, log_phi, error, *(() if target_weight is None else (target_weight,)))
-    log_width, density = sigma.to(compute).log(), log_phi.to(compute)[:, None]
-    cost = log_width - density
+    given = (sigma, log_phi, error) if target_weight is None else (sigma, log_phi, error, target_weight)
+    width, density, miss, *weight = in_dtype(compute_dtype(*given)[0], *given)
     if residual:
-        cost = cost + log_width + (error.to(compute).abs() + math.log(2))
+        cost = torch.add(miss.abs(), width.log(), alpha=2) - (density - math.log(2))[:, None]
+    else:
+        cost = width.log() - density[:, None]
     if use_target_weight:
-        cost = cost * _per_row(target_weight, sigma).to(compute)
+        cost = cost * _per_row(weight[0] if weight else None, sigma)
     total = cost.sum()
     return (total / len(sigma) if size_average and len(sigma) else total).to(result)
 
