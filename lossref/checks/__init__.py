@@ -15,6 +15,7 @@ from lossref.arith import Tie, Uncertified
 from lossref.cases import Fixed, fixed_of, has_kind, material
 from lossref.checks import behaviour, numbers
 from lossref.checks.evidence import Evidence, wrong
+from lossref.checks.settings import settings
 from lossref.core import Case, Spec, Target, Verdict
 from lossref.probe import TargetRaised, applicable
 
@@ -100,6 +101,8 @@ def answerable_corners(spec: Spec) -> list[Case]:
 def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:
     if kind == "one":
         return material(spec, "single", tier, seed, fixed)[::10]
+    if kind == "setting":
+        return settings(spec, tier, seed, fixed)
     return material(spec, kind, tier, seed, fixed)
 
 

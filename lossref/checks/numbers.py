@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from lossref.arith import Tie, Uncertified
 from lossref.budgets import FLOOR, UNIT, gradient_budget, value_budget
-from lossref.cases import same_shapes
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
+from lossref.checks.settings import at_default, changed_in
 from lossref.core import Array, Case, Spec, Target
 from lossref.oracle import answer, floats, true_value
 from lossref.probe import Result, call, call_on, instance, itself, tensors
@@ -88,21 +89,23 @@ def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every declared parameter does what it says: the value at another setting, against the oracle."""
     want, budget = true_value(spec, case), value_budget(spec, case, dtype)
-    changed = {
-        name: value
-        for name, value in case.params.items()
-        if value != spec.params[name].default and not spec.params[name].convention and name not in target.fixed
-    }
-    usual = replace(case, params={**case.params, **{name: spec.params[name].default for name in changed}})
-    comparable = same_shapes(spec, case.params, usual.params) and spec.why_not(usual) is None
-    if comparable and not _differ(want, true_value(spec, usual), budget):
+    usual, changed = at_default(spec, case, target.fixed), changed_in(spec, case, target.fixed)
+    if usual is not None and _no_effect(spec, want, usual, budget):
         return _gradient(spec, target, case, dtype) if spec.wrt and _turned(spec, case, usual) else Evidence()
     got = call(spec, target, case, dtype).value
     setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
     found = compare_values(spec, _shapes(spec, case), got, want, budget, after=f" at {setting}")
-    if found.problem and comparable and np.array_equal(got, call(spec, target, usual, dtype).value):
+    if found.problem and usual is not None and np.array_equal(got, call(spec, target, usual, dtype).value):
         return replace(found, problem=f"{', '.join(changed)} has no effect: {found.problem}")
     return found
+
+
+def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:
+    """Whether the value is the same at the default; where that is undefined it is not."""
+    try:
+        return not _differ(want, true_value(spec, usual), budget)
+    except (Tie, Uncertified):
+        return False
 
 
 def _turned(spec: Spec, case: Case, usual: Case) -> bool:

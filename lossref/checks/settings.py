@@ -1,0 +1,77 @@
+"""Cases with one parameter away from its default, drawn so that it matters.
+
+Few small scenes hold a conflict, or an object without candidates: of several draws that one is taken on which the
+reference gives something else at the default, and which the oracle can answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lossref.arith import Tie, Uncertified
+from lossref.cases import Fixed, material, same_shapes
+from lossref.core import Array, Case, Spec
+from lossref.oracle import answer
+from lossref.probe import Result, TargetRaised, call, itself
+
+DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assigns, which is quick
+APART = 1e-9  # of numbers around 1: what rounding does not do in float64
+
+
+@lru_cache(maxsize=256)
+def settings(spec: Spec, tier: str, seed: int, fixed: Fixed) -> tuple[Case, ...]:
+    """Small cases, each with one parameter away from its default; of a composite those on which it matters."""
+    drawn = [material(spec, "setting", tier, seed, fixed)]
+    if not spec.composite:
+        return drawn[0]
+    drawn += [material(spec, "setting", tier, seed + again, fixed) for again in range(1, DRAWS[bool(spec.wrt)])]
+    names = dict(fixed)
+    found = (next((one for one in draws if _telling(spec, one, names)), draws[0]) for draws in zip(*drawn, strict=True))
+    return tuple(found)
+
+
+def changed_in(spec: Spec, case: Case, fixed: Container[str]) -> dict[str, Any]:
+    """The parameters that are away from their defaults; a notation, or one that is fixed, is none of them."""
+    free = {
+        name: value for name, value in case.params.items() if name not in fixed and not spec.params[name].convention
+    }
+    return {name: value for name, value in free.items() if value != spec.params[name].default}
+
+
+def at_default(spec: Spec, case: Case, fixed: Container[str]) -> Case | None:
+    """The same case without the change, None where that is not a legal one."""
+    usual = {**case.params, **{name: spec.params[name].default for name in changed_in(spec, case, fixed)}}
+    found = replace(case, params=usual)
+    return found if same_shapes(spec, case.params, usual) and spec.why_not(found) is None else None
+
+
+def _telling(spec: Spec, case: Case, fixed: Container[str]) -> bool:
+    """Whether the setting changes value or gradient of the reference, and the oracle has an answer."""
+    usual = at_default(spec, case, fixed)
+    try:
+        if usual is not None and not _differ(_result(spec, case), _result(spec, usual)):
+            return False
+        answer(spec, case)
+    except (TargetRaised, Tie, Uncertified):
+        return False
+    return True
+
+
+def _result(spec: Spec, case: Case) -> Result:
+    return call(spec, itself(spec), case, "float64", grad=bool(spec.wrt))
+
+
+def _differ(one: Result, other: Result) -> bool:
+    pairs = [(one.value, other.value), *((one.gradient.get(name), other.gradient.get(name)) for name in one.gradient)]
+    return any(_apart(a, b) for a, b in pairs)
+
+
+def _apart(a: Array | None, b: Array | None) -> bool:
+    if a is None or b is None:
+        return a is not b
+    return a.shape != b.shape or not bool(np.allclose(a, b, rtol=APART, atol=APART, equal_nan=True))
