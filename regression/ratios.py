@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 import lossref
+from lossref.atomic import write_text
+from lossref.bench_rows import commit
 from lossref.dropin.yolo import StandardNormal
 from lossref.footprint import footprint
 from lossref.targets import ultralytics
@@ -205,48 +210,81 @@ def full(one: Workload, loss: Any) -> Callable[[], Tensor]:
     return work
 
 
-def row(one: Workload, seconds: float) -> list[str]:
-    """Name, ratio, interval, what the issue asks for, times, peaks, values."""
+class Measured(NamedTuple):
+    """One line of the table and of the CSV; NaN and an empty text where this release lacks the class."""
+
+    loss: str
+    ratio: float = math.nan
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    wanted: float = math.nan
+    ours_ms: float = math.nan
+    theirs_ms: float = math.nan
+    ours_peak_mib: float = math.nan
+    theirs_peak_mib: float = math.nan
+    ours_value: float = math.nan
+    theirs_value: float = math.nan
+    note: str = ""
+
+    def cells(self) -> list[str]:
+        """The line as a person reads it."""
+        if self.note:
+            return [self.loss, *["-"] * 5, self.note]
+        return [
+            self.loss,
+            f"{self.ratio:.2f}",
+            f"{self.ci_low:.2f} to {self.ci_high:.2f}",
+            f">= {self.wanted:g}",
+            f"{self.ours_ms:.3g} / {self.theirs_ms:.3g} ms",
+            f"{self.ours_peak_mib:.3g} / {self.theirs_peak_mib:.3g} MiB",
+            f"{self.ours_value:.6g} / {self.theirs_value:.6g}",
+        ]
+
+
+def measured(one: Workload, seconds: float) -> Measured:
+    """Ratio with its interval, what the issue asks for, times, peaks of live bytes, values."""
     package = theirs(one.name)
     if package is None or isinstance(package, str):
-        return [one.name, "-", "-", "-", "-", "-", package or "not in this release"]
+        return Measured(one.name, note=package or "not in this release")
     ours_full = full(one, one.build(getattr(lossref, one.name)))
     theirs_full = full(one, one.build(package))
-    values = f"{float(ours_full()):.6g} / {float(theirs_full()):.6g}"
+    values = float(ours_full()), float(theirs_full())
     rounds = interleaved(theirs_full, ours_full, box=seconds, longest=2 * seconds)
     found = interval(rounds)
-    wanted = WANTED.get(one.name, 2.5 if one.name in MODEL_LOSSES else 1.0)
-    times = f"{spread(rounds.second).median * 1e3:.3g} / {spread(rounds.first).median * 1e3:.3g} ms"
-    peaks = (
-        f"{footprint(ours_full).peak_live_bytes / 2**20:.3g} / {footprint(theirs_full).peak_live_bytes / 2**20:.3g} MiB"
-    )
-    return [
+    return Measured(
         one.name,
-        f"{found.ratio:.2f}",
-        f"{found.low:.2f} to {found.high:.2f}",
-        f">= {wanted:g}",
-        times,
-        peaks,
-        values,
-    ]
+        found.ratio,
+        found.low,
+        found.high,
+        WANTED.get(one.name, 2.5 if one.name in MODEL_LOSSES else 1.0),
+        spread(rounds.second).median * 1e3,
+        spread(rounds.first).median * 1e3,
+        footprint(ours_full).peak_live_bytes / 2**20,
+        footprint(theirs_full).peak_live_bytes / 2**20,
+        *values,
+    )
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="names that contain this word")
     parser.add_argument("--seconds", type=float, default=20.0, help="time box of each loss")
+    parser.add_argument("--csv", type=Path, help="file for the table, with the versions in its last columns")
     options = parser.parse_args()
     torch.set_num_threads(2)
     version = importlib.import_module("ultralytics").__version__
     table = Table("loss", "ratio", "99 % interval", "wanted", "ours / theirs", "peak live", "values")
+    screen, rows = Console(width=150), []
     for one in workloads(torch.Generator().manual_seed(0), options.only):
-        cells = row(one, options.seconds)
-        Console().print(*cells, sep="  ")
-        table.add_row(*cells)
-    screen = Console(width=150)
+        rows.append(measured(one, options.seconds))
+        table.add_row(*rows[-1].cells())
+        screen.print(*rows[-1].cells(), sep="  ")
     screen.print(f"lossref {lossref.__version__}, ultralytics {version}, torch {torch.__version__}, 2 threads")
     screen.print(table)
+    if options.csv:
+        found = pd.DataFrame(rows).assign(ultralytics=version, torch=torch.__version__, threads=2, commit=commit())
+        write_text(options.csv, str(found.to_csv(index=False, float_format="%.6g")))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def ciou_of(o: Overlap, eps: float, alpha: str = "detached") -> Tensor:
         factor = factor * (gate >= 0.5)
     elif alpha != "detached":
         raise ValueError(f"alpha: expected 'detached', 'attached' or 'gated', got {alpha!r}")
-    return iou - (distance_of(o, eps) + v * factor)
+    return torch.addcmul(iou - distance_of(o, eps), v, factor, value=-1)
 
 
 def bbox_iou(
