@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -151,10 +152,21 @@ def _angle(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     return loss.calculate_angle_loss(pred, target, every, weight, norm, params["lambda_val"])
 
 
+def _rle_keypoints(loss: Any, params: Mapping[str, Any], weights: Tensor, **x: Tensor) -> Any:
+    """The weights are an attribute; the object that is kept keeps its own."""
+    asked = copy.copy(loss)
+    asked.target_weights = weights
+    return asked.calculate_rle_loss(x["pred_kpt"], x["gt_kpt"], x["kpt_mask"])
+
+
 def _on_plain_model(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
     """A method that reads nothing of the model still needs an object."""
     plain = {"strides": (8, 16, 32), "reg_max": 4, "box_gain": 1.0, "cls_gain": 1.0, "dfl_gain": 1.0}
     return make(kind, {**params, **plain}, {**shapes, "scores": (1, 1, 84)})
+
+
+def _with_flow(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    return _on_plain_model(kind, {**params, "flow": True}, shapes)
 
 
 ENTRIES = (
@@ -169,5 +181,6 @@ ENTRIES = (
     Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
     Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}, method="kpts_decode"),
     Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle, method="calculate_angle_loss"),
+    Entry("rle_keypoints", "PoseLoss26", lambda kind: (), _with_flow, _rle_keypoints, method="calculate_rle_loss"),
     Entry("mask", "v8SegmentationLoss", lambda kind: (), itself, _mask, method="single_mask_loss"),
 )

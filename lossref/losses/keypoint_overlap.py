@@ -48,7 +48,7 @@ def keypoint_overlap(
         distance2 = (pred - keypoints[row][..., :2]).square().sum(-1)
         box = truth[pairs.image, pairs.object, 1:]
         area = SEGMENT * (box[:, 2:] - box[:, :2]).prod(-1, keepdim=True) + EPS
-        near = (distance2 / (-2 * (2 * sigmas.to(boxes.dtype)) ** 2 * area)).exp()
+        near = (distance2 / (-2 * (2 * sigmas.to(boxes)) ** 2 * area)).exp()
         visible = seen[row].to(boxes.dtype)
         number = visible.sum(-1)
         similarity = (near * visible).sum(-1) / number.clamp(min=1)
