@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,25 +26,6 @@ PRECISIONS: tuple[tuple[float, str], ...] = ((0.0, ""), (SINGLE_PRECISION, ", to
 MOST_CASES = {False: 10_000, True: 12}
 
 
-def followed_convention(spec: Spec, target: Target, name: str) -> Any:
-    """The setting of a notation parameter under which most one-item cases come out right."""
-    choices = (spec.params[name].default, *spec.params[name].others)
-    return max(choices, key=lambda choice: _right(spec, replace(target, fixed={**target.fixed, name: choice})))
-
-
-def _right(spec: Spec, target: Target) -> float:
-    found = material(spec, "single", "quick", 0, fixed_of(spec, target.fixed))
-    score = 0.0
-    for case in [case for case in found if applicable(spec, target, case)][:40]:
-        try:
-            got, want = call(spec, target, case, "float64").value, true_value(spec, case)
-        except (TargetRaised, Tie, Uncertified):
-            continue
-        if got.size == want.size and np.isfinite(got).all():
-            score += float(1 / (1 + np.abs(got.reshape(want.shape) - want).max() * 1e6))
-    return score
-
-
 class Attempt(NamedTuple):
     """What an implementation gives on one case: the value, and the gradient of every differentiable input."""
 
@@ -52,7 +34,14 @@ class Attempt(NamedTuple):
 
 
 Attempts = list[Attempt | None]
-Variant = Callable[[Case], Attempt | None]
+
+
+class Variant(NamedTuple):
+    """What might explain a failure: a sentence, what it gives on a case, and the settings that it consists of."""
+
+    sentence: str
+    attempt: Callable[[Case], Attempt | None]
+    change: Params = MappingProxyType({})
 
 
 def explain(
@@ -72,25 +61,25 @@ def explain(
         got, precisions = [_attempt(spec, target, case, dtype) for case in cases], PRECISIONS[1:]
     if dtype == "float64" and _narrowed(spec, cases, got):
         return "agrees to float32 precision only: a part of it is computed in float32"
-    for sentence, variant, tolerance in _in_turn(spec, target, precisions, before):
+    for variant, tolerance in _in_turn(spec, target, precisions, before):
         if _agree(spec, cases, got, variant, tolerance):
-            return sentence
+            return variant.sentence
     return ""
 
 
 def _in_turn(
     spec: Spec, target: Target, precisions: Sequence[tuple[float, str]], before: Sequence[str]
-) -> Iterator[tuple[str, Variant, float]]:
-    """Every sentence, its variant and tolerance: those found before, exact ones, rough ones, three at once."""
+) -> Iterator[tuple[Variant, float]]:
+    """Every variant and its tolerance: those found before, exact ones, rough ones, three at once."""
     few = [*_variants(spec, target), *_several(spec, target, 2)]
-    for sentence, variant in few:
+
+    def at(variants: Iterable[Variant]) -> Iterator[tuple[Variant, float]]:
         for tolerance, words in precisions:
-            if sentence + words in before:
-                yield sentence + words, variant, tolerance
-    for tolerance, words in precisions:
-        yield from ((sentence + words, variant, tolerance) for sentence, variant in few)
-    for tolerance, words in precisions:
-        yield from ((sentence + words, variant, tolerance) for sentence, variant in _several(spec, target, 3))
+            yield from ((one._replace(sentence=one.sentence + words), tolerance) for one in variants)
+
+    yield from (found for found in at(few) if found[0].sentence in before)
+    yield from at(few)
+    yield from at(list(_several(spec, target, 3)))
 
 
 def _cases(spec: Spec, target: Target, check: str) -> list[Case]:
@@ -120,20 +109,20 @@ def _attempt(spec: Spec, target: Target, case: Case, dtype: str = "float64") -> 
     return Attempt(result.value, tuple(zeros) if result.gradient else ())
 
 
-def _variants(spec: Spec, target: Target) -> Iterator[tuple[str, Variant]]:
+def _variants(spec: Spec, target: Target) -> Iterator[Variant]:
     """Other parameter values, known mistakes, other reductions, in the order in which they are likely."""
-    for change in _named(spec, target):
-        yield f"agrees when {_words(change)}", partial(_with, spec, change)
+    yield from (_changed(spec, change) for change in _named(spec, target))
     for wrong in spec.impostors:
-        yield f"agrees with the known mistake {wrong.label!r}: {wrong.note}", partial(_attempt, spec, wrong)
+        sentence = f"agrees with the known mistake {wrong.label!r}: {wrong.note}"
+        yield Variant(sentence, partial(_attempt, spec, wrong))
     for name, param in spec.params.items():
         others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
         for value in (one for one in others if one != target.fixed.get(name, param.default)):
-            yield f"agrees when {name} is {value!r}", partial(_with, spec, {name: value})
+            yield _changed(spec, {name: value})
     if len(spec.terms) == 1:
         own = itself(spec)
         for sentence, change_value in REDUCTIONS.items():
-            yield sentence, partial(_changed, spec, own, change_value)
+            yield Variant(sentence, partial(_reduced, spec, own, change_value))
 
 
 def _named(spec: Spec, target: Target) -> list[dict[str, Any]]:
@@ -151,17 +140,27 @@ def _undeclared(spec: Spec, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def _several(spec: Spec, target: Target, count: int) -> Iterator[tuple[str, Variant]]:
+def _several(spec: Spec, target: Target, count: int) -> Iterator[Variant]:
     """Two settings at once, or three conventions."""
     changes = _undeclared(spec, target) if count == 2 else _named(spec, target)
     for chosen in itertools.combinations(changes, count):
         change = {name: value for one in chosen for name, value in one.items()}
         if len(change) == count:
-            yield f"agrees when {_words(change)}", partial(_with, spec, change)
+            yield _changed(spec, change)
 
 
-def _words(change: Params) -> str:
-    return " and ".join(f"{name} is {value!r}" for name, value in change.items())
+def _changed(spec: Spec, change: Params) -> Variant:
+    """The reference at other settings."""
+
+    def attempt(case: Case) -> Attempt | None:
+        return _attempt(spec, itself(spec), _at(case, change))
+
+    words = " and ".join(f"{name} is {value!r}" for name, value in change.items())
+    return Variant(f"agrees when {words}", attempt, change)
+
+
+def _at(case: Case, change: Params) -> Case:
+    return replace(case, params={**case.params, **change})
 
 
 REDUCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -176,11 +175,7 @@ REDUCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _with(spec: Spec, change: Params, case: Case) -> Attempt | None:
-    return _attempt(spec, itself(spec), replace(case, params={**case.params, **change}))
-
-
-def _changed(spec: Spec, own: Target, change: Callable[[Array], Array], case: Case) -> Attempt | None:
+def _reduced(spec: Spec, own: Target, change: Callable[[Array], Array], case: Case) -> Attempt | None:
     found = _attempt(spec, own, case)
     return None if found is None or not found.value.size else Attempt(change(found.value), ())
 
@@ -188,11 +183,12 @@ def _changed(spec: Spec, own: Target, change: Callable[[Array], Array], case: Ca
 def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, tolerance: float) -> bool:
     """Whether values (and gradients, where the variant has them) coincide, and somewhere not with the truth.
 
-    Where the target raises, which is a failure of its own, only the first case counts: the one to be explained.
+    Where the target raises, which is a failure of its own, only the first case counts: the one to be explained. Nor
+    does another case count on which the outcome is undefined under the variant's settings.
     """
     told_apart = False
     for case, mine in zip(cases, got, strict=True):
-        theirs = variant(case)
+        theirs = variant.attempt(case)
         if mine is None or theirs is None:
             if mine is not None or (theirs is not None and case is cases[0]):
                 return False
@@ -200,7 +196,9 @@ def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, toler
         pairs = zip((mine.value, *mine.gradients), (theirs.value, *theirs.gradients), strict=False)
         room = tolerance or 2 * float(value_budget(spec, case, "float64").max())
         if not all(_close(a, b, room) for a, b in pairs):
-            return False
+            if case is cases[0] or not variant.change or _answerable(spec, _at(case, variant.change)):
+                return False
+            continue
         told_apart |= not _right_here(spec, case, mine, "float32" if tolerance else "float64")
     return told_apart
 

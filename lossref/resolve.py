@@ -208,7 +208,7 @@ def _parameters(thing: Any) -> set[str]:
 def _ready(one: Target) -> Target:
     """The target with its notation settled: xyxy or xywh, where it has no parameter for it."""
     from lossref.catalog import spec as find
-    from lossref.explain import followed_convention
+    from lossref.notation import followed_convention
 
     spec = find(one.spec)
     for name, param in spec.params.items():

@@ -46,6 +46,7 @@ FORBIDDEN = {
     "checks": {"catalog", "blocks", "losses", *FRONT},
     "faults": {"cli", "session", "terminal", "run", "report"},
     "explain": {"cli", "session", "terminal", "run", "report"},
+    "notation": {"cli", "session", "terminal", "run", "report", "explain"},
     "atomic": {"torch", "core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "limits": {"core", "checks", "oracle", "catalog", "blocks", "losses", *FRONT},
     "run": {"cli", "session", "terminal"},
