@@ -584,3 +584,22 @@ def test_undefined_choices_have_no_answer() -> None:
     same_scores["pd_bboxes"] = np.tile([0.0, 0.0, 20.0, 20.0], (1, 4, 1))
     with pytest.raises(Tie):
         evaluate(plain.SPEC, replace(corner, inputs=same_scores, params={**full, "topk": 2}), 128, "raise")
+
+
+MISSPELT = [
+    ("conflict", "everyone"),
+    ("zero_metric", "keep"),
+    ("small_boxes", "stride2"),
+    ("at_least_one", "yes"),
+    ("edge", "shut"),
+    ("overlap", "giou"),
+]
+
+
+@pytest.mark.parametrize(("rule", "choice"), MISSPELT, ids=[row[0] for row in MISSPELT])
+def test_a_misspelt_rule_is_refused(rule: str, choice: str) -> None:
+    """Another choice must not be taken silently."""
+    case = next(one for one in plain.SPEC.corners if one.id == "A1")
+    given = {name: torch.tensor(np.array(x)) for name, x in case.inputs.items()}
+    with pytest.raises(ValueError, match=f"{rule}: expected .* got '{choice}'"):
+        task_aligned(**given, **{**case.params, rule: choice})

@@ -60,6 +60,21 @@ class Rules(NamedTuple):
 
 
 SPECIFIED = Rules()
+CHOICES = {
+    "conflict": ("all", "containing", "picked"),
+    "zero_metric": ("kept", "dropped"),
+    "small_boxes": ("stride1", "stride0", "raised", "off"),
+    "at_least_one": ("off", "nearest", "best"),
+    "edge": ("open", "closed"),
+    "levels": ("all", "by size"),
+}
+
+
+def require_known(rules: Rules) -> None:
+    """Raise ValueError for a choice that no rule offers, so that a misspelt one does not mean another."""
+    for name, known in CHOICES.items():
+        if getattr(rules, name) not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(rules, name)!r}")
 
 
 def candidates(
@@ -73,8 +88,11 @@ def candidates(
     """Pairs whose anchor (A, 2) lies inside the box (b, G, 4) xyxy; all in pixels.
 
     `valid` (b, G) marks real objects. `anchor_stride` (A,) is read for a reach and for levels by size; stride[0]
-    if None.
+    if None. Raises ValueError for rules that are unknown, or that lack the strides they need.
     """
+    require_known(rules)
+    if rules.levels != "all" and anchor_stride is None:
+        raise ValueError("levels: going by size needs the stride of every anchor")
     image, number = valid.nonzero(as_tuple=True)
     box = boxes[image, number]
     low, high = box[:, :2], box[:, 2:]
@@ -83,7 +101,7 @@ def candidates(
     same = grown == side
     low, high = torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
     row, anchor = _inside(anchors, low, high, closed=rules.edge == "closed")
-    if rules.levels == "by size" and anchor_stride is not None:
+    if rules.levels != "all" and anchor_stride is not None:
         fits = _fitting(side.prod(-1).clamp(min=0).sqrt(), anchor_stride, row, anchor)
         row, anchor = row[fits], anchor[fits]
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
@@ -99,6 +117,9 @@ def candidates_rotated(
     anchor_stride: Tensor | None = None,
 ) -> Pairs:
     """As `candidates` for boxes (b, G, 5) xywhr, in pixels and radians; an anchor on an edge is inside."""
+    require_known(rules)
+    if rules.levels != "all":
+        raise ValueError("levels: those of rotated boxes do not go by size in any release")
     image, number = valid.nonzero(as_tuple=True)
     box = boxes[image, number]
     middle, side, angle = box[:, :2], box[:, 2:4], box[:, 4:]

@@ -63,6 +63,8 @@ def task_aligned(
     require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, 4)
     if gt_bboxes.shape[1] == 0:
         return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
+    if overlap not in ("ciou", "iou"):
+        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {overlap!r}")
     rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one, edge)
     dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
     labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))

@@ -27,6 +27,8 @@ from lossref.losses.dense_decoding import decoded, distances
 from lossref.losses.yolo import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
 from lossref.precision import compute_dtype, require_floating
 
+OVERLAPS = ("ciou", "iou")
+
 
 class Matching(NamedTuple):
     """Settings of the assigner; `stride` has one entry for each level, topk2 None or 0 means topk.
@@ -121,6 +123,8 @@ def detect(
     that has no score, RuntimeError if there are fewer anchors than topk.
     """
     require_floating(boxes=boxes, scores=scores)
+    if of_task is None and matching.rules.overlap not in OVERLAPS:
+        raise ValueError(f"metric_overlap: expected one of {', '.join(OVERLAPS)}, got {matching.rules.overlap!r}")
     if targets.shape[1] != 6:
         raise RuntimeError(f"bboxes: expected 4 numbers for each object, got {targets.shape[1] - 2}")
     with torch.autocast(boxes.device.type, enabled=False):
