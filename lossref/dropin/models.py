@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossref.dropin.entry import Entry, Shapes, parameters_of
-from lossref.dropin.yolo import edition_of, heads, make, values_of, vector
+from lossref.dropin.yolo import edition_of, heads, make, terms_of, values_of, vector
 
 HEAD = ("imgsz", "strides", "reg_max", "tal_topk", "box_gain", "cls_gain", "dfl_gain")
 
@@ -32,8 +32,10 @@ def objects(x: Mapping[str, Tensor], *more: str) -> dict[str, Tensor]:
 
 
 def _detection(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    preds = heads(params, edition_of(loss), x["boxes"], x["scores"])
-    return vector(loss(preds, objects(x)), 3, len(x["boxes"]))
+    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+        return loss(heads(params, edition_of(loss), x["boxes"], x["scores"]), objects(x))
+
+    return terms_of(ask, loss, x, 3)
 
 
 def _segment_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) -> Any:
@@ -46,8 +48,11 @@ def _segment_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]
 
 
 def _segmentation(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    batch = objects(x, "masks", "sem_masks") if params["semantic"] else objects(x, "masks")
-    found = vector(loss(_segment_heads(loss, params, x), batch), 5, len(x["boxes"]))
+    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+        batch = objects(x, "masks", "sem_masks") if params["semantic"] else objects(x, "masks")
+        return loss(_segment_heads(loss, params, x), batch)
+
+    found = terms_of(ask, loss, x, 5)
     return (*found[:4], _no_semantic_term(x)) if edition_of(loss) == "8.3" else found
 
 
@@ -61,21 +66,26 @@ def _no_semantic_term(x: Mapping[str, Tensor]) -> Tensor:
 
 
 def _pose(terms: int) -> Callable[..., Any]:
-    def ask(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-        edition = edition_of(loss)
-        more = {name: x[name] for name in ("kpts", "kpts_sigma") if name in x}
-        preds = heads(params, edition, x["boxes"], x["scores"], **more)
-        given = (preds, x["kpts"]) if edition == "8.3" else preds
-        found = vector(loss(given, objects(x, "keypoints")), terms, len(x["boxes"]))
+    def asked(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
+        def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+            edition = edition_of(loss)
+            more = {name: x[name] for name in ("kpts", "kpts_sigma") if name in x}
+            preds = heads(params, edition, x["boxes"], x["scores"], **more)
+            return loss((preds, x["kpts"]) if edition == "8.3" else preds, objects(x, "keypoints"))
+
+        found = terms_of(ask, loss, x, terms)
         return (*found, found[0] * 0) if terms == 6 and len(found) == 5 and not params["flow"] else found
 
-    return ask
+    return asked
 
 
 def _obb(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    edition = edition_of(loss)
-    preds = heads(params, edition, x["boxes"], x["scores"], angle=x["angle"])
-    return vector(loss((preds, x["angle"]) if edition == "8.3" else preds, objects(x)), 4, len(x["boxes"]))
+    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+        edition = edition_of(loss)
+        preds = heads(params, edition, x["boxes"], x["scores"], angle=x["angle"])
+        return loss((preds, x["angle"]) if edition == "8.3" else preds, objects(x))
+
+    return terms_of(ask, loss, x, 4)
 
 
 def _two_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -87,7 +97,10 @@ def _two_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) ->
 
 
 def _e2e_detect(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    return vector(loss(_two_heads(loss, params, x), objects(x)), 3, len(x["boxes"]))
+    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+        return loss(_two_heads(loss, params, x), objects(x))
+
+    return terms_of(ask, loss, x, 3)
 
 
 def _scheduled(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:

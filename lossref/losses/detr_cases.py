@@ -30,6 +30,7 @@ DETR_PARAMS = {
     "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching"),
     "vfl_weight_gradient": Param("attached", ("detached",), "whether gradient flows through the varifocal weight"),
     "vfl_empty": Param("focal", ("varifocal",), "what use_vfl means where nothing is matched"),
+    "vfl_constants": Param("given", ("own",), "gamma and alpha of varifocal; own: 2.0 and 0.75, up to 8.3.110"),
     "counted": Param("pairs", ("objects",), "the sums are divided by the matched pairs, or by all objects"),
 }
 
@@ -135,5 +136,12 @@ DETR_CORNERS: tuple[Case, ...] = (
     corner("image without objects", "its queries are negatives", **fixture(), **ONE),
     corner("crowd", "more objects than queries: divided by the pairs", **fixture(2, 2), **FOUR),
     corner("single layer", "no auxiliary layer: zeros", **fixture(1), **THREE),
+    corner(
+        "constants of its own",
+        "varifocal with 2.0 and 0.75",
+        params={"use_vfl": True, "vfl_constants": "own"},
+        **fixture(),
+        **THREE,
+    ),
     corner("on the object", "IoU nearly 1, all edges coincide", "kink", **_exact()),
 )

@@ -32,7 +32,8 @@ def _class_cells(x: Tensor, y: Tensor, q: Tensor, params: Mapping[str, Any], how
         return bce(x, y if how == "cross entropy against the one-hot" else q)
     if not params["use_vfl"]:
         return _focal(x, q if how == "focal against the IoU" else y, params["gamma"], params["alpha"])
-    weight: Tensor = params["alpha"] * x.sigmoid().pow(params["gamma"]) * (1 - y) + q * y
+    gamma, alpha = (2.0, 0.75) if params["vfl_constants"] == "own" else (params["gamma"], params["alpha"])
+    weight: Tensor = alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
     return bce(x, q) * (weight.detach() if params["vfl_weight_gradient"] == "detached" else weight)
 
 

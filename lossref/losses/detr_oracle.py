@@ -81,7 +81,8 @@ def oracle_varifocal(m: Any, x: Any, q: Any, y: float, p: Mapping[str, Any]) -> 
     """bce(x, q) (alpha p^gamma (1 - y) + q y), with q = 0 where y = 0."""
     if y:
         return oracle_bce(m, x, q) * q
-    weight = m.pow(m.sigmoid(x), p["gamma"]) * p["alpha"]
+    gamma, alpha = (2.0, 0.75) if p["vfl_constants"] == "own" else (p["gamma"], p["alpha"])
+    weight = m.pow(m.sigmoid(x), gamma) * alpha
     return m.softplus(x) * (m.stop(weight) if p["vfl_weight_gradient"] == "detached" else weight)
 
 

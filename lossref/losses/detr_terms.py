@@ -19,6 +19,8 @@ from lossref.blocks.matching import Matching, require_predictions
 from lossref.losses.bce import bce
 from lossref.precision import compute_dtype
 
+OWN = (2.0, 0.75)  # gamma and alpha of varifocal loss by itself
+
 
 class Rule(NamedTuple):
     """Gains and formulas.
@@ -26,6 +28,7 @@ class Rule(NamedTuple):
     use_fl, use_vfl: focal, varifocal (both set) or plain cross entropy (use_fl not set)
     vfl_weight_gradient: "attached" or "detached", whether the weight of varifocal has a gradient
     vfl_empty: "focal" or "varifocal", what use_vfl means where nothing is matched
+    vfl_constants: varifocal takes gamma and alpha as "given", or its "own" 2.0 and 0.75 (releases up to 8.3.110)
     counted: "pairs" or "objects", what the sums are divided by
     """
 
@@ -39,6 +42,7 @@ class Rule(NamedTuple):
     eps: float = 1e-7
     vfl_weight_gradient: str = "attached"
     vfl_empty: str = "focal"
+    vfl_constants: str = "given"
     counted: str = "pairs"
 
 
@@ -131,6 +135,8 @@ def _background(kind: str, rule: Rule) -> tuple[float, float]:
     """Exponent and weight of an unmatched logit."""
     if kind == "bce":
         return 0.0, 1.0
+    if kind == "varifocal" and rule.vfl_constants == "own":
+        return OWN
     return rule.gamma, rule.alpha if kind == "varifocal" else _weights(rule.alpha)[1]
 
 
