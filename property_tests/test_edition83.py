@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import fixture_f as F
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from lossref.catalog import specs
 from lossref.checks import cases_for, check, named
 from lossref.core import Target
 from lossref.explain import explain
+from lossref.probe import call
 
 OLD = lossref.edition("8.3")
 EMPTY = (0, 57.348874101, 0)
@@ -446,3 +448,36 @@ def test_model_needs_no_newer_settings() -> None:
     model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
     loss, _ = OLD.v8OBBLoss(model)((maps(), F.angle()), F.batch(*F.rotated()))
     assert len(loss) == 3
+
+
+SUMMED = ("v8DetectionLoss", "v8SegmentationLoss", "v8PoseLoss", "v8OBBLoss", "E2EDetectLoss")
+SPEC_OF = dict(zip(SUMMED, ("v8_detection", "v8_segmentation", "v8_pose", "v8_obb", "e2e_detect"), strict=True))
+
+
+def summed(kind: Any) -> Any:
+    """The class as releases up to 8.3.90 have it: the loss is the sum of the vector, the items stay a vector."""
+
+    class Summed(kind):  # type: ignore[misc]
+        def __call__(self, preds: Any, batch: Any) -> Any:
+            vector, items = super().__call__(preds, batch)
+            return vector.sum(), items
+
+    Summed.__init__.__signature__ = inspect.signature(kind)  # type: ignore[attr-defined]
+    return Summed
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_the_terms_of_a_sum_are_told_apart(name: str) -> None:
+    """Values and gradients under unequal upstream weights are those of the vector."""
+    spec, found = specs()[SPEC_OF[name]], []
+    for kind in (getattr(OLD, name), summed(getattr(OLD, name))):
+        listed = dropin.targets(lambda word, kind=kind: kind if word == name else None, "old", "{name}", widen=False)
+        target = {one.spec: one for one in listed}[spec.name]
+        case = cases_for(named("reduced"), spec, target, "quick", 0)[0]
+        found.append(call(spec, target, case, "float64", grad=True))
+    one, other = found
+    np.testing.assert_allclose(other.value, one.value, rtol=1e-12)
+    for wrt in spec.wrt:
+        a, b = (np.zeros(1) if x.gradient[wrt] is None else x.gradient[wrt] for x in (one, other))
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
+    assert any(np.abs(g).max() > 0 for g in one.gradient.values() if g is not None)
