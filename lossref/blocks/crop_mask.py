@@ -2,8 +2,9 @@
 
 A pixel (column i, row j) is kept where x1 <= i < x2 and y1 <= j < y2. Source: spec/10-geometry.md section 11,
 spec/05-decisions.md D1. Where sources differ (`crop`): "rounded" first rounds the edges half to even and reads
-the ranges as Python slices, so that an edge left of the mask wraps; "by_count" takes "rounded" for fewer
-than 50 masks off CUDA, else "exact", as the releases 8.4.14 to 8.4.24 do.
+the ranges as Python slices, so that an edge left of the mask wraps; "clipped" rounds the edges, too, but takes
+those left of the mask for 0 (8.4.60); "by_count" takes "rounded" for fewer than 50 masks off CUDA, else "exact", as
+the releases 8.4.14 to 8.4.24 do.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from lossref.declare import corner, impostor
 from lossref.laws import differs, rows_independent
 from lossref.precision import compute_dtype, require_floating
 
-CROPS = ("exact", "rounded", "by_count")
+CROPS = ("exact", "rounded", "clipped", "by_count")
 FEW = 50
 
 
 def crop_mask(masks: Tensor, boxes: Tensor, crop: str = "exact") -> Tensor:
     """Masks (n, H, W), zero outside boxes (n, 4) xyxy in mask pixels; a new tensor, dtype of `masks`.
 
-    "exact" multiplies by the indicator of the box, "rounded" writes 0. A box with NaN makes its mask NaN.
+    "exact" multiplies by the indicator of the box, the others write 0. A box with NaN makes its mask NaN.
     Raises ValueError for shapes that do not match or an unknown `crop`, TypeError for inputs that are not
     floating. Rules: spec/10-geometry.md section 11.
     """
@@ -45,7 +46,8 @@ def crop_mask(masks: Tensor, boxes: Tensor, crop: str = "exact") -> Tensor:
         # Two thin factors: no indicator of the size of the masks is kept for the backward pass.
         height = rows.to(masks.dtype).masked_fill(unknown[:, None], torch.nan)
         return masks * height[:, :, None] * columns.to(masks.dtype)[:, None, :]
-    rows, columns = _inside(_as_slices(edges.round(), masks.shape), masks.shape)
+    whole = edges.round()
+    rows, columns = _inside(whole if crop == "clipped" else _as_slices(whole, masks.shape), masks.shape)
     outside = torch.zeros_like(edges[:, 0], dtype=masks.dtype).masked_fill(unknown, torch.nan)
     return torch.where(rows[:, :, None] & columns[:, None, :], masks, outside[:, None, None])
 
@@ -97,7 +99,9 @@ def oracle_crop(m: Any, box: Any, height: int, width: int, rule: str) -> tuple[f
 
 
 def oracle_kept(m: Any, low: Any, high: Any, length: int, rule: str) -> frozenset[int]:
-    """The indices of one axis between two edges; "rounded" is a Python slice."""
+    """The indices of one axis between two edges; "rounded" is a Python slice, "clipped" one that does not wrap."""
+    if rule == "clipped":
+        return frozenset(range(max(oracle_round(m, low), 0), min(oracle_round(m, high), length)))
     if rule == "rounded":
         return frozenset(range(length)[oracle_round(m, low) : oracle_round(m, high)])
     return frozenset(i for i in range(length) if not low > i and high > i)
@@ -184,7 +188,7 @@ SPEC = Spec(
         "boxes": Domain("n 4", "boxes xyxy in mask pixels", MASK_BOX_FAMILIES),
     },
     wrt=("masks",),
-    params={"crop": Param("exact", ("rounded", "by_count"), "which pixels are kept: see the module")},
+    params={"crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels are kept: see the module")},
     terms=("cropped",),
     reference=crop_mask,
     oracle=oracle,

@@ -82,11 +82,11 @@ BOXES = (
 
 
 def box_corners(corner: Callable[..., Case]) -> tuple[Case, ...]:
-    """The boxes of the specification on a 6 x 6 mask, under both rules."""
+    """The boxes of the specification on a 6 x 6 mask, under every rule."""
     return tuple(
         corner(f"{name}, {crop}", why, params={"crop": crop}, masks=SIX, boxes=[box])
         for name, why, box in BOXES
-        for crop in ("exact", "rounded")
+        for crop in ("exact", "rounded", "clipped")
     )
 
 

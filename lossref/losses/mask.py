@@ -194,7 +194,7 @@ SPEC = Spec(
     },
     wrt=("pred", "proto"),
     params={
-        "crop": Param("exact", ("rounded", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
+        "crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
         "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
     },
     terms=("loss",),

@@ -60,7 +60,7 @@ def mask_term(coefficients: Tensor, proto: Tensor, masks: Tensor, targets: MaskT
     owner, first = _objects(targets)
     image, number, row = (x[first] for x in targets[:3])
     rounded = _rounded(targets.image, proto, rules.crop)[first]
-    columns, rows = kept(boxes[first], proto.shape[2], proto.shape[3], rounded)
+    columns, rows = kept(boxes[first], proto.shape[2], proto.shape[3], rounded, wraps=rules.crop != "clipped")
     value, mask = (number + 1, image) if rules.overlap else (None, row)
     costs = cropped_costs(coefficients, proto, masks, owner, Objects(image, mask, value, columns, rows))
     weight = 1 / (area * proto.shape[2] * proto.shape[3])
@@ -99,17 +99,18 @@ def _rounded(image: Tensor, proto: Tensor, crop: str) -> Tensor:
     """Which positives are cropped by rounded edges, (n,) bool."""
     if crop == "by_count" and not proto.is_cuda:
         return image.bincount(minlength=len(proto))[image] < FEW
-    return torch.full_like(image, crop == "rounded", dtype=torch.bool)
+    return torch.full_like(image, crop in ("rounded", "clipped"), dtype=torch.bool)
 
 
-def kept(boxes: Tensor, height: int, width: int, rounded: Tensor) -> tuple[Tensor, Tensor]:
+def kept(boxes: Tensor, height: int, width: int, rounded: Tensor, wraps: bool = True) -> tuple[Tensor, Tensor]:
     """Columns (n, 2) and rows (n, 2), half-open, that normalised xyxy boxes (n, 4) keep of a mask.
 
-    Pixel i lies in [low, high) where ceil(low) <= i < ceil(high). Rounded edges are read as Python slices.
+    Pixel i lies in [low, high) where ceil(low) <= i < ceil(high). Rounded edges are read as Python slices, in which
+    those below 0 count from the end, unless they do not wrap.
     """
     size = boxes.new_tensor([width, height, width, height])
     edges = (boxes * size).nan_to_num(nan=0)
     sliced = edges.round()
-    sliced = torch.where(sliced < 0, (sliced + size).clamp(min=0), sliced)
+    sliced = torch.where(sliced < 0, (sliced + size).clamp(min=0), sliced) if wraps else sliced.clamp(min=0)
     edges = torch.where(rounded[:, None], sliced, edges.ceil().clamp(min=0)).minimum(size).long()
     return edges[:, 0::2], edges[:, 1::2]

@@ -27,7 +27,7 @@ Params = Mapping[str, Any]
 
 MASK_PARAMS = {
     "overlap": Param(True, (False,), "masks number the objects of an image; False: one binary mask for each object"),
-    "crop": Param("exact", ("rounded", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
+    "crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
     "separate_masks": Param("all", ("truncated",), "truncated: images beyond the number of masks are left out (D3)"),
     "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
 }
