@@ -763,7 +763,7 @@ def test_crop_refuses_other_shapes(masks: Any, boxes: Any) -> None:
 
 
 def test_crop_refuses_an_unknown_rule() -> None:
-    with pytest.raises(ValueError, match="rounded, by_count"):
+    with pytest.raises(ValueError, match="rounded, clipped, by_count"):
         crop_mask(NUMBERS, torch.ones(1, 4), "round")
 
 
