@@ -26,12 +26,17 @@ def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
     implementation owes more than the rounding of what cancels. A composite has detached results on the
     way, whose rounding counts too: there it is the radius at the precision of the dtype.
     """
-    logits = [np.abs(array).max(initial=FLOOR) for name, array in case.inputs.items() if spec.inputs[name].unit]
-    floor = UNIT[dtype] * max(logits, default=FLOOR)
+    floor = value_floor(spec, case, dtype)
     if spec.composite:
         return np.asarray(VALUE_FACTOR * (floor + each(_reach, in_a_row(rough(spec, case, dtype).value), np.float64)))
     condition = in_a_row(answer(spec, case).condition)
     return np.asarray(VALUE_FACTOR * (floor + UNIT[dtype] * condition))
+
+
+def value_floor(spec: Spec, case: Case, dtype: str) -> float:
+    """The rounding of 1, or of the largest logit."""
+    logits = [np.abs(array).max(initial=FLOOR) for name, array in case.inputs.items() if spec.inputs[name].unit]
+    return UNIT[dtype] * float(max(logits, default=FLOOR))
 
 
 @lru_cache(maxsize=20_000)

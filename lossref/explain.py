@@ -21,7 +21,7 @@ from lossref.probe import TargetRaised, applicable, call, itself
 NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws", "rare")
 KINDS = ("float32", "float64")
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
-SINGLE_PRECISION = 2.0**-18
+SINGLE_PRECISION, NARROW = 2.0**-18, 2.0**-16
 PRECISIONS: tuple[tuple[float, str], ...] = ((0.0, ""), (SINGLE_PRECISION, ", to float32 precision"))
 MOST_CASES = {False: 10_000, True: 12}
 
@@ -200,7 +200,8 @@ def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, toler
             if case is cases[0] or len(variant.change) != 1 or _answerable(spec, _at(case, variant.change)):
                 return False
             continue
-        told_apart |= not _right_here(spec, case, mine, "float32" if tolerance else "float64")
+        shown = mine if theirs.gradients else Attempt(mine.value, ())  # a reduction speaks of values only
+        told_apart |= not _right_here(spec, case, shown, "float32" if tolerance else "float64")
     return told_apart
 
 
@@ -223,14 +224,16 @@ def _close(a: Array, b: Array, room: float) -> bool:
 
 
 def _narrowed(spec: Spec, cases: list[Case], got: Attempts) -> bool:
-    """Right within the budgets of float32, value and gradient, and wrong within those of float64."""
+    """Right to about 2^-16 and within the budgets of float32, value and gradient, and wrong within those of float64."""
     outside = False
     if not got or got[0] is None:
         return False
     for case, mine in zip(cases, got, strict=True):
         if mine is None:
             continue
-        if not _right_here(spec, case, mine, "float32"):
+        wanted = (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
+        near = all(_close(a, b, NARROW) for a, b in zip((mine.value, *mine.gradients), wanted, strict=False))
+        if not near or not _right_here(spec, case, mine, "float32"):
             return False
         outside |= not _right_here(spec, case, mine, "float64")
     return outside

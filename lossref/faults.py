@@ -15,6 +15,7 @@ from lossref.axes import dims_of, name_of
 from lossref.cases import strategy
 from lossref.checks import Check, examine
 from lossref.core import Array, Case, Spec, Target
+from lossref.probe import itself
 
 SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
 SHRUNK_TO = {
@@ -30,7 +31,8 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
         return case
 
     def fails(candidate: Case) -> bool:
-        return bool(examine(check, spec, target, candidate, dtype).problem)
+        """Whether the target fails, and the reference does not: a case that it fails, too, is no legal one."""
+        return _fails(check, spec, target, candidate, dtype) and not _fails(check, spec, itself(spec), candidate, dtype)
 
     if spec.composite:
         return _fewer(spec, case, fails)
@@ -40,7 +42,11 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
             smallest = _smallest(strategy(spec, dims, case.params, like), fails)
             if smallest is not None:
                 return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
-    return _halved(spec, target, check, case, dtype) if check.name == "bulk" else case
+    return _halved(spec, case, fails) if check.name == "bulk" else case
+
+
+def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> bool:
+    return bool(examine(check, spec, target, case, dtype).problem)
 
 
 def _fewer(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:
@@ -99,13 +105,15 @@ def _smallest(cases: Any, fails: Callable[[Case], bool]) -> Case | None:
     return found[0] if found else None
 
 
-def _halved(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
-    """Half of the first axis, again and again, while the check still fails."""
-    while min(len(array) for array in case.inputs.values()) > 1:
+def _halved(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:
+    """Half of the first axis of the first input, and of all that share it, while the check still fails."""
+    first = {name: name_of((domain.axes.split() or [""])[0]) for name, domain in spec.inputs.items()}
+    shared = {name for name in first if first[name] and first[name] == next(iter(first.values()))}
+    while shared and min(len(case.inputs[name]) for name in shared) > 1:
         for half in (0, 1):
-            parts = {name: _half(array, half) for name, array in case.inputs.items()}
+            parts = {name: _half(x, half) if name in shared else x for name, x in case.inputs.items()}
             smaller = replace(case, inputs=parts)
-            if examine(check, spec, target, smaller, dtype).problem:
+            if fails(smaller):
                 case = smaller
                 break
         else:

@@ -90,13 +90,22 @@ def outputs_of(spec: Spec, function: Callable[..., Any], inputs: Mapping[str, Te
     """The tensors that the callable returns for the inputs, one for each term, in the spec's order."""
     with guarded():
         out = function(*(inputs[name] for name in spec.inputs))
-        found = (out,) if len(spec.terms) == 1 else tuple(out)
+        found = (out,) if len(spec.terms) == 1 else _listed(out, len(spec.terms))
         if len(found) != len(spec.terms):
             raise TypeError(f"returned {len(found)} results, expected {len(spec.terms)}: {', '.join(spec.terms)}")
         for term, one in zip(spec.terms, found, strict=True):
             if not isinstance(one, Tensor):
                 raise TypeError(f"returned {type(one).__name__} for {term}, expected a torch tensor")
         return found
+
+
+def _listed(out: Any, terms: int) -> tuple[Any, ...]:
+    """The terms of a vector, a tuple, a dict, or a pair (vector, items) as training scripts are given it."""
+    found = tuple(out.values() if isinstance(out, Mapping) else out)
+    if len(found) == 2 != terms and all(isinstance(one, Tensor) and one.ndim == 1 for one in found):
+        both = (*found[0].unbind(), *found[1].unbind())
+        return both if len(both) == terms else found[0].unbind()
+    return found
 
 
 def call(spec: Spec, target: Target, case: Case, dtype: str, grad: bool = False) -> Result:

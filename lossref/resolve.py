@@ -69,7 +69,8 @@ def quietly(what: str) -> Iterator[None]:
     except BaseException as error:  # a package may raise anything, SystemExit too
         said = (str(error).strip().splitlines() or [""])[0]
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        advice = f"; pip install -c constraints.txt {missing.partition('.')[0]}" if missing else ""
+        top = (missing or "").partition(".")[0]
+        advice = f"; if {top} is a package: pip install -c constraints.txt {top}" if top else ""
         raise Unavailable(f"{what} cannot be imported: {type(error).__name__}: {said}{advice}") from error
     finally:
         logging.disable(level)
@@ -186,15 +187,27 @@ def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
         raise UnknownTarget(f"{spec.name} has no parameter {unknown[0]!r}; it has {', '.join(spec.params)}")
     accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark["fixed"])
     build = thing if isinstance(thing, type) else partial(partial, thing)
-    module = word.removesuffix(".py").replace("/", ".").partition(":")[0]
+    module = _module_of(word)
     parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
     inputs = ", ".join(spec.inputs)
     call = (
         f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
     )
     name = getattr(thing, "__name__", type(thing).__name__)
-    usage = f"from {module} import {name}\nout = {name}{call}"
+    usage = f"{_found_at(word)}from {module} import {name}\nout = {name}{call}"
     return Target(spec.name, build, name, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage)
+
+
+def _module_of(word: str) -> str:
+    """The module of a TARGET word: a dotted name, a path from here, or a file somewhere else."""
+    file = word.partition(":")[0]
+    return Path(file).stem if Path(file).is_absolute() else file.removesuffix(".py").replace("/", ".")
+
+
+def _found_at(word: str) -> str:
+    """The lines that make a file somewhere else importable."""
+    file = Path(word.partition(":")[0])
+    return f"import sys\nsys.path.insert(0, {str(file.parent)!r})\n" if file.is_absolute() else ""
 
 
 def _parameters(thing: Any) -> set[str]:

@@ -185,7 +185,7 @@ SPEC = Spec(
     cite="spec/10-geometry.md section 11; spec/05-decisions.md D1",
     inputs={
         "masks": Domain("n H W", "any numbers, one mask for each box", MASK_FAMILIES, row=2),
-        "boxes": Domain("n 4", "boxes xyxy in mask pixels", MASK_BOX_FAMILIES),
+        "boxes": Domain("n 4", "boxes xyxy in mask pixels", MASK_BOX_FAMILIES, nan_free=True),
     },
     wrt=("masks",),
     params={"crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels are kept: see the module")},

@@ -144,6 +144,23 @@ MATCHING_CORNERS = (
     _case("two images", "each image solves its own block", _BOXES, _LOGITS, (1, 0), _OBJECTS, (0, 1)),
     _case("gap", "an image without objects between two others", _BOXES, _LOGITS, (1, 0), _OBJECTS, (0, 2)),
     _case("crowd", "only q of the objects are matched", _BOXES[:1], _LOGITS[:1], (1, 0), _OBJECTS),
+    _case(
+        "crowd, the last one fits",
+        "all objects are looked at, not the first q",
+        _BOXES[:1],
+        _LOGITS[:1],
+        (0, 1),
+        [(0.125, 0.125, 0.125, 0.125), _BOXES[0]],
+    ),
+    _case(
+        "1e-8",
+        "it bounds what a hopeless logit costs",
+        [_BOXES[0], (0.875, 0.875, 0.125, 0.125)],
+        [(-60,), (-5,)],
+        (0,),
+        _BOXES[:1],
+        (0,),
+    ),
     _case("nothing", "no object at all: -1 everywhere", _BOXES, _LOGITS, (), (), ()),
     _case(
         "not greedy",

@@ -154,6 +154,7 @@ _A, _B = (0, (2, 2, 22, 22)), (1, (10, 10, 30, 30))
 _THIN = (1, (13, 13, 17, 17))
 _STEAL = ((0, (2, 2, 22, 22)), (1, (1, 1, 23, 23)), (2, (3, 3, 21, 21)))
 _STEAL_SCORES = [[((i + 1) / 32, (17 - i) / 32, float(i != 5)) for i in range(16)]]
+_DOUBTFUL = [[((i + 1) / 32 if i != 5 else 2.0**-20, (17 - i) / 32) for i in range(16)]]
 _APART: Mapping[str, Any] = {
     "pd_scores": np.array([[(0.5, 0.25), (0.75, 0.5), (0.25, 0.5), (0.5, 0.75)]]),
     "pd_bboxes": np.array([[(1000, 1000, 1010, 1010)] * 4]),
@@ -177,6 +178,8 @@ SPEC = Spec(
         setup("A1", "an anchor that both claim goes by overlap, not by metric", _A, _B, topk=3),
         setup("A1b", "two conflicts", _A, _B, topk=5),
         setup("A2", "second round", _A, _B, topk=5, topk2=1),
+        setup("no second round", "topk2 0 means topk", _A, _B, topk=3, topk2=0),
+        setup("second round by t", "the largest overlap has a small score", _A, scores=_DOUBTFUL, topk=5, topk2=1),
         setup("A3", "both sides small: candidates as if 16 x 16, eps decides", _THIN, topk=2),
         setup("A4", "one level: a small side becomes one stride", _THIN, topk=2, stride=(8,)),
         setup("A5", "a side of exactly 8 is not small", (1, (11, 11, 19, 19)), topk=2),

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lossref.arith import Tie, Uncertified
-from lossref.budgets import FLOOR, UNIT, gradient_budget, value_budget
+from lossref.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
 from lossref.checks.settings import at_default, changed_in
 from lossref.core import Array, Case, Spec, Target
@@ -176,6 +176,7 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     got = call(spec, target, case, dtype, grad=True)
     slack = slack_of(target, "bulk")
     room = np.maximum(_measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
+    room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
     found = compare_values(spec, exact.shapes, got.value, exact.value, room, slack)
     if not spec.wrt:
         return found
@@ -188,12 +189,13 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, dtype: str) -> Array:
-    """As `_measured`, but in units of the row, where the input has no fixed unit.
+    """As `_measured`, and at least what the largest logit of the row owes; in units of the row without a fixed unit.
 
     Terms of the size 1 / (shortest side) can cancel to nothing, and leave their rounding behind.
     """
     if spec.inputs[name].unit:
-        return _measured(exact, rough, dtype, BULK_GRADIENT)
+        logits = np.abs(case.inputs[name]).max(axis=-1, keepdims=True, initial=FLOOR) if exact.ndim else FLOOR
+        return np.maximum(_measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
     extents = [domain.extent(case.inputs[key], case.params) for key, domain in spec.inputs.items() if domain.extent]
     row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), 1 / np.min(extents, axis=0))
     return np.asarray(row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -126,6 +127,8 @@ def _sizes(b: int, c: int, h: int, w: int, H: int, W: int) -> dict[str, int]:
     return {"b": b, "c": c, "h": h, "w": w, "H": H, "W": W}
 
 
+_UNEVEN = (np.arange(30).reshape(1, 2, 3, 5) % 4) / 4
+
 SPEC = Spec(
     name="bce_dice",
     summary="Cross entropy plus Dice for semantic masks",
@@ -155,6 +158,7 @@ SPEC = Spec(
             "larger target", "4 x 4 against 2 x 2: pixel (0, 0) of each block", "shape", pred=X[:1], target=_STRIPES
         ),
         corner("smaller target", "1 x 1 against 2 x 2", "shape", pred=_PLANE, target=[[[[1]]]]),
+        corner("other ratios", "2 x 2 against 3 x 5: row 1, column 2", pred=X[:1], target=_UNEVEN),
         corner("logits 0", "sigmoid - t, not a kink", "kink", pred=_FLAT, target=[[[[1, 0], [0.5, 0]]]]),
         corner("empty target", "Dice part 1 - 1 / (1 + sum P)", pred=_PLANE, target=_FLAT),
         corner("sure and right", "costs nothing", pred=[[[[1e4, -1e4]]]], target=[[[[1, 0]]]]),

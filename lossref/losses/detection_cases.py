@@ -15,6 +15,7 @@ CENTRE = (1 / 2, 1 / 2, 1 / 2, 1 / 2)
 SHORT = np.tile(-np.arange(16.0), (2, 4))[..., None] * (2 - np.arange(40) % 5 / 4)  # half a cell to each side
 ALONE: Any = {"tal_topk": 1, "small_boxes": "off"}
 SIXTEEN: Any = {"tal_topk": 1, "reg_max": 16, "boxes": SHORT}
+FINE = 2.0**-15  # which half precision does not hold beside 1/4
 SMALL = (0, 0, 7 / 16, 1 / 2, 1 / 16, 3 / 16)
 ON_ANCHORS = (5 / 16, 1 / 2, 1 / 4, 1 / 4)
 TWO_AT_ONE_PLACE = ((0, 1, 3 / 8, 1 / 2, 1 / 2, 3 / 4), (0, 1, 13 / 32, 1 / 2, 1 / 2, 3 / 4))
@@ -46,6 +47,10 @@ CORNERS = (
     _objects("foreign objects only", "no image has an object", (2, 1, *CENTRE), (-1, 0, *CENTRE), (0.5, 0, *CENTRE)),
     _objects("foreign object first", "an index of -1 does not become the first image", (-1, 1, *CENTRE), *f.ROWS),
     _objects("object as padding", "its corners sum to less than 0", (0, 1, -1 / 2, -1 / 2, 1 / 2, 1 / 2), *f.ROWS),
+    _objects(
+        "padding with anchors", "the same, though anchors lie inside", (0, 1, -1 / 16, -1 / 32, 3 / 4, 3 / 4), *f.ROWS
+    ),
+    _objects("fine boxes", "all digits of a box count", *((b, c, *(x + FINE for x in box)) for b, c, *box in f.ROWS)),
     _objects("small object", "4 x 6 px: candidates as if 16 x 16", SMALL, tal_topk=1),
     _objects("second top-k", "two objects at one place, one anchor each", *TWO_AT_ONE_PLACE, tal_topk=7, tal_topk2=1),
     _objects("one anchor each", "the loser of a conflict gets nothing", *TWO_AT_ONE_PLACE, tal_topk=1),

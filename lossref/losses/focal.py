@@ -181,6 +181,7 @@ SPEC = Spec(
     corners=(
         corner("mixed", "the worked example of the specification", pred=_X, label=_Y),
         corner("soft label", "p_t is linear in y, not exp(-bce)", pred=[[[1.5]]], label=[[[0.5]]]),
+        corner("fine label", "all digits of a label count", pred=[[[1]]], label=[[[5 / 16 + 2.0**-20]]]),
         corner("logit 0", "sigmoid - y, not a kink", "kink", pred=[[[0]]], label=[[[1]]]),
         corner("saturated, wrong", "-1e4 on a positive", pred=[[[-1e4]]], label=[[[1]]]),
         corner("saturated, right", "1e4 on a positive costs nothing", pred=[[[1e4]]], label=[[[1]]]),

@@ -186,10 +186,10 @@ SPEC = Spec(
     summary="Prototype mask loss of one image",
     cite="spec/40-yolo.md section 2.2; arXiv 1904.02689",
     inputs={
-        "gt_mask": Domain("n H W", "true masks, 0 or 1", HARD_LABEL_FAMILIES, row=2, legal=unit_interval),
+        "gt_mask": Domain("n H W", "true masks", HARD_LABEL_FAMILIES, row=2, legal=unit_interval, nan_free=True),
         "pred": Domain("n k", "mask coefficients", NUMBERS),
         "proto": Domain("k H W", "prototypes", NUMBERS, row=2),
-        "xyxy": Domain("n 4", "target boxes xyxy in mask pixels", MASK_BOX_FAMILIES),
+        "xyxy": Domain("n 4", "target boxes xyxy in mask pixels", MASK_BOX_FAMILIES, nan_free=True),
         "area": Domain("n", "areas, parts of the image", AREAS, row=0, legal=_areas_legal, leave_out=_divided),
     },
     wrt=("pred", "proto"),
@@ -218,7 +218,7 @@ SPEC = Spec(
     corners=(
         corner("mixed", "the worked example of the specification", **_CASE),
         corner("one without area", "only the first object counts (D14)", **{**_CASE, "area": (0.5, 0)}),
-        corner("fractional edges", "columns 1, 2 and rows 1, 2; then 2, 3 and 0, 1", **{**_CASE, "xyxy": _HALVES}),
+        corner("fractional edges", "small areas, too", **{**_CASE, "xyxy": _HALVES, "area": (1 / 128, 1 / 4096)}),
         corner(
             "rounded edges",
             "even halves, and an edge at -1 that wraps",
