@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from lossref.losses import mask_sums as module
 from lossref.losses.bce import bce
 from lossref.losses.bce_dice import bce_dice
 from lossref.losses.dice import dice
-from lossref.losses.mask_sums import MaskSums, mask_sums
+from lossref.losses.mask_sums import MaskSums, mask_sums, pays
 
 WEIGHTS = torch.tensor([0.75, -1.25, 0.5], dtype=torch.float64)
 
@@ -54,13 +56,29 @@ def test_entropy_keeps_what_is_small() -> None:
 
 
 @pytest.mark.parametrize("loss", [dice, bce_dice], ids=lambda loss: loss.__name__)
-def test_differentiable_twice(loss: object) -> None:
+def test_both_ways_agree(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pred, target = example(2, 3, 4, 5)
+    found = []
+    for block in (1, 1 << 18):
+        monkeypatch.setattr(module, "BLOCK", block)
+        assert pays(pred, target) == (block == 1)
+        leaf = pred.clone().requires_grad_()
+        value = loss(leaf, target)
+        value.backward()
+        found.append((value.detach(), leaf.grad))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [dice, bce_dice], ids=lambda loss: loss.__name__)
+def test_differentiable_twice(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 1)
     pred, target = example(1, 2, 2, 3)
     assert torch.autograd.gradgradcheck(lambda x: loss(x, target), pred.requires_grad_())
 
 
 @pytest.mark.parametrize("loss", [dice, bce_dice], ids=lambda loss: loss.__name__)
-def test_a_target_that_wants_a_gradient_gets_it(loss: object) -> None:
+def test_a_target_that_wants_a_gradient_gets_it(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 1)
     pred, target = example(1, 2, 2, 3)
     value = loss(pred, target)
     wanted = target.clone().requires_grad_()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
@@ -22,7 +22,7 @@ from lossref.laws import differs, not_negative, permutation
 from lossref.losses.bce import bce, kinked_bce, oracle_bce
 from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
 from lossref.losses.dice import oracle as dice_oracle
-from lossref.losses.mask_sums import mask_sums
+from lossref.losses.mask_sums import mask_sums, pays
 from lossref.precision import compute_dtype, require_floating
 
 SMOOTH = 1.0
@@ -43,8 +43,9 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
         )
     compute, result = compute_dtype(pred, target)
     x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
-    if t.requires_grad:
-        return (weight_bce * bce(x, t).mean() + weight_dice * dice(x, t, SMOOTH)).to(result)
+    if not pays(x, t):
+        entropy = binary_cross_entropy_with_logits(x, t)
+        return (weight_bce * entropy + weight_dice * dice(x, t, SMOOTH)).to(result)
     both, total, entropy = mask_sums(x, t, compute, entropy=True)
     dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean(1).mean()
     return (weight_bce * entropy / x.numel() + weight_dice * dissimilar).to(result)

@@ -18,7 +18,7 @@ from lossref.core import Array, Domain, Param, Spec
 from lossref.declare import corner, impostor
 from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.laws import differs, not_negative, permutation, repetition
-from lossref.losses.mask_sums import mask_sums
+from lossref.losses.mask_sums import mask_sums, pays
 from lossref.precision import compute_dtype, require_floating
 
 
@@ -44,11 +44,11 @@ def dice(
         raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
     compute, result = compute_dtype(pred, target)
     t = target.to(compute)
-    if soft_target == "minimum" or t.requires_grad:
+    if soft_target == "product" and pays(pred, t):
+        both, total, _ = mask_sums(pred, t, compute)
+    else:
         p = pred.to(compute).sigmoid()
         both, total = (torch.minimum(p, t) if soft_target == "minimum" else p * t).sum((2, 3)), p.sum((2, 3))
-    else:
-        both, total, _ = mask_sums(pred, t, compute)
     cost = dice_cost(both, total + t.sum((2, 3)), smooth, smooth_above)
     per_image = (cost * (t != 0).any(3).any(2) if empty_target == "dropped" else cost).mean(1)
     reduced = {"mean": per_image.mean, "sum": per_image.sum}.get(reduction, lambda: per_image)()

@@ -85,6 +85,11 @@ def _blocks(x: Tensor) -> tuple[Tensor, ...]:
     return torch.split(x.flatten(2).flatten(0, 1), _rows_at_a_time(x))
 
 
+def pays(pred: Tensor, target: Tensor) -> bool:
+    """Whether one pass is worth its operators: for more than two blocks, where the target wants no gradient."""
+    return pred.numel() > 2 * BLOCK and not target.requires_grad
+
+
 def mask_sums(pred: Tensor, target: Tensor, dtype: torch.dtype, entropy: bool = False) -> MaskSums:
     """The sums for logits (b, c, h, w) and masks (b, c, h, w), computed and returned in `dtype`.
 
