@@ -41,9 +41,8 @@ def rle(
     require_floating(sigma=sigma, log_phi=log_phi, error=error)
     require_same_shape(sigma=sigma, error=error)
     if sigma.ndim != 2 or log_phi.shape != sigma.shape[:1]:
-        raise ValueError(
-            f"log_phi: expected shape (n,) for sigma (n, D) {tuple(sigma.shape)}, got {tuple(log_phi.shape)}"
-        )
+        found = f"sigma {tuple(sigma.shape)}, log_phi {tuple(log_phi.shape)}"
+        raise ValueError(f"log_phi: expected shape (n,) for sigma (n, D), got {found}")
     _, result = compute_dtype(sigma, log_phi)
     given = (sigma, log_phi, error) if target_weight is None else (sigma, log_phi, error, target_weight)
     width, density, miss, *weight = in_dtype(compute_dtype(*given)[0], *given)
