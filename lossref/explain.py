@@ -207,9 +207,14 @@ def _agree(spec: Spec, cases: list[Case], got: Attempts, variant: Variant, toler
 
 def _right_here(spec: Spec, case: Case, mine: Attempt, dtype: str) -> bool:
     """Whether value and gradients agree with the oracle on this case, so that it explains nothing."""
-    wanted = (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
+    wanted = _truth(spec, case)
     room = (value_budget(spec, case, dtype), *gradient_budget(spec, case, dtype).values())
     return all(_within(a, b, c) for a, b, c in zip((mine.value, *mine.gradients), wanted, room, strict=False))
+
+
+def _truth(spec: Spec, case: Case) -> tuple[Array, ...]:
+    """The certified value, and the gradient of every differentiable input."""
+    return (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
 
 
 def _within(got: Array, want: Array, budget: Array) -> bool:
@@ -231,8 +236,8 @@ def _narrowed(spec: Spec, cases: list[Case], got: Attempts) -> bool:
     for case, mine in zip(cases, got, strict=True):
         if mine is None:
             continue
-        wanted = (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
-        near = all(_close(a, b, NARROW) for a, b in zip((mine.value, *mine.gradients), wanted, strict=False))
+        pairs = zip((mine.value, *mine.gradients), _truth(spec, case), strict=False)
+        near = all(_close(a, b, NARROW) for a, b in pairs)
         if not near or not _right_here(spec, case, mine, "float32"):
             return False
         outside |= not _right_here(spec, case, mine, "float64")

@@ -32,7 +32,7 @@ def objects(x: Mapping[str, Tensor], *more: str) -> dict[str, Tensor]:
 
 
 def _detection(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+    def ask(x: Mapping[str, Tensor]) -> Any:
         return loss(heads(params, edition_of(loss), x["boxes"], x["scores"]), objects(x))
 
     return terms_of(ask, loss, x, 3)
@@ -48,7 +48,7 @@ def _segment_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]
 
 
 def _segmentation(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+    def ask(x: Mapping[str, Tensor]) -> Any:
         batch = objects(x, "masks", "sem_masks") if params["semantic"] else objects(x, "masks")
         return loss(_segment_heads(loss, params, x), batch)
 
@@ -67,7 +67,7 @@ def _no_semantic_term(x: Mapping[str, Tensor]) -> Tensor:
 
 def _pose(terms: int) -> Callable[..., Any]:
     def asked(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-        def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+        def ask(x: Mapping[str, Tensor]) -> Any:
             edition = edition_of(loss)
             more = {name: x[name] for name in ("kpts", "kpts_sigma") if name in x}
             preds = heads(params, edition, x["boxes"], x["scores"], **more)
@@ -80,7 +80,7 @@ def _pose(terms: int) -> Callable[..., Any]:
 
 
 def _obb(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+    def ask(x: Mapping[str, Tensor]) -> Any:
         edition = edition_of(loss)
         preds = heads(params, edition, x["boxes"], x["scores"], angle=x["angle"])
         return loss((preds, x["angle"]) if edition == "8.3" else preds, objects(x))
@@ -97,7 +97,7 @@ def _two_heads(loss: Any, params: Mapping[str, Any], x: Mapping[str, Tensor]) ->
 
 
 def _e2e_detect(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
-    def ask(loss: Any, x: Mapping[str, Tensor]) -> Any:
+    def ask(x: Mapping[str, Tensor]) -> Any:
         return loss(_two_heads(loss, params, x), objects(x))
 
     return terms_of(ask, loss, x, 3)

@@ -19,7 +19,7 @@ from lossref.dropin.entry import Shapes, parameters_of
 
 GAINS = ("box", "cls", "dfl", "pose", "kobj", "rle", "angle")
 ITEMS_TOLERANCE = 1e-5
-Ask = Callable[[Any, Mapping[str, Tensor]], Any]
+Ask = Callable[[Mapping[str, Tensor]], Any]
 # The gain of each term, by the number of items.
 SHARES = {3: ("box", "cls", "dfl"), 4: ("box", "box", "cls", "dfl"), 5: ("box", "pose", "kobj", "cls", "dfl")}
 MASK_INPUTS = ("mask_coefficient", "proto")
@@ -85,7 +85,7 @@ class StandardNormal(torch.nn.Module):
 
 def terms_of(ask: Ask, loss: Any, x: Mapping[str, Tensor], terms: int) -> tuple[Tensor, ...]:
     """The named terms of a call, in whatever form a release returns them."""
-    result, images = ask(loss, x), len(x["boxes"])
+    result, images = ask(x), len(x["boxes"])
     total, items = result
     if total.ndim == 0 and values_of(items).numel() in SHARES:
         found = separated(ask, loss, x, values_of(items) * images)
@@ -105,7 +105,7 @@ def separated(ask: Ask, loss: Any, x: Mapping[str, Tensor], values: Tensor) -> t
             masks = place == names.index(gain) + 1
             kept = {name: one if (name in MASK_INPUTS) == masks else one.detach() for name, one in x.items()}
         with alone(gains, gain, set(names)):
-            total = ask(loss, kept)[0]
+            total = ask(kept)[0]
         found.append(values[place] + (total - total.detach()))
     return tuple(found)
 

@@ -89,4 +89,4 @@ def oracle_nearness(m: Any, truth: Any, pred: Any, k: int, sigma: float) -> Any:
     x1, y1, x2, y2 = truth[:4]
     (u, v), (x, y) = truth[4 + 3 * k : 6 + 3 * k], pred[4 + 2 * k : 6 + 2 * k]
     distance2 = (x - u) * (x - u) + (y - v) * (y - v)
-    return m.exp(-distance2 / (8 * sigma * sigma * (SEGMENT * (x2 - x1) * (y2 - y1) + EPS)))
+    return m.exp(-distance2 / (8 * sigma * sigma * (0.53 * (x2 - x1) * (y2 - y1) + 1e-9)))
