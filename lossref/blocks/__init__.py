@@ -1,1 +1,0 @@
-"""The blocks under the losses; one file each, found by scanning for SPEC."""
