@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lossref.blocks.box_maps import ANGLE_FAMILIES, ANY_BOX_FAMILIES, DISTANCE_FAMILIES, POINT_FAMILIES
-from lossref.blocks.crop_mask import SPEC as CROP
-from lossref.blocks.mask_boxes import MASK_BOX_FAMILIES, MASK_FAMILIES
-from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES
-from lossref.domains import BOX_FAMILIES
+from lossref.core.families import BOX_FAMILIES
+from lossref.losses.coordinates.maps import ANGLE_FAMILIES, ANY_BOX_FAMILIES, DISTANCE_FAMILIES, POINT_FAMILIES
+from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES
+from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES
+from lossref.losses.masks.crop_mask import SPEC as CROP
 
 Array = np.ndarray[Any, Any]
 Meaning = Callable[[Array, Array, int], bool]  # (row, the row it is drawn in relation to, bins)

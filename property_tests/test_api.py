@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 import lossref
-from lossref.api import rows
+from lossref.targets.listing import rows
 
 PREDS_BATCH = "preds, batch"
 DETR = (

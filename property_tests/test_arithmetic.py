@@ -16,10 +16,10 @@ from flint import arb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossref.arith import Number, Tape, Tie, Uncertified, gradient, precision
-from lossref.core import Case, Domain, Spec
-from lossref.domains import LOGIT_FAMILIES
-from lossref.oracle import answer, certified_digits, endpoints, floats, is_certified, nearest
+from lossref.core.families import LOGIT_FAMILIES
+from lossref.core.nouns import Case, Domain, Spec
+from lossref.oracle.answers import answer, certified_digits, endpoints, floats, is_certified, nearest
+from lossref.oracle.tape import Number, Tape, Tie, Uncertified, gradient, precision
 
 BITS = 300
 CLOSE = mpmath.mpf(10) ** -45

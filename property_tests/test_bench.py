@@ -20,15 +20,18 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lossref import bench, bench_lines, bench_page, bench_rows
-from lossref.bench_rows import Row, Settings
-from lossref.catalog import spec
+from lossref.bench import contests as bench
+from lossref.bench import lines as bench_lines
+from lossref.bench import page as bench_page
+from lossref.bench import rows as bench_rows
+from lossref.bench.footprint import footprint
+from lossref.bench.rows import Row, Settings
+from lossref.bench.timing import LEAST, Interval, Rounds, interleaved, interval, on_cuda, settled, spread, verdict
+from lossref.bench.workloads import MODES, modes_of, work, workload
 from lossref.cli import app
-from lossref.footprint import footprint
-from lossref.probe import TargetRaised
-from lossref.resolve import reference
-from lossref.timing import LEAST, Interval, Rounds, interleaved, interval, on_cuda, settled, spread, verdict
-from lossref.workloads import MODES, modes_of, work, workload
+from lossref.hosts.probe import TargetRaised
+from lossref.losses import spec
+from lossref.targets.resolve import reference
 
 # What a verdict needs ------------------------------------------------------------------------------
 
@@ -264,8 +267,8 @@ def test_operators_and_live_bytes_are_counted() -> None:
 MINE = """
 import torch
 import lossref
-from lossref.blocks.giou import SPEC as GIOU
-from lossref.losses.focal import focal
+from lossref.losses.overlap.giou import SPEC as GIOU
+from lossref.losses.classification.focal import focal
 
 
 @lossref.target("focal")

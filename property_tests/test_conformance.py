@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lossref.catalog import specs
-from lossref.checks import CHECKS, Check, applies, cases_for, check, named
-from lossref.core import Spec, Target
-from lossref.explain import explain
-from lossref.resolve import reference
+from lossref.checks.table import CHECKS, Check, applies, cases_for, check, named
+from lossref.core.nouns import Spec, Target
+from lossref.losses import specs
+from lossref.run.explain import explain
+from lossref.targets.resolve import reference
 
 
 def of_one_spec(spec: Spec, thing: Any, word: str) -> Any:

@@ -14,12 +14,9 @@ from geometry_families import meanings
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from lossref.axes import dims_of
-from lossref.cases import conventions, families_of, has_kind, material, shares, strategy, with_defaults
-from lossref.catalog import spec as spec_named
-from lossref.catalog import specs
-from lossref.core import Case, Domain, Spec
-from lossref.domains import (
+from lossref.checks.material import conventions, families_of, has_kind, material, shares, strategy, with_defaults
+from lossref.core.axes import dims_of
+from lossref.core.families import (
     BIN_TARGET_FAMILIES,
     BOX_FAMILIES,
     HARD_LABEL_FAMILIES,
@@ -29,7 +26,10 @@ from lossref.domains import (
     QUALITY_FAMILIES,
     xyxy_to_xywh,
 )
-from lossref.picking import spread
+from lossref.core.nouns import Case, Domain, Spec
+from lossref.core.picking import spread
+from lossref.losses import spec as spec_named
+from lossref.losses import specs
 
 Array = np.ndarray[Any, Any]
 Meaning = Callable[[Array, Array, int], bool]  # (row, the row it is drawn in relation to, bins)

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 import lossref
-from lossref import dropin
-from lossref.catalog import specs
-from lossref.checks import cases_for, check, named
-from lossref.core import Target
-from lossref.explain import explain
-from lossref.probe import call
+from lossref.checks.table import cases_for, check, named
+from lossref.core.nouns import Target
+from lossref.hosts.probe import call
+from lossref.losses import specs
+from lossref.run.explain import explain
+from lossref.targets import dropin
 
 OLD = lossref.edition("8.3")
 EMPTY = (0, 57.348874101, 0)

@@ -17,8 +17,8 @@ from types import ModuleType
 import pytest
 from typer.testing import CliRunner, Result
 
-from lossref.catalog import specs
 from lossref.cli import app
+from lossref.losses import specs
 
 Run = Callable[..., Result]
 MINE = """
@@ -199,8 +199,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def _stand_in(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
     from lossref import BCEDiceLoss, DFLoss, FocalLoss, MultiChannelDiceLoss, VarifocalLoss, bbox_iou
-    from lossref.losses.focal import focal
-    from lossref.losses.varifocal import varifocal
+    from lossref.losses.classification.focal import focal
+    from lossref.losses.classification.varifocal import varifocal
 
     class OldVarifocal:
         def __call__(self, *inputs: object, gamma: float = 2.0, alpha: float = 0.75) -> object:
@@ -228,8 +228,8 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
 
 @pytest.mark.parametrize("old", [False, True], ids=["8.4", "8.3.0"])
 def test_ultralytics_adapter_covers_every_spec(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
-    from lossref.checks import cases_for, check, named
-    from lossref.resolve import resolve
+    from lossref.checks.table import cases_for, check, named
+    from lossref.targets.resolve import resolve
 
     _stand_in(monkeypatch, old)
     found = {one.spec: one for one in resolve("ultralytics")}
@@ -247,7 +247,7 @@ def test_ultralytics_adapter_covers_every_spec(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_method_that_a_release_lacks_is_unsupported() -> None:
-    from lossref import dropin
+    from lossref.targets import dropin
 
     class v8OBBLoss:
         pass
@@ -257,7 +257,8 @@ def test_a_method_that_a_release_lacks_is_unsupported() -> None:
 
 
 def test_a_default_that_a_release_lacks_is_fixed() -> None:
-    from lossref import bbox2dist, dropin
+    from lossref import bbox2dist
+    from lossref.targets import dropin
 
     def old(anchor_points: object, bbox: object, reg_max: float) -> object:
         return bbox2dist(anchor_points, bbox, reg_max)  # type: ignore[arg-type]
@@ -269,7 +270,7 @@ def test_a_default_that_a_release_lacks_is_fixed() -> None:
 def test_a_failure_is_reported_when_its_explanation_fails(
     lossref: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from lossref import run
+    from lossref.run import jobs as run
 
     def broken(*given: object) -> str:
         raise TypeError("no such row")

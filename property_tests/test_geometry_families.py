@@ -11,10 +11,12 @@ import pytest
 from geometry_families import VARIETY, Array, Meaning, meanings
 from test_domains import BOXES
 
-from lossref.blocks import bbox2dist, crop_mask, dist2bbox, dist2rbox, probiou, rbox2dist, xywh2xyxy, xywhr2xyxyxyxy
-from lossref.blocks import xyxy2xywh as xyxy
-from lossref.cases import dims_of
-from lossref.core import Domain, Spec
+from lossref.checks.material import dims_of
+from lossref.core.nouns import Domain, Spec
+from lossref.losses.coordinates import bbox2dist, dist2bbox, dist2rbox, rbox2dist, xywh2xyxy, xywhr2xyxyxyxy
+from lossref.losses.coordinates import xyxy2xywh as xyxy
+from lossref.losses.masks import crop_mask
+from lossref.losses.overlap import probiou
 
 SPECS = [
     module.SPEC

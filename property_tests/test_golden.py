@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from lossref import golden
-from lossref.catalog import spec
+from lossref.losses import spec
+from lossref.run import golden
 
 RECORDED = Path(__file__).parents[1] / "golden"
 NAME = "dfl"

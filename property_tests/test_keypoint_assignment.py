@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_anchors import agrees
+from anchors.overlap import agrees
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.catalog import spec
-from lossref.core import Case
-from lossref.losses.pose26 import pose26
-from lossref.losses.pose_impostors import of_f
-from lossref.oracle import true_value
-from lossref.probe import call, itself
+from lossref.core.nouns import Case
+from lossref.hosts.probe import call, itself
+from lossref.losses import spec
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.pose.impostors import of_f
+from lossref.losses.pose.pose26 import pose26
+from lossref.oracle.answers import true_value
 
 SPEC = spec("pose26")
 FIRST = {"metric_overlap": "ciou and oks", "small_boxes": "raised"}  # 8.4.180 to 8.4.186

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref.losses import mask_sums as module
-from lossref.losses.bce import bce
-from lossref.losses.bce_dice import bce_dice
-from lossref.losses.dice import dice
-from lossref.losses.mask_sums import MaskSums, mask_sums, pays
+from lossref.losses.classification.bce import bce
+from lossref.losses.masks import sums as module
+from lossref.losses.masks.bce_dice import bce_dice
+from lossref.losses.masks.dice import dice
+from lossref.losses.masks.sums import MaskSums, mask_sums, pays
 
 WEIGHTS = torch.tensor([0.75, -1.25, 0.5], dtype=torch.float64)
 

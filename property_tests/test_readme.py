@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lossref.catalog import markdown
-from lossref.checks import CHECKS
+from lossref.checks.table import CHECKS
+from lossref.losses import markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def test_table_of_specs_is_fresh() -> None:
-    assert markdown() in README, "paste what `from lossref.catalog import markdown; print(markdown())` prints"
+    assert markdown() in README, "paste what `from lossref.losses import markdown; print(markdown())` prints"
 
 
 @pytest.mark.parametrize("name", [check.name for check in CHECKS])

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lossref.cases import conventions, material, strategy
-from lossref.catalog import spec as spec_named
-from lossref.catalog import specs
-from lossref.checks import CHECKS, applies, examine
 from lossref.checks.evidence import Evidence
-from lossref.core import Case, Spec, Target
-from lossref.probe import gradients, tensors
+from lossref.checks.material import conventions, material, strategy
+from lossref.checks.table import CHECKS, applies, examine
+from lossref.core.nouns import Case, Spec, Target
+from lossref.hosts.probe import gradients, tensors
+from lossref.losses import spec as spec_named
+from lossref.losses import specs
 
 SEARCH = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 DTYPES = ("float64", "float32")

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lossref import report
-from lossref.catalog import specs
 from lossref.checks.evidence import Evidence
-from lossref.core import Case, Verdict
-from lossref.resolve import reference
-from lossref.saved import SavedCase, SavedCaseError, load, save
+from lossref.core.nouns import Case, Verdict
+from lossref.losses import specs
+from lossref.report import page as report
+from lossref.run.saved import SavedCase, SavedCaseError, load, save
+from lossref.targets.resolve import reference
 
 DOCS = {"value": "The value.", "gradient": "The gradient.", "shape": "The shape."}
 PASS = Verdict("iou", "mine", "value", "float64", "pass", 12, 0.25)
@@ -247,7 +247,7 @@ def test_what_is_missing_is_said(tmp_path: Path, missing: str) -> None:
 
 
 def test_docs_are_those_of_the_checks_unless_given(tmp_path: Path) -> None:
-    from lossref.checks import CHECKS
+    from lossref.checks.table import CHECKS
 
     directory = saved(tmp_path / "run", [FAIL])
     (doc,) = (check.doc for check in CHECKS if check.name == FAIL.check)

@@ -14,14 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref.catalog import spec
-from lossref.checks import cases_for, check, examine, named
-from lossref.core import Case, Spec, Target
-from lossref.explain import explain
-from lossref.faults import shrink
-from lossref.probe import call, itself
-from lossref.resolve import resolve
-from lossref.saved import snippet
+from lossref.checks.table import cases_for, check, examine, named
+from lossref.core.nouns import Case, Spec, Target
+from lossref.hosts.probe import call, itself
+from lossref.losses import spec
+from lossref.run.explain import explain
+from lossref.run.saved import snippet
+from lossref.run.shrink import shrink
+from lossref.targets.resolve import resolve
 
 
 def stranger(one: Spec, function: Any) -> Target:

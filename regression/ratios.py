@@ -23,12 +23,12 @@ from rich.table import Table
 from torch import Tensor
 
 import lossref
-from lossref.atomic import write_text
-from lossref.bench_rows import commit
-from lossref.dropin.yolo import StandardNormal
-from lossref.footprint import footprint
+from lossref.bench.footprint import footprint
+from lossref.bench.rows import commit
+from lossref.bench.timing import interleaved, interval, spread
+from lossref.run.atomic import write_text
 from lossref.targets import ultralytics
-from lossref.timing import interleaved, interval, spread
+from lossref.targets.dropin.yolo import StandardNormal
 
 IMAGES, SIDE, CLASSES, OBJECTS, BINS = 16, 640, 80, 20, 16
 STRIDES = (8, 16, 32)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossref.cases import material
-from lossref.catalog import spec, specs
-from lossref.core import Case
-from lossref.golden import answerable
-from lossref.oracle import evaluate, is_certified
-from lossref.resolve import reference
-from lossref.workloads import modes_of, sizes_of, work, workload
+from lossref.bench.workloads import modes_of, sizes_of, work, workload
+from lossref.checks.material import material
+from lossref.core.nouns import Case
+from lossref.losses import spec, specs
+from lossref.oracle.answers import evaluate, is_certified
+from lossref.run.golden import answerable
+from lossref.targets.resolve import reference
 
 PAIR = {"box1": np.array([[1, 2, 4, 6.5]]), "box2": np.array([[2, 1.5, 5.25, 5]])}
 WORKLOADS = [(name, size, mode) for name, one in specs().items() for size in sizes_of(one) for mode in modes_of(one)]

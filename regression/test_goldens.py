@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lossref import golden
-from lossref.catalog import specs
+from lossref.losses import specs
+from lossref.run import golden
 
 FOLDER = Path(__file__).parents[1] / "golden"
 

@@ -35,7 +35,7 @@ import yaml
 from torch import Tensor
 
 import lossref
-from lossref.losses.rotated_detection import RotatedRules, detect_rotated
+from lossref.losses.obb.terms import RotatedRules, detect_rotated
 
 os.environ["YOLO_OFFLINE"] = "true"
 os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -105,7 +105,7 @@ class FlooredOBBLoss(lossref.v8OBBLoss):  # type: ignore[misc, name-defined]
 
     def _detect_rotated(self, *given: Any) -> Any:
         variant = partial(detect_rotated, rules=RotatedRules(cov_floor=0.01))
-        with mock.patch("lossref.losses.v8_obb.detect_rotated", variant):
+        with mock.patch("lossref.losses.obb.v8_obb.detect_rotated", variant):
             return super()._detect_rotated(*given)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lossref.catalog import spec
-from lossref.checks import examine, named
-from lossref.resolve import reference
-from lossref.saved import load
+from lossref.checks.table import examine, named
+from lossref.losses import spec
+from lossref.run.saved import load
+from lossref.targets.resolve import reference
 
 FOLDER = Path(__file__).parent / "cases"
 FILES = sorted(FOLDER.rglob("*.json"))

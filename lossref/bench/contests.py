@@ -19,19 +19,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import lossref
-from lossref import bench_lines, bench_page, catalog
-from lossref.atomic import write_text
-from lossref.bench_rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
-from lossref.cases import with_defaults
-from lossref.core import Case, Spec
-from lossref.footprint import footprint
-from lossref.limits import limited
-from lossref.probe import TargetRaised, applicable, guarded
-from lossref.resolve import resolve
-from lossref.standing import Standing, standing
-from lossref.terminal import console
-from lossref.timing import Interval, interleaved, interval, on_cuda, settled, spread, verdict, wall
-from lossref.workloads import modes_of, sizes_of, work, workload
+from lossref import losses as catalog
+from lossref.bench import lines as bench_lines
+from lossref.bench import page as bench_page
+from lossref.bench.footprint import footprint
+from lossref.bench.rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
+from lossref.bench.standing import Standing, standing
+from lossref.bench.timing import Interval, interleaved, interval, on_cuda, settled, spread, verdict, wall
+from lossref.bench.workloads import modes_of, sizes_of, work, workload
+from lossref.checks.material import with_defaults
+from lossref.core.nouns import Case, Spec
+from lossref.hosts.limits import limited
+from lossref.hosts.probe import TargetRaised, applicable, guarded
+from lossref.report.terminal import console
+from lossref.run.atomic import write_text
+from lossref.targets.resolve import resolve
 
 BOX, LONGEST = (0.1, 1.5), (0.4, 10.0)  # seconds that a pair is given, least and most: usually, at worst
 GIVEN_UP = 60

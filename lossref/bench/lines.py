@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from lossref.bench_rows import COMPARED, TIMED, Row
-from lossref.terminal import console, table
-from lossref.workloads import MODES
+from lossref.bench.rows import COMPARED, TIMED, Row
+from lossref.bench.workloads import MODES
+from lossref.report.terminal import console, table
 
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
-from lossref.atomic import write_text
-from lossref.bench_lines import Line, bytes_text, count_text, counted, lines, ratio_text, reasons, time_text
-from lossref.bench_rows import COMPARED, read
-from lossref.workloads import MODES, SIZES
+from lossref.bench.lines import Line, bytes_text, count_text, counted, lines, ratio_text, reasons, time_text
+from lossref.bench.rows import COMPARED, read
+from lossref.bench.workloads import MODES, SIZES
+from lossref.run.atomic import write_text
 
 ENDS = (2.0, 1000.0)  # the axis of ratios reaches to one of these, at least and at most, and to its inverse
 STEPS = (1.2, 1.5, 2, 3, 5, 10, 30, 100, 1000)
@@ -27,7 +27,9 @@ def write(folder: Path) -> Path:
     rows, run = read(folder / "bench.csv"), json.loads((folder / "run.json").read_text(encoding="utf-8"))
     found = lines(rows)
     end = _end(found)
-    environment = Environment(loader=PackageLoader("lossref"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("lossref.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"time": time_text, "bytes": bytes_text, "ratio": ratio_text, "count": count_text}
     environment.tests["nan"] = math.isnan
     environment.filters["place"] = lambda ratio: _place(ratio, end)

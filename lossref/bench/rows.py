@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 
 import lossref
-from lossref.atomic import write_text
-from lossref.core import Spec, Target
-from lossref.footprint import Footprint
-from lossref.resolve import version
-from lossref.timing import Interval, Spread
+from lossref.bench.footprint import Footprint
+from lossref.bench.timing import Interval, Spread
+from lossref.core.nouns import Spec, Target
+from lossref.run.atomic import write_text
+from lossref.targets.resolve import version
 
 NUMBERS = ("median", "q20", "q80", "ratio", "ci_low", "ci_high")
 COUNTS = ("peak_live_bytes", "operators")

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lossref.checks import applies, cases_for, check, named
-from lossref.core import Case, Spec, Target
-from lossref.limits import limited
-from lossref.probe import one_line
+from lossref.checks.table import applies, cases_for, check, named
+from lossref.core.nouns import Case, Spec, Target
+from lossref.hosts.limits import limited
+from lossref.hosts.probe import one_line
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many

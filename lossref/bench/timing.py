@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lossref.core import Array
+from lossref.core.nouns import Array
 
 Work = Callable[[], object]
 Clock = Callable[[Work, int], float]

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.cases import draw_case
-from lossref.core import Case, Params, Spec, Target
-from lossref.oracle import weights
-from lossref.probe import TargetRaised, instance, outputs_of, tensors
+from lossref.checks.material import draw_case
+from lossref.core.nouns import Case, Params, Spec, Target
+from lossref.hosts.probe import TargetRaised, instance, outputs_of, tensors
+from lossref.oracle.answers import weights
 
 Work = Callable[[], object]
 SIZES = {"small": "small", "train": "bulk"}

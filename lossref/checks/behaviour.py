@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.axes import name_of
-from lossref.budgets import gradient_budget, value_budget
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, wrong
-from lossref.core import Array, Case, Spec, Target
-from lossref.probe import TargetRaised, call_on, instance, outputs_of, tensors
+from lossref.core.axes import name_of
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import TargetRaised, call_on, instance, outputs_of, tensors
+from lossref.oracle.budgets import gradient_budget, value_budget
 
 
 def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

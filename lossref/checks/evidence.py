@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Spec, Target
-from lossref.probe import Result
+from lossref.core.nouns import Array, Spec, Target
+from lossref.hosts.probe import Result
 
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lossref.axes import dims_of, name_of
-from lossref.core import Array, Case, Params, Spec
-from lossref.picking import rng_pick
+from lossref.core.axes import dims_of, name_of
+from lossref.core.nouns import Array, Case, Params, Spec
+from lossref.core.picking import rng_pick
 
 Dims = Mapping[str, Any]
 CORNERS = ("shape", "rare", "corner")

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from lossref.arith import Tie, Uncertified
-from lossref.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
 from lossref.checks.settings import at_default, changed_in
-from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import answer, floats, true_value
-from lossref.probe import Result, call, call_on, instance, itself, tensors
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import Result, call, call_on, instance, itself, tensors
+from lossref.oracle.answers import answer, floats, true_value
+from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
+from lossref.oracle.tape import Tie, Uncertified
 
 BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
 

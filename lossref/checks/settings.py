@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lossref.arith import Tie, Uncertified
-from lossref.cases import Fixed, material, same_shapes
-from lossref.core import Array, Case, Spec
-from lossref.oracle import answer
-from lossref.probe import Result, TargetRaised, call, itself
+from lossref.checks.material import Fixed, material, same_shapes
+from lossref.core.nouns import Array, Case, Spec
+from lossref.hosts.probe import Result, TargetRaised, call, itself
+from lossref.oracle.answers import answer
+from lossref.oracle.tape import Tie, Uncertified
 
 DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assigns, which is quick
 APART = 1e-9  # of numbers around 1: what rounding does not do in float64

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from lossref.arith import Tie, Uncertified
-from lossref.cases import Fixed, fixed_of, has_kind, material
 from lossref.checks import behaviour, numbers
 from lossref.checks.evidence import Evidence, wrong
+from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
-from lossref.core import Case, Spec, Target, Verdict
-from lossref.probe import TargetRaised, applicable
+from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.probe import TargetRaised, applicable
+from lossref.oracle.tape import Tie, Uncertified
 
 Examine = Callable[[Spec, Target, Case, str], Evidence]
 BOTH = ("float64", "float32")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Case, Params, Target
+from lossref.core.nouns import Case, Params, Target
 
 
 def corner(name: str, why: str, *flags: str, params: Params | None = None, **inputs: Any) -> Case:

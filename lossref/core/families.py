@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.picking import Array, Draw, Pick
+from lossref.core.picking import Array, Draw, Pick
 
 # Boxes -------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.axes import shape_of
-from lossref.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
+from lossref.core.axes import shape_of
+from lossref.core.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
 
 Array = np.ndarray[Any, Any]
 Params = Mapping[str, Any]
@@ -204,7 +204,7 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """Everything about one loss; each lives in one file of lossref/losses or lossref/blocks.
+    """Everything about one loss; each lives in one file of lossref/losses.
 
     `sizes` are the axis sizes (and parameters) tried, by kind; `api` shows a call, `returns` the shape that
     comes back. A `composite` is made of other specs, with detached results on the way: its budgets come

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Domain, Params
-from lossref.picking import Draw, Pick
+from lossref.core.nouns import Array, Domain, Params
+from lossref.core.picking import Draw, Pick
 
 Dims = Mapping[str, Any]
 UNIT = 64  # boxes are multiples of 1/64 of the image

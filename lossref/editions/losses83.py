@@ -21,13 +21,18 @@ from lossref.editions.parts83 import (
     RotatedTaskAlignedAssigner,
     TaskAlignedAssigner,
 )
-from lossref.losses import detection, e2e_detect, mask_term, v8_detection, v8_obb, v8_pose, v8_segmentation
-from lossref.losses.keypoint import KeypointLoss
-from lossref.losses.keypoint_tables import OKS_SIGMA_83
-from lossref.losses.rotated_detection import RotatedGains
-from lossref.losses.segmentation_terms import Choices
-from lossref.losses.tvp_detect import zeros_to_train
-from lossref.losses.yolo import branch, targets_of
+from lossref.losses.detection import e2e_detect, v8_detection
+from lossref.losses.detection import terms as detection
+from lossref.losses.detection.batch import branch, targets_of
+from lossref.losses.detection.tvp_detect import zeros_to_train
+from lossref.losses.keypoints.keypoint import KeypointLoss
+from lossref.losses.keypoints.tables import OKS_SIGMA_83
+from lossref.losses.masks import batch_term as mask_term
+from lossref.losses.obb import v8_obb
+from lossref.losses.obb.terms import RotatedGains
+from lossref.losses.pose import v8_pose
+from lossref.losses.segmentation import v8_segmentation
+from lossref.losses.segmentation.terms import Choices
 
 Loss = tuple[Tensor, Tensor]
 

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks import bbox2dist as distances
-from lossref.blocks.assignment import Assignment
-from lossref.blocks.rotated_task_aligned import rotated_task_aligned
-from lossref.blocks.task_aligned import task_aligned
-from lossref.losses import bbox, focal
-from lossref.losses.rotated_bbox import rotated_bbox_loss
+from lossref.losses.assignment.answer import Assignment
+from lossref.losses.assignment.rotated_task_aligned import rotated_task_aligned
+from lossref.losses.assignment.task_aligned import task_aligned
+from lossref.losses.box_terms import bbox
+from lossref.losses.box_terms.rotated_bbox import rotated_bbox_loss
+from lossref.losses.classification import focal
+from lossref.losses.coordinates import bbox2dist as distances
 
 EDITION = "8.3"
 
@@ -82,7 +83,7 @@ class RotatedBboxLoss(BboxLoss):
 
 
 class TaskAlignedAssigner(nn.Module):
-    """Assigner without a rule for small sides and without a second top-k. See `lossref.blocks.task_aligned`."""
+    """Assigner without a rule for small sides and without a second top-k. See `lossref.losses.assignment`."""
 
     def __init__(
         self, topk: int = 13, num_classes: int = 80, alpha: float = 1.0, beta: float = 6.0, eps: float = 1e-9
@@ -112,7 +113,7 @@ class TaskAlignedAssigner(nn.Module):
 
 
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
-    """The same for rotated boxes. See `lossref.blocks.rotated_task_aligned`."""
+    """The same for rotated boxes. See `lossref.losses.assignment.rotated_task_aligned`."""
 
     def forward(
         self,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import weights
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.oracle.answers import weights
 
 
 class TargetRaised(Exception):

@@ -1,4 +1,4 @@
-"""Which specs there are: every file of lossref/losses and lossref/blocks that has a SPEC."""
+"""Which specs there are: every file of lossref/losses that has a SPEC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pkgutil
 from functools import cache
 from types import ModuleType
 
-from lossref.core import Spec
+from lossref.core.nouns import Spec
 
 
 class UnknownSpec(LookupError):
@@ -20,12 +20,10 @@ class UnknownSpec(LookupError):
 def files() -> dict[str, ModuleType]:
     """Spec name -> the file that says everything about it, in alphabetical order."""
     found: dict[str, ModuleType] = {}
-    for package in ("lossref.blocks", "lossref.losses"):
-        path = importlib.import_module(package).__path__
-        for module in pkgutil.iter_modules(path):
-            file = importlib.import_module(f"{package}.{module.name}")
-            if hasattr(file, "SPEC"):
-                found[file.SPEC.name] = file
+    for module in pkgutil.walk_packages(__path__, "lossref.losses."):
+        file = importlib.import_module(module.name)
+        if hasattr(file, "SPEC"):
+            found[file.SPEC.name] = file
     return dict(sorted(found.items()))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from flint import arb
 
-from lossref.arith import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
-from lossref.core import Answer, Array, Case, Domain, Spec
-from lossref.number import gradient_of_sum
+from lossref.core.nouns import Answer, Array, Case, Domain, Spec
+from lossref.oracle.numbers import gradient_of_sum
+from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
 RELATIVE = 2.0**-80

@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from flint import arb
 
-from lossref.core import Answer, Array, Case, Spec
-from lossref.oracle import answer, each, evaluate, floats, in_a_row
+from lossref.core.nouns import Answer, Array, Case, Spec
+from lossref.oracle.answers import answer, each, evaluate, floats, in_a_row
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}

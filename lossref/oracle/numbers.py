@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from flint import arb
 
-if TYPE_CHECKING:
-    from lossref.arith import Tape
-
 ONE, MINUS_ONE = arb(1), arb(-1)
+
+
+class Recorder(Protocol):
+    """What a number needs of the tape that it stands on."""
+
+    nodes: list[Number]
+
+    def number(self, x: float) -> Number:
+        """A leaf of the tape."""
+        ...
+
+    def less(self, a: Number, b: Number | float) -> bool:
+        """Whether a < b."""
+        ...
+
+    def pow(self, x: Number, exponent: float) -> Number:
+        """x ** exponent."""
+        ...
 
 
 class Number:
@@ -18,7 +33,7 @@ class Number:
 
     __slots__ = ("inputs", "order", "tape", "value")
 
-    def __init__(self, tape: Tape, value: arb, inputs: tuple[tuple[Number, arb], ...] = ()) -> None:
+    def __init__(self, tape: Recorder, value: arb, inputs: tuple[tuple[Number, arb], ...] = ()) -> None:
         self.tape = tape
         self.value = value
         self.inputs = inputs

@@ -16,7 +16,7 @@ from typing import Any
 import flint
 from flint import arb
 
-from lossref.number import ONE, Number, gradient
+from lossref.oracle.numbers import ONE, Number, gradient
 
 __all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "gradient", "precision"]
 

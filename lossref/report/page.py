@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from lossref.atomic import write_text
-from lossref.core import STATUSES, Verdict
+from lossref.core.nouns import STATUSES, Verdict
+from lossref.run.atomic import write_text
 
 KEYS = "target version command seed tier started seconds planned python torch lossref platform threads families notes"
 NOT_FAILING = ("pass", "known", "unsupported", "inconclusive")
@@ -51,7 +51,7 @@ def write(directory: Path, docs: Mapping[str, str] | None = None) -> Path:
     """
     verdicts, run = read(directory)
     if docs is None:
-        from lossref.checks import CHECKS  # brings torch along, which a page from given docs does not need
+        from lossref.checks.table import CHECKS  # brings torch along, which a page from given docs does not need
 
         docs = {check.name: check.doc for check in CHECKS}
     columns = [field.name for field in fields(Verdict)]
@@ -103,7 +103,9 @@ def _run(directory: Path) -> dict[str, Any]:
 
 
 def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: Mapping[str, str]) -> str:
-    environment = Environment(loader=PackageLoader("lossref"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("lossref.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"array": _array_text, "number": _number_text, "ratio": _ratio_text}
     verdicts = _ordered(verdicts, list(run["families"]), list(docs))
     cards = [_card(directory, i, group) for i, group in enumerate(_folded(filter(_failing, verdicts)), 1)]

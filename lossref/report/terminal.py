@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track as progress_bar
 from rich.table import Table
 
-from lossref.core import Spec, Verdict
+from lossref.core.nouns import Spec, Verdict
 
 
 def console(stderr: bool = False) -> Console:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossref.arith import Tie, Uncertified
-from lossref.budgets import gradient_budget, value_budget
-from lossref.cases import fixed_of, material
-from lossref.core import Array, Case, Params, Spec, Target
-from lossref.oracle import answer, floats, true_value
-from lossref.probe import TargetRaised, applicable, call, itself
+from lossref.checks.material import fixed_of, material
+from lossref.core.nouns import Array, Case, Params, Spec, Target
+from lossref.hosts.probe import TargetRaised, applicable, call, itself
+from lossref.oracle.answers import answer, floats, true_value
+from lossref.oracle.budgets import gradient_budget, value_budget
+from lossref.oracle.tape import Tie, Uncertified
 
 NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws", "rare")
 KINDS = ("float32", "float64")

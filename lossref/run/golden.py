@@ -15,14 +15,24 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from lossref.arith import Tie, Uncertified
-from lossref.atomic import write_text
-from lossref.axes import frozen
-from lossref.cases import conventions, draw_case, with_defaults
-from lossref.checks import examine, named
-from lossref.core import Array, Case, Spec
-from lossref.oracle import BITS, NOTHING, answer, certified_digits, endpoints, evaluate, floats, is_certified, nearest
-from lossref.probe import itself
+from lossref.checks.material import conventions, draw_case, with_defaults
+from lossref.checks.table import examine, named
+from lossref.core.axes import frozen
+from lossref.core.nouns import Array, Case, Spec
+from lossref.hosts.probe import itself
+from lossref.oracle.answers import (
+    BITS,
+    NOTHING,
+    answer,
+    certified_digits,
+    endpoints,
+    evaluate,
+    floats,
+    is_certified,
+    nearest,
+)
+from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.atomic import write_text
 
 SCHEMA = 1
 SEED = 20261122

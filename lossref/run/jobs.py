@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from lossref import catalog, checks
-from lossref.cases import shares
-from lossref.checks import Check, cases_for
+from lossref import losses as catalog
+from lossref.checks import table as checks
 from lossref.checks.evidence import wrong
-from lossref.core import Case, Spec, Target, Verdict
-from lossref.explain import NUMERIC, explain
-from lossref.faults import shrink
-from lossref.limits import limited
-from lossref.probe import one_line
-from lossref.resolve import Unavailable, resolve
-from lossref.saved import SavedCase, save
+from lossref.checks.material import shares
+from lossref.checks.table import Check, cases_for
+from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.limits import limited
+from lossref.hosts.probe import one_line
+from lossref.run.explain import NUMERIC, explain
+from lossref.run.saved import SavedCase, save
+from lossref.run.shrink import shrink
+from lossref.targets.resolve import Unavailable, resolve
 
 CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lossref import checks
-from lossref.catalog import spec as find
+from lossref.checks import table as checks
 from lossref.checks.evidence import Evidence
-from lossref.core import Array, Target
-from lossref.resolve import UnknownTarget, resolve
-from lossref.saved import SavedCase, SavedCaseError, load, snippet
+from lossref.core.nouns import Array, Target
+from lossref.losses import spec as find
+from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
+from lossref.targets.resolve import UnknownTarget, resolve
 
 
 def replay(path: Path) -> tuple[list[str], bool]:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from lossref.atomic import write_bytes, write_text
-from lossref.axes import frozen
 from lossref.checks.evidence import Evidence
-from lossref.core import Array, Case, Spec, Target
-from lossref.oracle import weights
-from lossref.probe import call, itself
+from lossref.core.axes import frozen
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import call, itself
+from lossref.oracle.answers import weights
+from lossref.run.atomic import write_bytes, write_text
 
 SCHEMA = 1
 LONGEST = 400

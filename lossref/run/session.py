@@ -21,9 +21,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import lossref
-from lossref import checks, resolve, run
-from lossref.atomic import write_text
-from lossref.core import Verdict
+from lossref.checks import table as checks
+from lossref.core.nouns import Verdict
+from lossref.run import jobs as run
+from lossref.run.atomic import write_text
+from lossref.targets import resolve
 
 
 def file_name(words: list[str]) -> str:

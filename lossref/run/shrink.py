@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lossref.axes import dims_of, name_of
-from lossref.cases import strategy
-from lossref.checks import Check, examine
-from lossref.core import Array, Case, Spec, Target
-from lossref.probe import itself
+from lossref.checks.material import strategy
+from lossref.checks.table import Check, examine
+from lossref.core.axes import dims_of, name_of
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import itself
 
 SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
 SHRUNK_TO = {

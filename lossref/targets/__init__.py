@@ -1,1 +1,1 @@
-"""Adapters that ship with lossref: one file for each third-party package, with targets() and version()."""
+"""Who is asked: words, adapters, marked functions, the public classes."""

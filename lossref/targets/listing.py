@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 def rows() -> Iterator[Row]:
     """Every public name with its methods, those that it inherits from another public class left out."""
-    from lossref.dropin import ENTRIES
+    from lossref.targets.dropin import ENTRIES
 
     checked: dict[str, list[str]] = {}
     for entry in ENTRIES:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from lossref.arith import Tie, Uncertified
-from lossref.cases import fixed_of, material
-from lossref.core import Spec, Target
-from lossref.oracle import true_value
-from lossref.probe import TargetRaised, applicable, call
+from lossref.checks.material import fixed_of, material
+from lossref.core.nouns import Spec, Target
+from lossref.hosts.probe import TargetRaised, applicable, call
+from lossref.oracle.answers import true_value
+from lossref.oracle.tape import Tie, Uncertified
 
 
 def followed_convention(spec: Spec, target: Target, name: str) -> Any:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.matching import groups_of
-from lossref.catalog import specs
-from lossref.core import Target
-from lossref.resolve import Unavailable, quietly
-from lossref.torchvision_ops import importable
+from lossref.core.nouns import Target
+from lossref.losses import specs
+from lossref.losses.detr.matching import groups_of
+from lossref.targets.resolve import Unavailable, quietly
+from lossref.targets.torchvision_ops import importable
 
 
 class Row(NamedTuple):
@@ -89,7 +89,7 @@ def _target(row: Row, label: str) -> Target:
         return Target(row.spec, partial, label, unsupported=str(error))
     inputs, listed = ", ".join(specs()[row.spec].inputs), "".join(f", {name}={{{name}!r}}" for name in row.accepts)
     usage = (
-        f"from lossref.packages import find\nfrom {row.call.__module__} import {row.call.__name__}\n"
+        f"from lossref.targets.packages import find\nfrom {row.call.__module__} import {row.call.__name__}\n"
         f"out = {row.call.__name__}(find({row.name!r}), {inputs}{listed})"
     )
     build = partial(partial, row.call, found)

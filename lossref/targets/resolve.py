@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lossref.core import Spec, Target
-from lossref.probe import itself
+from lossref.core.nouns import Spec, Target
+from lossref.hosts.probe import itself
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 MARK = "__lossref_targets__"
@@ -78,18 +78,18 @@ def quietly(what: str) -> Iterator[None]:
 
 def adapters() -> list[str]:
     """The TARGET words that ship with lossref."""
-    package = importlib.import_module("lossref.targets")
+    package = importlib.import_module("lossref.targets.adapters")
     return ["reference", *sorted(module.name for module in pkgutil.iter_modules(package.__path__))]
 
 
 def resolve(word: str, as_spec: str | None = None) -> list[Target]:
     """Every target that a TARGET word stands for. Raises `UnknownTarget` or `Unavailable`."""
-    from lossref.catalog import specs
+    from lossref.losses import specs
 
     if word == "reference":
         return [reference(spec) for spec in specs().values()]
     if word in adapters():
-        return [_ready(one) for one in importlib.import_module(f"lossref.targets.{word}").targets()]
+        return [_ready(one) for one in importlib.import_module(f"lossref.targets.adapters.{word}").targets()]
     module_name, _, attribute = word.partition(":")
     module = _load(module_name)
     if attribute:
@@ -103,13 +103,13 @@ def resolve(word: str, as_spec: str | None = None) -> list[Target]:
 def version(word: str) -> str:
     """The version of what a TARGET word stands for, or an empty string."""
     if word in adapters() and word != "reference":
-        return str(importlib.import_module(f"lossref.targets.{word}").version())
+        return str(importlib.import_module(f"lossref.targets.adapters.{word}").version())
     return ""
 
 
 def reference(spec: Spec) -> Target:
     """lossref's own implementation, as a target like any other."""
-    usage = f"from lossref.catalog import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
+    usage = f"from lossref.losses import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
     return replace(itself(spec), usage=usage)
 
 
@@ -119,7 +119,7 @@ def _arguments(spec: Spec) -> str:
 
 def how_to_declare(word: str) -> str:
     """The lines to paste into a module that declares no target."""
-    from lossref.catalog import specs
+    from lossref.losses import specs
 
     module = word.removesuffix(".py").replace("/", ".")
     return (
@@ -179,7 +179,7 @@ def _named(module: Any, module_name: str, attribute: str, as_spec: str | None) -
 
 def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
     """A Target from a function or a class with forward or __call__."""
-    from lossref.catalog import spec as find
+    from lossref.losses import spec as find
 
     spec = find(mark["spec"])
     unknown = [name for name in mark["fixed"] if name not in spec.params]
@@ -220,8 +220,8 @@ def _parameters(thing: Any) -> set[str]:
 
 def _ready(one: Target) -> Target:
     """The target with its notation settled: xyxy or xywh, where it has no parameter for it."""
-    from lossref.catalog import spec as find
-    from lossref.notation import followed_convention
+    from lossref.losses import spec as find
+    from lossref.targets.notation import followed_convention
 
     spec = find(one.spec)
     for name, param in spec.params.items():

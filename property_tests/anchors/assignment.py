@@ -13,20 +13,20 @@ import pytest
 import torch
 from torch import Tensor
 
-import lossref.blocks.positives as positives
-from lossref.arith import Tie
-from lossref.blocks import rotated_task_aligned as rotated
-from lossref.blocks import task_aligned as plain
-from lossref.blocks.assignment import Assignment
-from lossref.blocks.assignment_cases import grid_points, setup_s
-from lossref.blocks.assignment_impostors import dense
-from lossref.blocks.bbox_iou import bbox_iou
-from lossref.blocks.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
-from lossref.blocks.rotated_task_aligned import RotatedTaskAlignedAssigner
-from lossref.blocks.task_aligned import TaskAlignedAssigner, task_aligned
-from lossref.cases import draw_case, material
-from lossref.checks import examine, named
-from lossref.core import Case, Spec, Target
+import lossref.losses.assignment.positives as positives
+from lossref.checks.material import draw_case, material
+from lossref.checks.table import examine, named
+from lossref.core.nouns import Case, Spec, Target
+from lossref.losses.assignment import rotated_task_aligned as rotated
+from lossref.losses.assignment import task_aligned as plain
+from lossref.losses.assignment.answer import Assignment
+from lossref.losses.assignment.cases import grid_points, setup_s
+from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
+from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
+from lossref.losses.assignment.task_aligned import TaskAlignedAssigner, task_aligned
+from lossref.losses.overlap.bbox_iou import bbox_iou
+from lossref.oracle.tape import Tie
 
 Object = tuple[Sequence[float], int]
 Given = dict[int, tuple[int, float]]
@@ -558,7 +558,7 @@ def test_dense_code_without_a_mistake_is_right(spec: Spec, inside: Any, match: A
 
 @pytest.mark.parametrize("spec", [plain.SPEC, rotated.SPEC], ids=["task_aligned", "rotated_task_aligned"])
 def test_few_drawn_cases_are_ties(spec: Spec) -> None:
-    from lossref.oracle import evaluate
+    from lossref.oracle.answers import evaluate
 
     rng, ties = np.random.default_rng(0), 0
     for number in range(60):
@@ -572,7 +572,7 @@ def test_few_drawn_cases_are_ties(spec: Spec) -> None:
 
 def test_undefined_choices_have_no_answer() -> None:
     """Equal metrics at the edge of the top k, and zeros that fill it up."""
-    from lossref.oracle import evaluate
+    from lossref.oracle.answers import evaluate
 
     corner = {case.id: case for case in plain.SPEC.corners}["A7"]
     full = {**plain.SPEC.defaults(), **corner.params}

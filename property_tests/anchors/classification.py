@@ -14,20 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from test_anchors import agrees, disagreements
 from torch import Tensor, nn
 
-from lossref.arith import Uncertified
-from lossref.catalog import spec as spec_named
-from lossref.core import Case
-from lossref.losses.bbox import BboxLoss
-from lossref.losses.classification import v8ClassificationLoss
-from lossref.losses.dfl import DFLoss
-from lossref.losses.keypoint import KeypointLoss
-from lossref.losses.keypoint_tables import OKS_SIGMA, RLE_WEIGHT
-from lossref.losses.rle import RLELoss
-from lossref.losses.rotated_bbox import RotatedBboxLoss
-from lossref.oracle import answer, floats, weights
+from anchors.overlap import agrees, disagreements
+from lossref.core.nouns import Case
+from lossref.losses import spec as spec_named
+from lossref.losses.box_terms.bbox import BboxLoss
+from lossref.losses.box_terms.dfl import DFLoss
+from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
+from lossref.losses.classification.classification import v8ClassificationLoss
+from lossref.losses.keypoints.keypoint import KeypointLoss
+from lossref.losses.keypoints.rle import RLELoss
+from lossref.losses.keypoints.tables import OKS_SIGMA, RLE_WEIGHT
+from lossref.oracle.answers import answer, floats, weights
+from lossref.oracle.tape import Uncertified
 
 Inputs = Mapping[str, Any]
 f64, f32, f16, bf16 = torch.float64, torch.float32, torch.float16, torch.bfloat16

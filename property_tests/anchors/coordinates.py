@@ -14,32 +14,32 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from test_anchors import agrees
 from torch import Tensor
 
-from lossref.arith import Number, Tape, gradient, precision
-from lossref.blocks import bbox2dist as b2d
-from lossref.blocks import crop_mask as crop
-from lossref.blocks import dfl_decode as decode
-from lossref.blocks import dist2bbox as d2b
-from lossref.blocks import dist2rbox as d2r
-from lossref.blocks import make_anchors as anchor
-from lossref.blocks import probiou as prob
-from lossref.blocks import rbox2dist as r2d
-from lossref.blocks import xywh2xyxy as to_corners
-from lossref.blocks import xywhr2xyxyxyxy as rotated_corners
-from lossref.blocks import xyxy2xywh as to_centre
-from lossref.blocks.bbox2dist import bbox2dist
-from lossref.blocks.crop_mask import crop_mask, oracle_crop
-from lossref.blocks.dfl_decode import dfl_distances, oracle_dfl_distances
-from lossref.blocks.dist2bbox import dist2bbox, oracle_dist2bbox
-from lossref.blocks.dist2rbox import dist2rbox, oracle_dist2rbox
-from lossref.blocks.make_anchors import make_anchors
-from lossref.blocks.probiou import covariance, oracle_covariance, probiou
-from lossref.blocks.rbox2dist import oracle_rbox2dist, rbox2dist
-from lossref.blocks.xywh2xyxy import xywh2xyxy
-from lossref.blocks.xywhr2xyxyxyxy import xywhr2xyxyxyxy
-from lossref.blocks.xyxy2xywh import xyxy2xywh
+from anchors.overlap import agrees
+from lossref.losses.coordinates import bbox2dist as b2d
+from lossref.losses.coordinates import dfl_decode as decode
+from lossref.losses.coordinates import dist2bbox as d2b
+from lossref.losses.coordinates import dist2rbox as d2r
+from lossref.losses.coordinates import make_anchors as anchor
+from lossref.losses.coordinates import rbox2dist as r2d
+from lossref.losses.coordinates import xywh2xyxy as to_corners
+from lossref.losses.coordinates import xywhr2xyxyxyxy as rotated_corners
+from lossref.losses.coordinates import xyxy2xywh as to_centre
+from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.dfl_decode import dfl_distances, oracle_dfl_distances
+from lossref.losses.coordinates.dist2bbox import dist2bbox, oracle_dist2bbox
+from lossref.losses.coordinates.dist2rbox import dist2rbox, oracle_dist2rbox
+from lossref.losses.coordinates.make_anchors import make_anchors
+from lossref.losses.coordinates.rbox2dist import oracle_rbox2dist, rbox2dist
+from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
+from lossref.losses.coordinates.xywhr2xyxyxyxy import xywhr2xyxyxyxy
+from lossref.losses.coordinates.xyxy2xywh import xyxy2xywh
+from lossref.losses.masks import crop_mask as crop
+from lossref.losses.masks.crop_mask import crop_mask, oracle_crop
+from lossref.losses.overlap import probiou as prob
+from lossref.losses.overlap.probiou import covariance, oracle_covariance, probiou
+from lossref.oracle.tape import Number, Tape, gradient, precision
 
 Inputs = Mapping[str, Any]
 Array = np.ndarray[Any, Any]

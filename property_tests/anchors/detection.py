@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref import fixture_f as arrays
-from lossref.losses.class_term import sparse_bce
-from lossref.losses.e2e import E2ELoss
-from lossref.losses.e2e_detect import E2EDetectLoss
-from lossref.losses.tvp_detect import TVPDetectLoss
-from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
+from lossref.losses.classification.class_term import sparse_bce
+from lossref.losses.detection import fixture_f as arrays
+from lossref.losses.detection.e2e import E2ELoss
+from lossref.losses.detection.e2e_detect import E2EDetectLoss
+from lossref.losses.detection.tvp_detect import TVPDetectLoss
+from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 EMPTY = (0, 57.348874101, 0)
 DETECTION = (3.45467433272, 16.8840331677, 2.34181976633)

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_anchors import agrees
 from torch import Tensor
 
-from lossref.arith import Tape, Tie, precision
-from lossref.blocks import realnvp as flow
-from lossref.blocks.hungarian import HungarianMatcher, hungarian
-from lossref.blocks.hungarian_oracle import oracle_best, oracle_cost
-from lossref.blocks.matching import Costs, match, prices
-from lossref.blocks.realnvp import RealNVP, parameters_of
-from lossref.losses.detr import SPEC, DETRLoss, detr
-from lossref.losses.detr_cases import FOUR, NONE, ONE, THREE, fixture
-from lossref.losses.detr_impostors import careless
-from lossref.losses.rtdetr import RTDETRDetectionLoss, dn_positions, rtdetr
+from anchors.overlap import agrees
+from lossref.losses.detr.cases import FOUR, NONE, ONE, THREE, fixture
+from lossref.losses.detr.detr import SPEC, DETRLoss, detr
+from lossref.losses.detr.hungarian import HungarianMatcher, hungarian
+from lossref.losses.detr.impostors import careless
+from lossref.losses.detr.matching import Costs, match, prices
+from lossref.losses.detr.matching_oracle import oracle_best, oracle_cost
+from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, dn_positions, rtdetr
+from lossref.losses.keypoints import realnvp as flow
+from lossref.losses.keypoints.realnvp import RealNVP, parameters_of
+from lossref.oracle.tape import Tape, Tie, precision
 
 Dict = dict[str, Any]
 NAMES = ["loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux"]
@@ -596,7 +596,7 @@ def test_gradients_on_fixture_g() -> None:
 
 
 def test_iou_of_the_last_layer() -> None:
-    from lossref.blocks.bbox_iou import bbox_iou
+    from lossref.losses.overlap.bbox_iou import bbox_iou
 
     boxes, _ = leaves()
     close(

@@ -12,14 +12,14 @@ from typing import Any
 import fixture_f as F
 import pytest
 import torch
-from test_anchors import agrees
 from torch import Tensor
 
-from lossref.blocks.rotated_task_aligned import RotatedTaskAlignedAssigner
-from lossref.losses.angle import angle_loss
-from lossref.losses.rotated_bbox import RotatedBboxLoss
-from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.v8_obb import SPEC, v8_obb, v8OBBLoss
+from anchors.overlap import agrees
+from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
+from lossref.losses.box_terms.angle import angle_loss
+from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
+from lossref.losses.detection.v8_detection import v8DetectionLoss
+from lossref.losses.obb.v8_obb import SPEC, v8_obb, v8OBBLoss
 
 F64 = torch.float64
 Row = tuple[float, ...]

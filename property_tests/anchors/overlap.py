@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lossref.arith import Uncertified
-from lossref.blocks.bbox_iou import bbox_iou
-from lossref.cases import material
-from lossref.catalog import spec as spec_named
-from lossref.core import Case
-from lossref.losses.bce_dice import BCEDiceLoss
-from lossref.losses.dfl import DFLoss
-from lossref.losses.dice import MultiChannelDiceLoss
-from lossref.losses.focal import FocalLoss
-from lossref.losses.varifocal import VarifocalLoss
-from lossref.oracle import answer, floats, weights
+from lossref.checks.material import material
+from lossref.core.nouns import Case
+from lossref.losses import spec as spec_named
+from lossref.losses.box_terms.dfl import DFLoss
+from lossref.losses.classification.focal import FocalLoss
+from lossref.losses.classification.varifocal import VarifocalLoss
+from lossref.losses.masks.bce_dice import BCEDiceLoss
+from lossref.losses.masks.dice import MultiChannelDiceLoss
+from lossref.losses.overlap.bbox_iou import bbox_iou
+from lossref.oracle.answers import answer, floats, weights
+from lossref.oracle.tape import Uncertified
 
 Inputs = Mapping[str, Any]
 Found = tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]

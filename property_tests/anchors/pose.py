@@ -15,20 +15,20 @@ from typing import Any
 import fixture_f as F
 import pytest
 import torch
-from test_anchors import agrees
 from torch import Tensor, nn
 
-from lossref.blocks.realnvp import RealNVP
-from lossref.catalog import spec as spec_named
-from lossref.core import Case, Spec
-from lossref.losses.keypoint import KeypointLoss
-from lossref.losses.keypoint_tables import OKS_SIGMA, RLE_WEIGHT
-from lossref.losses.pose26 import PoseLoss26
-from lossref.losses.rle import RLELoss
-from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.v8_pose import v8PoseLoss
-from lossref.oracle import true_value
-from lossref.probe import call, itself
+from anchors.overlap import agrees
+from lossref.core.nouns import Case, Spec
+from lossref.hosts.probe import call, itself
+from lossref.losses import spec as spec_named
+from lossref.losses.detection.v8_detection import v8DetectionLoss
+from lossref.losses.keypoints.keypoint import KeypointLoss
+from lossref.losses.keypoints.realnvp import RealNVP
+from lossref.losses.keypoints.rle import RLELoss
+from lossref.losses.keypoints.tables import OKS_SIGMA, RLE_WEIGHT
+from lossref.losses.pose.pose26 import PoseLoss26
+from lossref.losses.pose.v8_pose import v8PoseLoss
+from lossref.oracle.answers import true_value
 
 Preds = dict[str, Any]
 BOTH = pytest.mark.parametrize("Loss", [v8PoseLoss, PoseLoss26])

@@ -12,16 +12,16 @@ from typing import Any
 import fixture_f as F
 import pytest
 import torch
-from test_anchors import agrees
 from torch import Tensor
 
-from lossref.blocks.mask_tiles import Objects, cropped_costs
-from lossref.losses.bce_dice import BCEDiceLoss, bce_dice
-from lossref.losses.mask import single_mask_loss
-from lossref.losses.semantic_term import semantic_cost
-from lossref.losses.tvp_segment import TVPSegmentLoss
-from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.v8_segmentation import SPEC, v8_segmentation, v8SegmentationLoss
+from anchors.overlap import agrees
+from lossref.losses.detection.v8_detection import v8DetectionLoss
+from lossref.losses.masks.bce_dice import BCEDiceLoss, bce_dice
+from lossref.losses.masks.mask import single_mask_loss
+from lossref.losses.masks.semantic_term import semantic_cost
+from lossref.losses.masks.tiles import Objects, cropped_costs
+from lossref.losses.segmentation.tvp_segment import TVPSegmentLoss
+from lossref.losses.segmentation.v8_segmentation import SPEC, v8_segmentation, v8SegmentationLoss
 
 Batch = dict[str, Any]
 f64, f32, f16 = torch.float64, torch.float32, torch.float16

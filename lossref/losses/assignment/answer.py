@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.positives import Pairs, Positives, Rules, poisoned, select
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.assignment.positives import Pairs, Positives, Rules, poisoned, select
 
 
 class Assignment(NamedTuple):

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Case, Domain, Param, Params
-from lossref.declare import corner
-from lossref.domains import unit_interval, xyxy_to_xywh
-from lossref.picking import Draw, Pick
+from lossref.core.declare import corner
+from lossref.core.families import unit_interval, xyxy_to_xywh
+from lossref.core.nouns import Array, Case, Domain, Param, Params
+from lossref.core.picking import Draw, Pick
 
 CELL = 8
 PLAIN = 4

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array
-from lossref.laws import differs
+from lossref.core.laws import differs
+from lossref.core.nouns import Array
 
 Inputs = Mapping[str, Array]
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
-from lossref.blocks.box_pairs import oracle_overlap, oracle_sides
-from lossref.blocks.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
-from lossref.blocks.ciou import oracle as oracle_ciou
-from lossref.blocks.probiou import oracle_probiou
+from lossref.losses.assignment.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
+from lossref.losses.overlap.ciou import oracle as oracle_ciou
+from lossref.losses.overlap.pairs import oracle_overlap, oracle_sides
+from lossref.losses.overlap.probiou import oracle_probiou
 
 
 def oracle_assign(

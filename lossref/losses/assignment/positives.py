@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated, served
+from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated, served
 
 __all__ = ["SPECIFIED", "Pairs", "Positives", "Rules", "candidates", "candidates_rotated", "poisoned", "select"]
 

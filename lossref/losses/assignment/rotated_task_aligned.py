@@ -17,18 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.assignment import Assignment, Metric, assigned, class_of, no_object, require_assignable
-from lossref.blocks.assignment_cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
-from lossref.blocks.assignment_impostors import dense
-from lossref.blocks.assignment_laws import LAWS
-from lossref.blocks.assignment_oracle import TURNED, oracle_dense, oracle_enlarged
-from lossref.blocks.candidates import Pairs, Rules, candidates_rotated, enlarged
-from lossref.blocks.probiou import probiou
-from lossref.blocks.task_aligned import TaskAlignedAssigner
-from lossref.blocks.xywhr2xyxyxyxy import xywhr2xyxyxyxy
-from lossref.core import Param, Spec, Target
-from lossref.declare import impostor
-from lossref.precision import compute_dtype
+from lossref.core.declare import impostor
+from lossref.core.nouns import Param, Spec, Target
+from lossref.core.precision import compute_dtype
+from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
+from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
+from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.laws import LAWS
+from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
+from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
+from lossref.losses.coordinates.xywhr2xyxyxyxy import xywhr2xyxyxyxy
+from lossref.losses.overlap.probiou import probiou
 
 
 def rotated_task_aligned(

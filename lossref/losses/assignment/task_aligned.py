@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks.assignment import Assignment, Metric, assigned, class_of, no_object, require_assignable
-from lossref.blocks.assignment_cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
-from lossref.blocks.assignment_impostors import dense
-from lossref.blocks.assignment_laws import LAWS
-from lossref.blocks.assignment_oracle import UPRIGHT, oracle_dense
-from lossref.blocks.bbox_iou import bbox_iou
-from lossref.blocks.candidates import Pairs, Rules, candidates
-from lossref.core import Spec, Target
-from lossref.declare import impostor
-from lossref.precision import compute_dtype
+from lossref.core.declare import impostor
+from lossref.core.nouns import Spec, Target
+from lossref.core.precision import compute_dtype
+from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.losses.assignment.candidates import Pairs, Rules, candidates
+from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
+from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.laws import LAWS
+from lossref.losses.assignment.oracle import UPRIGHT, oracle_dense
+from lossref.losses.overlap.bbox_iou import bbox_iou
 
 
 def task_aligned(

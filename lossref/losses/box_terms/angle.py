@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, shortest_side
-from lossref.core import Array, Case, Domain, Param, Params, Spec, Target
-from lossref.declare import corner, impostor
-from lossref.domains import soft_labels
-from lossref.laws import differs, not_negative, permutation
-from lossref.picking import Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import soft_labels
+from lossref.core.laws import differs, not_negative, permutation
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec, Target
+from lossref.core.picking import Pick
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, shortest_side
 
 EPS = 1e-9
 

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks.bbox2dist import bbox2dist
-from lossref.blocks.bbox_iou import giou_of, overlap
-from lossref.blocks.ciou_alpha import EPS, ciou, oracle_ciou
-from lossref.core import Array, Case, Domain, Param, Params, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import BOX_FAMILIES, PAIR_FAMILIES
-from lossref.losses.box_parts import BoxTerms, at_positives, distance_term, require_dense, rounded
-from lossref.losses.dense_boxes import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
-from lossref.losses.dense_impostors import ONE_BIN, WORKED_EXAMPLE, Dense, shared_impostors
-from lossref.losses.dfl import DFLoss
-from lossref.precision import compute_dtype
+from lossref.core.declare import corner, impostor
+from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.box_terms.dfl import DFLoss
+from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, shared_impostors
+from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
+from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.overlap.bbox_iou import giou_of, overlap
+from lossref.losses.overlap.ciou_alpha import EPS, ciou, oracle_ciou
 
 
 def bbox_terms(

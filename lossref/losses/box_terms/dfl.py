@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, nll_loss
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
-from lossref.laws import differs, not_negative
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
+from lossref.core.laws import differs, not_negative
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
 
 
 def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Domain, Param
-from lossref.domains import LOGIT_FAMILIES, hard_labels, soft_labels
-from lossref.laws import differs, not_negative, permutation, repetition
-from lossref.picking import Draw, Pick
+from lossref.core.families import LOGIT_FAMILIES, hard_labels, soft_labels
+from lossref.core.laws import differs, not_negative, permutation, repetition
+from lossref.core.nouns import Array, Domain, Param
+from lossref.core.picking import Draw, Pick
 
 Params = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lossref.core import Target
-from lossref.declare import impostor
+from lossref.core.declare import impostor
+from lossref.core.nouns import Target
 
 _Z = (0.5, -1, 0.25, 2, 0, 0.125, -0.5, 1, 1.5, 0.5, 0, -2, -0.75, 0.25, 3, 0.5)
 _EYE = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.losses.dfl import dfl
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.box_terms.dfl import dfl
 
 EDITIONS = ("8.3", "8.4")
 

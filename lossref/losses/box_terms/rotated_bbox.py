@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox2dist import bbox2dist
-from lossref.blocks.probiou import oracle_probiou, probiou
-from lossref.blocks.rbox2dist import rbox2dist
-from lossref.blocks.rotated_boxes import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
-from lossref.blocks.rotated_oracle import oracle_sides_of
-from lossref.blocks.xywh2xyxy import xywh2xyxy
-from lossref.core import Array, Case, Domain, Param, Params, Spec
-from lossref.declare import corner, impostor
-from lossref.losses.bbox import BboxLoss
-from lossref.losses.box_parts import BoxTerms, at_positives, distance_term, require_dense, rounded
-from lossref.losses.dense_boxes import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
-from lossref.losses.dense_impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors
-from lossref.precision import compute_dtype
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.box_terms.bbox import BboxLoss
+from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors
+from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
+from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.rbox2dist import rbox2dist
+from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
+from lossref.losses.coordinates.rotated_oracle import oracle_sides_of
+from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
+from lossref.losses.overlap.probiou import oracle_probiou, probiou
 
 
 def rotated_bbox_terms(

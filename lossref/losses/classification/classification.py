@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
-from lossref.core import Array, Domain, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LOGIT_FAMILIES
-from lossref.laws import differs, not_negative, permutation
-from lossref.picking import Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LOGIT_FAMILIES
+from lossref.core.laws import differs, not_negative, permutation
+from lossref.core.nouns import Array, Domain, Spec
+from lossref.core.picking import Pick
+from lossref.core.precision import compute_dtype, require_floating
 
 IGNORED = -100
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
-from lossref.laws import Array, differs, not_negative, permutation, repetition
-from lossref.losses.bce import bce, kinked_bce, oracle_bce, sum_of_means
-from lossref.precision import compute_dtype, require_floating, require_same_shape
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
+from lossref.core.laws import Array, differs, not_negative, permutation, repetition
+from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
 
 Alpha = float | Sequence[float]
 # What a label between 0 and 1 means: here, in kornia, in segmentation_models_pytorch, in monai. Hard ones agree.

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
-from lossref.laws import not_negative, permutation, repetition
-from lossref.losses.bce import bce, kinked_bce, oracle_bce, sum_of_means
-from lossref.precision import compute_dtype, require_floating, require_same_shape
+from lossref.core.declare import corner, impostor
+from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
+from lossref.core.laws import not_negative, permutation, repetition
+from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
 
 
 def varifocal(

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import ANY_BOX_FAMILIES, POINT_FAMILIES, ROW_SIZES, length_domain
-from lossref.blocks.dist2bbox import coordinate_axis
-from lossref.core import Array, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Param, Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.coordinates.dist2bbox import coordinate_axis
+from lossref.losses.coordinates.maps import ANY_BOX_FAMILIES, POINT_FAMILIES, ROW_SIZES, length_domain
 
 
 def bbox2dist(anchor_points: Tensor, bbox: Tensor, reg_max: int | None = None) -> Tensor:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LOGIT_FAMILIES
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LOGIT_FAMILIES
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
 
 
 def dfl_distances(logits: Tensor, reg_max: int = 16) -> Tensor:

@@ -13,11 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import DISTANCE_FAMILIES, POINT_FAMILIES, ROW_SIZES, inverted_by, length_domain, scales
-from lossref.core import Array, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.maps import (
+    DISTANCE_FAMILIES,
+    POINT_FAMILIES,
+    ROW_SIZES,
+    inverted_by,
+    length_domain,
+    scales,
+)
 
 
 def dist2bbox(distance: Tensor, anchor_points: Tensor, xywh: bool = True, dim: int = -1) -> Tensor:

@@ -14,7 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import (
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.coordinates.dist2bbox import coordinate_axis
+from lossref.losses.coordinates.maps import (
     ANGLE_FAMILIES,
     DISTANCE_FAMILIES,
     POINT_FAMILIES,
@@ -23,11 +28,6 @@ from lossref.blocks.box_maps import (
     scales,
     turning_room,
 )
-from lossref.blocks.dist2bbox import coordinate_axis
-from lossref.core import Array, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype
 
 
 def dist2rbox(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor, dim: int = -1) -> Tensor:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Domain, Params
-from lossref.domains import BOX_FAMILIES, ordinary_box
-from lossref.laws import Law, differs
-from lossref.picking import Draw, Pick
+from lossref.core.families import BOX_FAMILIES, ordinary_box
+from lossref.core.laws import Law, differs
+from lossref.core.nouns import Array, Domain, Params
+from lossref.core.picking import Draw, Pick
 
 
 def inverted_box(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:

@@ -14,8 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox2dist import bounded, oracle_limited, within_bins
-from lossref.blocks.box_maps import (
+from lossref.core.declare import corner, impostor
+from lossref.core.families import xyxy_to_xywh
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Param, Params, Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.coordinates.bbox2dist import bounded, oracle_limited, within_bins
+from lossref.losses.coordinates.dist2bbox import coordinate_axis
+from lossref.losses.coordinates.maps import (
     ANGLE_FAMILIES,
     ANY_BOX_FAMILIES,
     POINT_FAMILIES,
@@ -23,12 +29,6 @@ from lossref.blocks.box_maps import (
     length_domain,
     turning_room,
 )
-from lossref.blocks.dist2bbox import coordinate_axis
-from lossref.core import Array, Param, Params, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import xyxy_to_xywh
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype
 
 
 def rbox2dist(

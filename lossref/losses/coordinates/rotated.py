@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Params
-from lossref.domains import huge_box, ordinary_box, thin_box, xyxy_to_xywh
-from lossref.laws import differs
-from lossref.picking import Array, Draw, Pick
+from lossref.core.families import huge_box, ordinary_box, thin_box, xyxy_to_xywh
+from lossref.core.laws import differs
+from lossref.core.nouns import Params
+from lossref.core.picking import Array, Draw, Pick
 
 FIRST_ANGLE, LAST_ANGLE = -50, 150  # 64ths within [-pi/4, 3 pi/4)
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import ANY_BOX_FAMILIES, ROW_SIZES, inverted_by, length_domain, scales
-from lossref.core import Array, Params, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import xyxy_to_xywh
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import xyxy_to_xywh
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Params, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.maps import ANY_BOX_FAMILIES, ROW_SIZES, inverted_by, length_domain, scales
 
 
 def xywh2xyxy(x: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import ROW_SIZES, length_domain, turning_room
-from lossref.blocks.rotated_boxes import ROTATED_FAMILIES
-from lossref.core import Array, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.maps import ROW_SIZES, length_domain, turning_room
+from lossref.losses.coordinates.rotated import ROTATED_FAMILIES
 
 
 def xywhr2xyxyxyxy(x: Tensor) -> Tensor:

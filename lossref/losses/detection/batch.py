@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.make_anchors import make_anchors
-from lossref.precision import compute_dtype
+from lossref.core.precision import compute_dtype
+from lossref.losses.coordinates.make_anchors import make_anchors
 
 
 class Head(NamedTuple):

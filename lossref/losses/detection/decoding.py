@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from lossref.blocks.dist2bbox import dist2bbox
-from lossref.losses.class_term import BLOCK
-from lossref.losses.yolo import Grid
+from lossref.losses.classification.class_term import BLOCK
+from lossref.losses.coordinates.dist2bbox import dist2bbox
+from lossref.losses.detection.batch import Grid
 
 MODERATE = 40.0  # logits: sums of exponentials up to there have all their digits in float32
 

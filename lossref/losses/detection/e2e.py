@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lossref.core import Param, Spec
-from lossref.declare import impostor
-from lossref.losses.detection_laws import GAINS, GRID, RULES, detection_laws, mirrored
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.e2e_detect import CORNERS, FIELDS, PER_IMAGE, of_f
-from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
-from lossref.precision import require_same_shape
+from lossref.core.declare import impostor
+from lossref.core.nouns import Param, Spec
+from lossref.core.precision import require_same_shape
+from lossref.losses.detection.e2e_detect import CORNERS, FIELDS, PER_IMAGE, of_f
+from lossref.losses.detection.laws import GAINS, GRID, RULES, detection_laws, mirrored
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 MANY: dict[str, Any] = {"tal_topk": 10}
 ONE: dict[str, Any] = {"tal_topk": 7, "tal_topk2": 1}

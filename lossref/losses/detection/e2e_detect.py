@@ -11,18 +11,18 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.core import Case, Domain, Spec
-from lossref.declare import corner, impostor
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection import Terms
-from lossref.losses.detection_cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, detection_laws, mirrored
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
-from lossref.losses.yolo import branch
-from lossref.precision import require_same_shape
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Case, Domain, Spec
+from lossref.core.precision import require_same_shape
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.batch import branch
+from lossref.losses.detection.cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, detection_laws, mirrored
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.terms import Terms
+from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 MANY, ONE = 10, 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array
+from lossref.core.nouns import Array
 
 IMGSZ = (32, 64)
 STRIDES = (8, 16)

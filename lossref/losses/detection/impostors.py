@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.ciou_alpha import ciou
-from lossref.core import Target
-from lossref.declare import impostor
-from lossref.losses.bbox import bbox_terms
-from lossref.losses.detection import Found, Gains, Terms, class_cost, detect, matching_of
-from lossref.losses.yolo import class_indices, feats_of, grid_of, rows_at, targets_of
+from lossref.core.declare import impostor
+from lossref.core.nouns import Target
+from lossref.losses.box_terms.bbox import bbox_terms
+from lossref.losses.detection.batch import class_indices, feats_of, grid_of, rows_at, targets_of
+from lossref.losses.detection.terms import Found, Gains, Terms, class_cost, detect, matching_of
+from lossref.losses.overlap.ciou_alpha import ciou
 
 Detection = Callable[..., Any]
 

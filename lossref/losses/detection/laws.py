@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Param
-from lossref.laws import differs
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Param
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]

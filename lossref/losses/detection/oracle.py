@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from lossref.blocks.assignment_oracle import oracle_assign, oracle_upright_region
-from lossref.blocks.bbox2dist import oracle_bbox2dist
-from lossref.blocks.box_pairs import oracle_overlap, oracle_sides
-from lossref.blocks.ciou_alpha import oracle_ciou
-from lossref.blocks.dfl_decode import oracle_dfl_distances
-from lossref.blocks.dist2bbox import oracle_dist2bbox
-from lossref.losses.dense_boxes import oracle_distance_cost, oracle_edition
+from lossref.losses.assignment.oracle import oracle_assign, oracle_upright_region
+from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_edition
+from lossref.losses.coordinates.bbox2dist import oracle_bbox2dist
+from lossref.losses.coordinates.dfl_decode import oracle_dfl_distances
+from lossref.losses.coordinates.dist2bbox import oracle_dist2bbox
+from lossref.losses.overlap.ciou_alpha import oracle_ciou
+from lossref.losses.overlap.pairs import oracle_overlap, oracle_sides
 
 
 class Place(NamedTuple):

@@ -1,6 +1,6 @@
 """Detection loss of anchor-based heads, on positives only: the part that all YOLO losses have in common.
 
-Objects are assigned to anchors by t = score^alpha overlap^beta (lossref/blocks/positives.py), without
+Objects are assigned to anchors by t = score^alpha overlap^beta (lossref/losses/assignment/positives.py), without
 gradient; S = max(sum of the target scores, 1). Then cls = sum of bce over all anchors and classes / S, and
 (box, dfl) as in lossref/losses/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
 scores and boxes are looked at where an object contains an anchor. Source: spec/40-yolo.md section 1.3.
@@ -14,18 +14,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import overlap
-from lossref.blocks.candidates import SPECIFIED, Pairs, Rules, candidates
-from lossref.blocks.ciou_alpha import EPS, ciou
-from lossref.blocks.dfl_decode import dfl_distances
-from lossref.blocks.dist2bbox import dist2bbox
-from lossref.blocks.positives import Positives, select
-from lossref.blocks.xywh2xyxy import xywh2xyxy
-from lossref.losses.bbox import bbox_terms
-from lossref.losses.class_term import sparse_bce
-from lossref.losses.dense_decoding import decoded, distances
-from lossref.losses.yolo import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates
+from lossref.losses.assignment.positives import Positives, select
+from lossref.losses.box_terms.bbox import bbox_terms
+from lossref.losses.classification.class_term import sparse_bce
+from lossref.losses.coordinates.dfl_decode import dfl_distances
+from lossref.losses.coordinates.dist2bbox import dist2bbox
+from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
+from lossref.losses.detection.batch import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
+from lossref.losses.detection.decoding import decoded, distances
+from lossref.losses.overlap.bbox_iou import overlap
+from lossref.losses.overlap.ciou_alpha import EPS, ciou
 
 OVERLAPS = ("ciou", "iou")
 

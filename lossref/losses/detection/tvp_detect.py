@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.core import Param, Spec
-from lossref.declare import impostor
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection_cases import CENTRE, WEAK, of_f
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.v8_detection import v8_detection, v8DetectionLoss
-from lossref.precision import compute_dtype
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.core.declare import impostor
+from lossref.core.nouns import Param, Spec
+from lossref.core.precision import compute_dtype
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import CENTRE, WEAK, of_f
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 
 class PromptTerms(NamedTuple):

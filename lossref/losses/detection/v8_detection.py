@@ -17,19 +17,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks.dfl_decode import dfl_distances
-from lossref.blocks.dist2bbox import dist2bbox
-from lossref.blocks.task_aligned import TaskAlignedAssigner
-from lossref.core import Spec
-from lossref.losses.bbox import BboxLoss
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection import Found, Gains, Matching, Terms, dense, detect, matching_of, to_pixels
-from lossref.losses.detection_cases import CORNERS
-from lossref.losses.detection_impostors import impostors
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.yolo import Grid, branch, feats_of, grid_of, padded, read_head, slots_of, targets_of, vector_of
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.core.nouns import Spec
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
+from lossref.losses.box_terms.bbox import BboxLoss
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.coordinates.dfl_decode import dfl_distances
+from lossref.losses.coordinates.dist2bbox import dist2bbox
+from lossref.losses.detection.batch import (
+    Grid,
+    branch,
+    feats_of,
+    grid_of,
+    padded,
+    read_head,
+    slots_of,
+    targets_of,
+    vector_of,
+)
+from lossref.losses.detection.cases import CORNERS
+from lossref.losses.detection.impostors import impostors
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.terms import Found, Gains, Matching, Terms, dense, detect, matching_of, to_pixels
 
 
 def v8_detection(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Case, Param
-from lossref.declare import corner
-from lossref.laws import differs, not_negative, permutation
+from lossref.core.declare import corner
+from lossref.core.laws import differs, not_negative, permutation
+from lossref.core.nouns import Array, Case, Param
 
 DETR_PARAMS = {
     "class_gain": Param(1.0, (2.0,), "factor of the class loss"),

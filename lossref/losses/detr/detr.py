@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks.hungarian import HungarianMatcher
-from lossref.blocks.matching import Costs, groups_of
-from lossref.blocks.queries import boxes_of_queries, logits_of_queries, objects
-from lossref.core import Spec
-from lossref.losses.detr_cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS
-from lossref.losses.detr_impostors import detr_impostors
-from lossref.losses.detr_layers import (
+from lossref.core.nouns import Spec
+from lossref.core.precision import compute_dtype, require_same_shape
+from lossref.losses.classification.focal import FocalLoss
+from lossref.losses.classification.varifocal import VarifocalLoss
+from lossref.losses.detr.cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS
+from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.hungarian import HungarianMatcher
+from lossref.losses.detr.impostors import detr_impostors
+from lossref.losses.detr.layers import (
     DetrLosses,
     Indices,
     Objects,
@@ -30,11 +32,9 @@ from lossref.losses.detr_layers import (
     matching_of,
     pairs_of,
 )
-from lossref.losses.detr_oracle import oracle_detr, oracle_pairs
-from lossref.losses.detr_terms import Rule, box_sums, class_sums, layer_losses
-from lossref.losses.focal import FocalLoss
-from lossref.losses.varifocal import VarifocalLoss
-from lossref.precision import compute_dtype, require_same_shape
+from lossref.losses.detr.matching import Costs, groups_of
+from lossref.losses.detr.oracle import oracle_detr, oracle_pairs
+from lossref.losses.detr.terms import Rule, box_sums, class_sums, layer_losses
 
 
 def detr(

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Case, Domain
-from lossref.declare import corner
-from lossref.picking import Draw, Pick
+from lossref.core.declare import corner
+from lossref.core.nouns import Array, Case, Domain
+from lossref.core.picking import Draw, Pick
 
 CELL = 1 / 64
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.blocks.hungarian_oracle import oracle_match
-from lossref.blocks.matching import Costs, Matching, groups_of, match, prices
-from lossref.blocks.queries import MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
-from lossref.core import Array, Param, Spec
-from lossref.declare import impostor
-from lossref.laws import differs
+from lossref.core.declare import impostor
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Param, Spec
+from lossref.losses.detr.domains import MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.matching import Costs, Matching, groups_of, match, prices
+from lossref.losses.detr.matching_oracle import oracle_match
 
 
 def hungarian(

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from lossref.blocks.bbox_iou import bbox_iou
-from lossref.blocks.matching import Costs, Matching, groups_of, match
-from lossref.core import Target
-from lossref.declare import impostor
-from lossref.losses.bce import bce
-from lossref.losses.detr_layers import DetrLosses
+from lossref.core.declare import impostor
+from lossref.core.nouns import Target
+from lossref.losses.classification.bce import bce
+from lossref.losses.detr.layers import DetrLosses
+from lossref.losses.detr.matching import Costs, Matching, groups_of, match
+from lossref.losses.overlap.bbox_iou import bbox_iou
 
 Reference = Callable[..., DetrLosses]
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.matching import Costs, Matching, match
-from lossref.losses.detr_terms import Layers, Rule, layer_losses
+from lossref.losses.detr.matching import Costs, Matching, match
+from lossref.losses.detr.terms import Layers, Rule, layer_losses
 
 Indices = Sequence[tuple[Tensor, Tensor]]  # for each image: its queries, and objects counted over the batch
 

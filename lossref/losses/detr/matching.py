@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import giou_of, overlap
-from lossref.core import Array
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.nouns import Array
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.overlap.bbox_iou import giou_of, overlap
 
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 

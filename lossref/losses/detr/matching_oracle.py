@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-from lossref.blocks.box_pairs import oracle_enclosing, oracle_overlap, oracle_sides
+from lossref.losses.overlap.pairs import oracle_enclosing, oracle_overlap, oracle_sides
 
 
 def oracle_box_terms(m: Any, box: Any, target: Any, eps: float) -> tuple[Any, Any, Any]:

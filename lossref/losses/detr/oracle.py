@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lossref.blocks.hungarian_oracle import oracle_box_terms, oracle_match
-from lossref.losses.bce import oracle_bce
+from lossref.losses.classification.bce import oracle_bce
+from lossref.losses.detr.matching_oracle import oracle_box_terms, oracle_match
 
 Pairs = list[dict[int, int]]  # for each image: query -> object, counted over the batch
 

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.matching import groups_of
-from lossref.blocks.queries import boxes_of_queries, logits_of_queries, objects
-from lossref.core import Case, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.losses.detr import DETRLoss, detr
-from lossref.losses.detr_cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
-from lossref.losses.detr_layers import Objects, last_and_others
-from lossref.losses.detr_oracle import oracle_detr, oracle_pairs
-from lossref.losses.detr_terms import Rule
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Case, Param, Spec
+from lossref.losses.detr.cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
+from lossref.losses.detr.detr import DETRLoss, detr
+from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.layers import Objects, last_and_others
+from lossref.losses.detr.matching import groups_of
+from lossref.losses.detr.oracle import oracle_detr, oracle_pairs
+from lossref.losses.detr.terms import Rule
 
 
 class RtdetrLosses(NamedTuple):

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-from lossref.blocks.bbox_iou import giou_of, overlap
-from lossref.blocks.matching import Matching, require_predictions
-from lossref.losses.bce import bce
-from lossref.precision import compute_dtype
+from lossref.core.precision import compute_dtype
+from lossref.losses.classification.bce import bce
+from lossref.losses.detr.matching import Matching, require_predictions
+from lossref.losses.overlap.bbox_iou import giou_of, overlap
 
 OWN = (2.0, 0.75)  # gamma and alpha of varifocal loss by itself
 

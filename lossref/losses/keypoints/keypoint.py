@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from lossref.core import Array, Domain, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import HARD_LABEL_FAMILIES
-from lossref.laws import differs, not_negative, permutation, repetition
-from lossref.picking import Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import HARD_LABEL_FAMILIES
+from lossref.core.laws import differs, not_negative, permutation, repetition
+from lossref.core.nouns import Array, Domain, Spec
+from lossref.core.picking import Pick
+from lossref.core.precision import compute_dtype, require_floating
 
 EPS = 1e-9
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs
-from lossref.losses.keypoint_oracle import oracle_point
-from lossref.picking import Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.picking import Pick
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.keypoints.oracle import oracle_point
 
 FORMS = {"v8": (2.0, -0.5), "26": (1.0, 0.0)}  # factor, offset
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossref.losses.dense_boxes import oracle_edition
-from lossref.losses.keypoint import oracle as oracle_keypoint
+from lossref.losses.box_terms.domains import oracle_edition
+from lossref.losses.keypoints.keypoint import oracle as oracle_keypoint
 
 
 def oracle_point(m: Any, raw: Any, p: Any, form: str) -> Any:

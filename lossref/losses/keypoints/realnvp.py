@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from lossref.blocks.flow_states import COUPLINGS, HIDDEN, layers_of
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LOGIT_FAMILIES
-from lossref.laws import differs, rows_independent
-from lossref.picking import Draw, Pick
-from lossref.precision import HALF
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LOGIT_FAMILIES
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.picking import Draw, Pick
+from lossref.core.precision import HALF
+from lossref.losses.keypoints.flow_states import COUPLINGS, HIDDEN, layers_of
 
 MASK = ((0, 1), (1, 0)) * 3
 LOG_2PI = math.log(2 * math.pi)

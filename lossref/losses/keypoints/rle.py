@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES
-from lossref.laws import differs, permutation
-from lossref.picking import Draw, Pick
-from lossref.precision import compute_dtype, in_dtype, require_floating, require_same_shape
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES
+from lossref.core.laws import differs, permutation
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.picking import Draw, Pick
+from lossref.core.precision import compute_dtype, in_dtype, require_floating, require_same_shape
 
 
 def rle(

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import HARD_LABEL_FAMILIES, soft_labels
-from lossref.laws import differs, permutation, repetition
-from lossref.losses.keypoint_oracle import oracle_rle_keypoints
-from lossref.losses.rle import rle
-from lossref.picking import Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import HARD_LABEL_FAMILIES, soft_labels
+from lossref.core.laws import differs, permutation, repetition
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.picking import Pick
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.keypoints.oracle import oracle_rle_keypoints
+from lossref.losses.keypoints.rle import rle
 
 LogProb = Callable[[Tensor], Tensor]
 EPS, FARTHEST = 1e-9, 100.0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.mask_tiles import Objects, cropped_costs
+from lossref.losses.masks.tiles import Objects, cropped_costs
 
 FEW = 50  # positives of an image below which "by_count" crops as "rounded"
 

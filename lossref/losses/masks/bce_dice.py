@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
-from lossref.laws import differs, not_negative, permutation
-from lossref.losses.bce import bce, kinked_bce, oracle_bce
-from lossref.losses.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
-from lossref.losses.dice import oracle as dice_oracle
-from lossref.losses.mask_sums import mask_sums, pays
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
+from lossref.core.laws import differs, not_negative, permutation
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce
+from lossref.losses.masks.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
+from lossref.losses.masks.dice import oracle as dice_oracle
+from lossref.losses.masks.sums import mask_sums, pays
 
 SMOOTH = 1.0
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Case
-from lossref.domains import LOGIT_FAMILIES, hard_labels
-from lossref.picking import Array, Draw, Pick
+from lossref.core.families import LOGIT_FAMILIES, hard_labels
+from lossref.core.nouns import Case
+from lossref.core.picking import Array, Draw, Pick
 
 MASK_FAMILIES: dict[str, Draw] = {"numbers": LOGIT_FAMILIES["moderate"], "binary": hard_labels}
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.mask_boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_corners, ones
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import differs, rows_independent
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_corners, ones
 
 CROPS = ("exact", "rounded", "clipped", "by_count")
 FEW = 50

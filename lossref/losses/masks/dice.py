@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
-from lossref.laws import differs, not_negative, permutation, repetition
-from lossref.losses.mask_sums import mask_sums, pays
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
+from lossref.core.laws import differs, not_negative, permutation, repetition
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.masks.sums import mask_sums, pays
 
 
 def dice(

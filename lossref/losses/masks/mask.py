@@ -2,7 +2,7 @@
 
 x_i = sum_k pred_ik proto_k, cost_i = mean over all H W pixels of bce(x_i, gt_i) cropped to box i, result =
 sum_i cost_i / area_i. The mean is over the whole mask, not over the crop. Source: spec/40-yolo.md section 2.2,
-spec/05-decisions.md D1, D8, D14. Where sources differ: crop rules (lossref/blocks/crop_mask.py), and objects
+spec/05-decisions.md D1, D8, D14. Where sources differ: crop rules (lossref/losses/masks/crop_mask.py), and objects
 without area, whose cost is divided by 0 (`zero_area_mask="nan"`).
 """
 
@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.blocks.crop_mask import crop_mask, oracle_crop, oracle_rule
-from lossref.blocks.mask_boxes import MASK_BOX_FAMILIES
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.domains import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
-from lossref.laws import differs, not_negative, permutation, repetition
-from lossref.losses.bce import bce, kinked_bce
-from lossref.picking import Draw, Pick
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.declare import corner, impostor
+from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
+from lossref.core.laws import differs, not_negative, permutation, repetition
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.picking import Draw, Pick
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.classification.bce import bce, kinked_bce
+from lossref.losses.masks.boxes import MASK_BOX_FAMILIES
+from lossref.losses.masks.crop_mask import crop_mask, oracle_crop, oracle_rule
 
 
 def single_mask_loss(

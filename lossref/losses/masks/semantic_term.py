@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from lossref.losses.bce_dice import bce_dice
+from lossref.losses.masks.bce_dice import bce_dice
 
 WEIGHTS = (0.5, 0.5)  # of cross entropy and Dice
 SMOOTH = 1.0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.losses.class_term import log_of_product
+from lossref.losses.classification.class_term import log_of_product
 
 BLOCK = 1 << 18  # numbers worked on at a time
 

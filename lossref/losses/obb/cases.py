@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from lossref import fixture_f as f
-from lossref.core import Array, Case, Params
-from lossref.declare import corner
-from lossref.laws import differs
-from lossref.picking import Draw, Pick
-from lossref.scenes import FINE, OBJECT_FAMILIES, ordinary
+from lossref.core.declare import corner
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Case, Params
+from lossref.core.picking import Draw, Pick
+from lossref.core.scenes import FINE, OBJECT_FAMILIES, ordinary
+from lossref.losses.detection import fixture_f as f
 
 
 def _turned(draw: Draw) -> Draw:

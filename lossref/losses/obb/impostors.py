@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox2dist import bbox2dist
-from lossref.blocks.xywh2xyxy import xywh2xyxy
-from lossref.core import Target
-from lossref.declare import impostor
-from lossref.losses.box_parts import distance_term
-from lossref.losses.detection import Found, class_cost, matching_of
-from lossref.losses.rotated_detection import (
+from lossref.core.declare import impostor
+from lossref.core.nouns import Target
+from lossref.losses.box_terms.parts import distance_term
+from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
+from lossref.losses.detection.batch import class_indices, feats_of, grid_of, rows_at, targets_of
+from lossref.losses.detection.terms import Found, class_cost, matching_of
+from lossref.losses.obb.terms import (
     SMALLEST,
     RotatedGains,
     RotatedRules,
@@ -23,7 +24,6 @@ from lossref.losses.rotated_detection import (
     detect_rotated,
     in_cells,
 )
-from lossref.losses.yolo import class_indices, feats_of, grid_of, rows_at, targets_of
 
 Detection = Callable[..., Any]
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lossref.blocks.assignment_oracle import TURNED, oracle_enlarged
-from lossref.blocks.dfl_decode import oracle_dfl_distances
-from lossref.blocks.dist2rbox import oracle_dist2rbox
-from lossref.blocks.probiou import oracle_probiou
-from lossref.blocks.rotated_oracle import oracle_sides_of
-from lossref.losses.angle import oracle_angle
-from lossref.losses.dense_boxes import oracle_distance_cost, oracle_edition
-from lossref.losses.detection_oracle import (
+from lossref.losses.assignment.oracle import TURNED, oracle_enlarged
+from lossref.losses.box_terms.angle import oracle_angle
+from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_edition
+from lossref.losses.coordinates.dfl_decode import oracle_dfl_distances
+from lossref.losses.coordinates.dist2rbox import oracle_dist2rbox
+from lossref.losses.coordinates.rotated_oracle import oracle_sides_of
+from lossref.losses.detection.oracle import (
     Hit,
     Place,
     oracle_class_sum,
@@ -25,6 +24,7 @@ from lossref.losses.detection_oracle import (
     oracle_rules,
     oracle_settings,
 )
+from lossref.losses.overlap.probiou import oracle_probiou
 
 
 def oracle_rotated_detection(

@@ -12,17 +12,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.candidates import Pairs, candidates_rotated
-from lossref.blocks.dfl_decode import dfl_distances
-from lossref.blocks.dist2rbox import dist2rbox
-from lossref.blocks.probiou import Covariance, bhattacharyya, covariance, similarity
-from lossref.blocks.rotated_task_aligned import enlarged_boxes
-from lossref.losses.angle import angle_loss
-from lossref.losses.dense_decoding import distances
-from lossref.losses.detection import Found, Matching, assign, class_cost, columns_at, scale_of
-from lossref.losses.rotated_bbox import rotated_bbox_terms
-from lossref.losses.yolo import Grid, Slots, class_indices, padded, rows_at, slots_of
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.assignment.candidates import Pairs, candidates_rotated
+from lossref.losses.assignment.rotated_task_aligned import enlarged_boxes
+from lossref.losses.box_terms.angle import angle_loss
+from lossref.losses.box_terms.rotated_bbox import rotated_bbox_terms
+from lossref.losses.coordinates.dfl_decode import dfl_distances
+from lossref.losses.coordinates.dist2rbox import dist2rbox
+from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
+from lossref.losses.detection.decoding import distances
+from lossref.losses.detection.terms import Found, Matching, assign, class_cost, columns_at, scale_of
+from lossref.losses.overlap.probiou import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
 EPS = 1e-7

@@ -17,22 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.dfl_decode import dfl_distances
-from lossref.blocks.dist2rbox import dist2rbox
-from lossref.blocks.rotated_task_aligned import RotatedTaskAlignedAssigner
-from lossref.core import Domain, Param, Spec
-from lossref.losses.angle import angle_loss
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection import Found, dense, matching_of
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
-from lossref.losses.obb_cases import CORNERS, OBJECTS, angles, mirrored
-from lossref.losses.obb_impostors import impostors
-from lossref.losses.rotated_bbox import RotatedBboxLoss
-from lossref.losses.rotated_detection import RotatedGains, RotatedRules, RotatedTerms, detect_rotated
-from lossref.losses.rotated_detection_oracle import oracle_rotated_detection, oracle_rotated_terms
-from lossref.losses.v8_detection import require_classes, v8DetectionLoss
-from lossref.losses.yolo import Grid, feats_of, grid_of, padded, slots_of, targets_of, vector_of
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
+from lossref.losses.box_terms.angle import angle_loss
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
+from lossref.losses.coordinates.dfl_decode import dfl_distances
+from lossref.losses.coordinates.dist2rbox import dist2rbox
+from lossref.losses.detection.batch import Grid, feats_of, grid_of, padded, slots_of, targets_of, vector_of
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection.terms import Found, dense, matching_of
+from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
+from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
+from lossref.losses.obb.impostors import impostors
+from lossref.losses.obb.oracle import oracle_rotated_detection, oracle_rotated_terms
+from lossref.losses.obb.terms import RotatedGains, RotatedRules, RotatedTerms, detect_rotated
 
 TOPK_83 = 10  # releases 8.3 have no such setting
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
 
 
 class Overlap(NamedTuple):

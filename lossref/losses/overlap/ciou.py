@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
-from lossref.blocks.box_pairs import box_fields, oracle_distance, oracle_overlap, pairwise
-from lossref.blocks.iou import overlap_without_touch
-from lossref.core import Param, Spec
-from lossref.declare import impostor
+from lossref.core.declare import impostor
+from lossref.core.nouns import Param, Spec
+from lossref.losses.overlap.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
+from lossref.losses.overlap.iou import overlap_without_touch
+from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, pairwise
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:

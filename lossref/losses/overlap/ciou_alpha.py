@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import ciou_of, overlap
-from lossref.blocks.box_pairs import oracle_sides
-from lossref.blocks.ciou import oracle as oracle_of_pair
+from lossref.losses.overlap.bbox_iou import ciou_of, overlap
+from lossref.losses.overlap.ciou import oracle as oracle_of_pair
+from lossref.losses.overlap.pairs import oracle_sides
 
 EPS = 1e-7
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import bbox_iou, giou_of, overlap
-from lossref.blocks.box_pairs import box_fields, oracle_enclosing, oracle_overlap, pairwise
-from lossref.blocks.iou import overlap_without_touch
-from lossref.core import Spec
-from lossref.declare import impostor
+from lossref.core.declare import impostor
+from lossref.core.nouns import Spec
+from lossref.losses.overlap.bbox_iou import bbox_iou, giou_of, overlap
+from lossref.losses.overlap.iou import overlap_without_touch
+from lossref.losses.overlap.pairs import box_fields, oracle_enclosing, oracle_overlap, pairwise
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:

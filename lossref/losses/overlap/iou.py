@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.bbox_iou import Overlap, bbox_iou, corners, overlap
-from lossref.blocks.box_pairs import box_fields, oracle_overlap, pairwise
-from lossref.core import Spec
-from lossref.declare import impostor
+from lossref.core.declare import impostor
+from lossref.core.nouns import Spec
+from lossref.losses.overlap.bbox_iou import Overlap, bbox_iou, corners, overlap
+from lossref.losses.overlap.pairs import box_fields, oracle_overlap, pairwise
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:

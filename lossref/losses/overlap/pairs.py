@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Case, Domain, Param
-from lossref.declare import corner
-from lossref.domains import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
-from lossref.laws import differs, rows_independent
+from lossref.core.declare import corner
+from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
+from lossref.core.laws import differs, rows_independent
+from lossref.core.nouns import Array, Case, Domain, Param
 
 
 def oracle_sides(m: Any, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:

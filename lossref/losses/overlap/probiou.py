@@ -19,8 +19,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.blocks.box_maps import ROW_SIZES
-from lossref.blocks.rotated_boxes import (
+from lossref.core.declare import corner, impostor
+from lossref.core.laws import rows_independent
+from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.maps import ROW_SIZES
+from lossref.losses.coordinates.rotated import (
     ROTATED_FAMILIES,
     ROTATED_PAIR_FAMILIES,
     half_turn,
@@ -31,10 +35,6 @@ from lossref.blocks.rotated_boxes import (
     symmetric,
     transposed,
 )
-from lossref.core import Array, Domain, Param, Spec
-from lossref.declare import corner, impostor
-from lossref.laws import rows_independent
-from lossref.precision import compute_dtype, require_floating
 
 
 class Covariance(NamedTuple):

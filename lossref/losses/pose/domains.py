@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core import Array, Domain, Param
-from lossref.laws import differs
-from lossref.picking import Pick
-from lossref.scenes import UNIT, Dims
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Domain, Param
+from lossref.core.picking import Pick
+from lossref.core.scenes import UNIT, Dims
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]

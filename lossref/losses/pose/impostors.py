@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.core import Array, Case, Target
-from lossref.declare import corner, impostor
-from lossref.losses.bce import bce
-from lossref.losses.keypoint_terms import COCO, keypoint_terms, sigmas_of, weights_of
-from lossref.losses.rle_keypoints import careless as careless_rle
-from lossref.scenes import anchors
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Array, Case, Target
+from lossref.core.scenes import anchors
+from lossref.losses.classification.bce import bce
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.keypoints.rle_keypoints import careless as careless_rle
+from lossref.losses.pose.keypoint_terms import COCO, keypoint_terms, sigmas_of, weights_of
 
 PartsOf = Callable[..., Any]
 GAINS = ("pose_gain", "kobj_gain", "rle_gain", "rle_sigma", "flow")

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.blocks.candidates import Pairs
-from lossref.core import Param
-from lossref.losses.detection import Overlap
-from lossref.losses.detection_oracle import Place, Task, oracle_match
-from lossref.losses.kpts_decode import decoded
-from lossref.losses.yolo import Grid, Slots, rows_at
+from lossref.core.nouns import Param
+from lossref.losses.assignment.candidates import Pairs
+from lossref.losses.detection.batch import Grid, Slots, rows_at
+from lossref.losses.detection.oracle import Place, Task, oracle_match
+from lossref.losses.detection.terms import Overlap
+from lossref.losses.keypoints.kpts_decode import decoded
 
 KINDS = ("oks", "ciou and oks")
 BY_KEYPOINTS = {

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lossref.losses.bce import bce
-from lossref.losses.detection import Found
-from lossref.losses.keypoint import keypoint
-from lossref.losses.keypoint_tables import OKS_SIGMA, OKS_SIGMA_83, RLE_WEIGHT
-from lossref.losses.kpts_decode import decoded
-from lossref.losses.yolo import padded, rows_at, slots_of
-from lossref.precision import compute_dtype
+from lossref.core.precision import compute_dtype
+from lossref.losses.classification.bce import bce
+from lossref.losses.detection.batch import padded, rows_at, slots_of
+from lossref.losses.detection.terms import Found
+from lossref.losses.keypoints.keypoint import keypoint
+from lossref.losses.keypoints.kpts_decode import decoded
+from lossref.losses.keypoints.tables import OKS_SIGMA, OKS_SIGMA_83, RLE_WEIGHT
 
 COCO = (17, 3)
 

@@ -16,20 +16,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.core import Param, Spec
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
-from lossref.losses.detection_oracle import BOXES, oracle_detection, oracle_terms
-from lossref.losses.keypoint_oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
-from lossref.losses.keypoint_overlap import BY_KEYPOINTS, KINDS, oracle_keypoint_task
-from lossref.losses.keypoint_scenes import (
+from lossref.core.nouns import Param, Spec
+from lossref.core.precision import compute_dtype
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.batch import vector_of
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection.oracle import BOXES, oracle_detection, oracle_terms
+from lossref.losses.keypoints.kpts_decode import kpts_decode
+from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
+from lossref.losses.keypoints.rle import RLELoss
+from lossref.losses.keypoints.rle_keypoints import rle_keypoints
+from lossref.losses.pose.domains import (
     POSE,
     keypoint_predictions,
     keypoint_targets,
     pose_laws,
     sigma_predictions,
 )
-from lossref.losses.keypoint_terms import (
+from lossref.losses.pose.impostors import RLE_ONLY, by_keypoints, hit, of_f, pose_corners, pose_impostors
+from lossref.losses.pose.keypoint_overlap import BY_KEYPOINTS, KINDS, oracle_keypoint_task
+from lossref.losses.pose.keypoint_terms import (
     COCO,
     Truth,
     keypoint_terms,
@@ -38,15 +45,8 @@ from lossref.losses.keypoint_terms import (
     sigmas_of,
     weights_of,
 )
-from lossref.losses.kpts_decode import kpts_decode
-from lossref.losses.pose_impostors import RLE_ONLY, by_keypoints, hit, of_f, pose_corners, pose_impostors
-from lossref.losses.pose_parts import parts_of
-from lossref.losses.rle import RLELoss
-from lossref.losses.rle_keypoints import rle_keypoints
-from lossref.losses.v8_pose import v8PoseLoss
-from lossref.losses.yolo import vector_of
-from lossref.precision import compute_dtype
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.losses.pose.terms import parts_of
+from lossref.losses.pose.v8_pose import v8PoseLoss
 
 
 class PoseTerms26(NamedTuple):

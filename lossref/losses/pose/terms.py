@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lossref.losses.detection import Found, Gains, Terms, detect, matching_of
-from lossref.losses.keypoint_overlap import KINDS, keypoint_overlap
-from lossref.losses.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at
-from lossref.losses.yolo import feats_of, grid_of, targets_of
+from lossref.losses.detection.batch import feats_of, grid_of, targets_of
+from lossref.losses.detection.terms import Found, Gains, Terms, detect, matching_of
+from lossref.losses.pose.keypoint_overlap import KINDS, keypoint_overlap
+from lossref.losses.pose.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at
 
 
 class Parts(NamedTuple):

@@ -17,15 +17,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lossref.core import Param, Spec
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection import Found
-from lossref.losses.detection_laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.keypoint import KeypointLoss
-from lossref.losses.keypoint_oracle import oracle_pose_terms, oracle_poses
-from lossref.losses.keypoint_scenes import POSE, keypoint_predictions, keypoint_targets, pose_laws
-from lossref.losses.keypoint_terms import (
+from lossref.core.nouns import Param, Spec
+from lossref.core.precision import compute_dtype
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection.batch import Grid, vector_of
+from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.terms import Found
+from lossref.losses.detection.v8_detection import v8DetectionLoss
+from lossref.losses.keypoints.keypoint import KeypointLoss
+from lossref.losses.keypoints.kpts_decode import kpts_decode
+from lossref.losses.keypoints.oracle import oracle_pose_terms, oracle_poses
+from lossref.losses.pose.domains import POSE, keypoint_predictions, keypoint_targets, pose_laws
+from lossref.losses.pose.impostors import V8_ONLY, pose_corners, pose_impostors
+from lossref.losses.pose.keypoint_terms import (
     COCO,
     Truth,
     keypoint_terms,
@@ -35,13 +41,7 @@ from lossref.losses.keypoint_terms import (
     truth_at,
     truth_of,
 )
-from lossref.losses.kpts_decode import kpts_decode
-from lossref.losses.pose_impostors import V8_ONLY, pose_corners, pose_impostors
-from lossref.losses.pose_parts import parts_of
-from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.yolo import Grid, vector_of
-from lossref.precision import compute_dtype
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.losses.pose.terms import parts_of
 
 
 class PoseTerms(NamedTuple):

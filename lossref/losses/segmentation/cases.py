@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from lossref import fixture_f as f
-from lossref.core import Array, Case, Domain, Param
-from lossref.declare import corner
-from lossref.domains import LOGIT_FAMILIES
-from lossref.laws import differs
-from lossref.losses.detection_laws import SIZES as DETECTION_SIZES
-from lossref.losses.detection_laws import detection_laws
-from lossref.picking import Draw, Pick
-from lossref.scenes import object_inputs, prediction_inputs
+from lossref.core.declare import corner
+from lossref.core.families import LOGIT_FAMILIES
+from lossref.core.laws import differs
+from lossref.core.nouns import Array, Case, Domain, Param
+from lossref.core.picking import Draw, Pick
+from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
+from lossref.losses.detection.laws import detection_laws
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]

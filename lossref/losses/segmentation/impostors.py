@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
-from lossref.blocks.crop_mask import crop_mask
-from lossref.core import Target
-from lossref.declare import impostor
-from lossref.losses.bce import bce
-from lossref.losses.bce_dice import bce_dice
-from lossref.losses.detection import Found
-from lossref.losses.segmentation_cases import MASK_PARAMS, SEMANTIC_PARAMS
-from lossref.losses.segmentation_terms import detected
-from lossref.losses.yolo import rows_at
+from lossref.core.declare import impostor
+from lossref.core.nouns import Target
+from lossref.losses.classification.bce import bce
+from lossref.losses.detection.batch import rows_at
+from lossref.losses.detection.terms import Found
+from lossref.losses.masks.bce_dice import bce_dice
+from lossref.losses.masks.crop_mask import crop_mask
+from lossref.losses.segmentation.cases import MASK_PARAMS, SEMANTIC_PARAMS
+from lossref.losses.segmentation.terms import detected
 
 NOT_OF_DETECTION = (*MASK_PARAMS, *SEMANTIC_PARAMS)
 

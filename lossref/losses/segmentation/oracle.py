@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from lossref.blocks.crop_mask import oracle_crop, oracle_rule
-from lossref.losses.bce_dice import oracle as oracle_bce_dice
-from lossref.losses.dense_boxes import oracle_edition
-from lossref.losses.detection_oracle import Hit, oracle_column, oracle_rows_of
-from lossref.losses.mask import oracle_pixel
+from lossref.losses.box_terms.domains import oracle_edition
+from lossref.losses.detection.oracle import Hit, oracle_column, oracle_rows_of
+from lossref.losses.masks.bce_dice import oracle as oracle_bce_dice
+from lossref.losses.masks.crop_mask import oracle_crop, oracle_rule
+from lossref.losses.masks.mask import oracle_pixel
 
 
 def oracle_seg(m: Any, p: Any, images: Sequence[Sequence[Hit]], coefficients: Any, proto: Any, masks: Any) -> Any:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lossref.losses.detection import Found, Gains, Terms, detect, matching_of
-from lossref.losses.mask_term import MaskRules, MaskTargets, mask_term
-from lossref.losses.semantic_term import WEIGHTS, nearest, semantic_cost
-from lossref.losses.yolo import Slots, feats_of, grid_of, rows_at, targets_of
-from lossref.precision import compute_dtype, require_floating
+from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.detection.batch import Slots, feats_of, grid_of, rows_at, targets_of
+from lossref.losses.detection.terms import Found, Gains, Terms, detect, matching_of
+from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term
+from lossref.losses.masks.semantic_term import WEIGHTS, nearest, semantic_cost
 
 
 class Segments(NamedTuple):

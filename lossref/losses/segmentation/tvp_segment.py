@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref import fixture_f as f
-from lossref.core import Param, Spec
-from lossref.declare import impostor
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection_laws import GAINS, GRID, RULES, TOPK
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.segmentation_cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
-from lossref.losses.segmentation_oracle import oracle_seg
-from lossref.losses.tvp_detect import TVPDetectLoss, zeros_to_train
-from lossref.losses.v8_segmentation import v8_segmentation, v8SegmentationLoss
+from lossref.core.declare import impostor
+from lossref.core.nouns import Param, Spec
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.tvp_detect import TVPDetectLoss, zeros_to_train
+from lossref.losses.segmentation.cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
+from lossref.losses.segmentation.oracle import oracle_seg
+from lossref.losses.segmentation.v8_segmentation import v8_segmentation, v8SegmentationLoss
 
 
 class PromptTerms(NamedTuple):

@@ -17,14 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.core import Spec
-from lossref.losses.bce_dice import BCEDiceLoss
-from lossref.losses.dense_boxes import EDITION
-from lossref.losses.detection_laws import GAINS, GRID, RULES, TOPK
-from lossref.losses.detection_oracle import oracle_detection, oracle_terms
-from lossref.losses.mask import single_mask_loss
-from lossref.losses.mask_term import MaskRules, MaskTargets, mask_term, of_edition
-from lossref.losses.segmentation_cases import (
+from lossref.core.nouns import Spec
+from lossref.core.precision import compute_dtype
+from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection.batch import slots_of
+from lossref.losses.detection.laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.v8_detection import v8DetectionLoss
+from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term, of_edition
+from lossref.losses.masks.bce_dice import BCEDiceLoss
+from lossref.losses.masks.mask import single_mask_loss
+from lossref.losses.segmentation.cases import (
     MASK_PARAMS,
     SEMANTIC_PARAMS,
     SIZES,
@@ -34,9 +37,9 @@ from lossref.losses.segmentation_cases import (
     reversed_semantic_classes,
     segmentation_inputs,
 )
-from lossref.losses.segmentation_impostors import impostors
-from lossref.losses.segmentation_oracle import oracle_seg, oracle_semseg
-from lossref.losses.segmentation_terms import (
+from lossref.losses.segmentation.impostors import impostors
+from lossref.losses.segmentation.oracle import oracle_seg, oracle_semseg
+from lossref.losses.segmentation.terms import (
     Choices,
     SegmentationTerms,
     Segments,
@@ -46,9 +49,6 @@ from lossref.losses.segmentation_terms import (
     segmented,
     segments_of,
 )
-from lossref.losses.v8_detection import v8DetectionLoss
-from lossref.losses.yolo import slots_of
-from lossref.precision import compute_dtype
 
 
 def v8_segmentation(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import lossref
-from lossref import dropin
-from lossref.core import Target
+from lossref.core.nouns import Target
+from lossref.targets import dropin
 
 
 def version() -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref import packages
-from lossref.packages import Row
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 
 def detection(kind: Any, *x: Tensor, imgsz: Any, strides: Any, tal_topk: int, **gains: float) -> tuple[Any, ...]:

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref import packages
-from lossref.packages import Row
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref import packages
-from lossref.packages import Row
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 KNOWN = dict.fromkeys(("gradient", "reduced", "bulk", "connected"), "gives values only: NumPy takes no gradient")
 

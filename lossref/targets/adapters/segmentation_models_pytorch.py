@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref import packages
-from lossref.packages import Row
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 
 def focal(kind: Any, pred: Tensor, label: Tensor, gamma: float, alpha: float) -> Any:

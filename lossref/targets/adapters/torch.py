@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossref.catalog import specs
-from lossref.core import Target
+from lossref.core.nouns import Target
+from lossref.losses import specs
 
 ABSENT = "torch.nn.functional has no such function"
 
@@ -27,14 +27,15 @@ def targets() -> list[Target]:
             partial(partial, focal_without_focus),
             "torch",
             fixed={"gamma": 0.0, "alpha": 0.0},
-            usage="from lossref.targets.torch import focal_without_focus\nout = focal_without_focus(pred, label)",
+            usage="from lossref.targets.adapters.torch import focal_without_focus\n"
+            "out = focal_without_focus(pred, label)",
         ),
         "dfl": Target(
             "dfl",
             partial(partial, two_bins),
             "torch",
             accepts=("reg_max",),
-            usage="from lossref.targets.torch import two_bins\nout = two_bins(pred_dist, target, {reg_max!r})",
+            usage="from lossref.targets.adapters.torch import two_bins\nout = two_bins(pred_dist, target, {reg_max!r})",
         ),
     }
     return [declared.get(name, Target(name, partial, "torch", unsupported=ABSENT)) for name in specs()]

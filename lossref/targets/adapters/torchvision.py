@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref import packages
-from lossref.packages import Row
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 CHUNK = 64  # of a table of all pairs only the diagonal is wanted
 LISTS = {"shape": "takes two lists of equal length, and broadcasts nothing"}

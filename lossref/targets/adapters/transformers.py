@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref import packages
-from lossref.losses.rtdetr import dn_positions
-from lossref.packages import Row
+from lossref.losses.detr.rtdetr import dn_positions
+from lossref.targets import packages
+from lossref.targets.packages import Row
 
 COSTS = {f"{name}_gain": f"matcher_{name}_cost" for name in ("class", "bbox", "giou")}
 COSTS |= {"alpha": "matcher_alpha", "gamma": "matcher_gamma", "use_fl": "use_focal_loss"}

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lossref import dropin
-from lossref.core import Target
-from lossref.resolve import Unavailable, quietly
-from lossref.torchvision_ops import importable
+from lossref.core.nouns import Target
+from lossref.targets import dropin
+from lossref.targets.resolve import Unavailable, quietly
+from lossref.targets.torchvision_ops import importable
 
 MODULES = (
     "utils.loss",

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from lossref.catalog import specs
-from lossref.core import Spec, Target
-from lossref.dropin import boxes, detr, elementary, models
-from lossref.dropin.entry import Asked, Entry, parameters_of, required_of
+from lossref.core.nouns import Spec, Target
+from lossref.losses import specs
+from lossref.targets.dropin import boxes, detr, elementary, models
+from lossref.targets.dropin.entry import Asked, Entry, parameters_of, required_of
 
 ENTRIES: tuple[Entry, ...] = (*boxes.ENTRIES, *elementary.ENTRIES, *models.ENTRIES, *detr.ENTRIES)
 

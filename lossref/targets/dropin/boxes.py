@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 
 OVERLAPS = {"iou": {}, "giou": {"GIoU": True}, "diou": {"DIoU": True}, "ciou": {"CIoU": True}}
 

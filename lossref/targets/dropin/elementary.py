@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 
 
 def in_constructor(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.dropin.entry import Entry, Shapes, parameters_of
-from lossref.dropin.yolo import edition_of, heads, make, terms_of, values_of, vector
+from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.yolo import edition_of, heads, make, terms_of, values_of, vector
 
 HEAD = ("imgsz", "strides", "reg_max", "tal_topk", "box_gain", "cls_gain", "dfl_gain")
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.dropin.entry import Shapes, parameters_of
+from lossref.targets.dropin.entry import Shapes, parameters_of
 
 GAINS = ("box", "cls", "dfl", "pose", "kobj", "rle", "angle")
 ITEMS_TOLERANCE = 1e-5

@@ -1,0 +1,1 @@
+"""Who is timed against whom, and how sure that is."""

@@ -1,0 +1,1 @@
+"""What is asked, on which cases, and how answers are judged."""

@@ -1,0 +1,37 @@
+"""`lossref bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecGlob, app, globs, only, plain_errors, stop
+
+
+@app.command()
+def bench(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="As for validate.")],
+    spec: SpecGlob = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    size: Annotated[list[str] | None, typer.Option("--size", help="small or train [both].")] = None,
+    vs: Annotated[str, typer.Option("--vs", metavar="TARGET", help="The baseline.")] = "reference",
+    out: Annotated[Path, typer.Option("--out", help="Where CSV and page go.")] = Path("reports") / "bench",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the inputs.")] = 0,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for everything, about.")] = 450,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads [torch's choice].")] = None,
+) -> None:
+    """Time implementations against a baseline; only those whose answers are right."""
+    only("cpu cuda", device)
+    only("small train", *(size or ()))
+    with plain_errors():
+        from lossref.bench import contests as benching
+        from lossref.bench.rows import Settings
+
+        settings = Settings(tuple(targets), globs(spec), device, tuple(size or ("small", "train")), vs, seed, seconds)
+        contests = benching.plan(settings)
+        if not contests:
+            stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
+        complete = benching.main(contests, settings, out, threads)
+    raise typer.Exit(CONFORMS if complete else INCOMPLETE)

@@ -1,0 +1,61 @@
+"""What the commands share: the application, exit statuses, options, and how an error becomes one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
+
+import typer
+
+CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="lossref",
+    help="Is this loss implementation right, where is it not, and how far off is it?",
+    epilog="Exit status: 0 conforms, 1 does not, 2 usage, 3 incomplete.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
+
+
+def stop(message: str, status: int = USAGE) -> NoReturn:
+    """One sentence on stderr, and the exit status."""
+    typer.echo(f"lossref: {message}", err=True)
+    raise typer.Exit(status)
+
+
+def globs(words: list[str] | None) -> str:
+    """The words of a repeated option as one pattern; everything where there are none."""
+    return ",".join(words or ["*"])
+
+
+def only(allowed: str, *words: str) -> None:
+    """Stop at the first word that is not among the allowed ones."""
+    for word in words:
+        if word not in allowed.split():
+            stop(f"{word!r} is not one of {', '.join(allowed.split())}")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a user can cause becomes one sentence; a package that cannot be imported is incomplete."""
+    from lossref.checks.table import UnknownCheck
+    from lossref.losses import UnknownSpec
+    from lossref.report.page import ReportError
+    from lossref.run.saved import SavedCaseError
+    from lossref.targets.resolve import Unavailable, UnknownTarget
+
+    try:
+        yield
+    except Unavailable as error:
+        stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
+    except (UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"{error.filename or 'a file'}: {error.strerror or error}")

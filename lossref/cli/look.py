@@ -1,0 +1,64 @@
+"""What there is: `lossref list` and `lossref show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossref.cli.common import app, plain_errors
+
+if TYPE_CHECKING:
+    from lossref.core.nouns import Spec
+
+
+@app.command("list")
+def list_specs() -> None:
+    """List the specs, the public names, the checks and the built-in targets."""
+    from lossref.checks.table import CHECKS
+    from lossref.losses import specs
+    from lossref.report.terminal import console, table
+    from lossref.targets.listing import rows
+    from lossref.targets.resolve import adapters
+
+    screen = console()
+    for head, lines in (
+        ("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]),
+        ("public_name method signature checked_by", list(rows())),
+        ("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]),
+    ):
+        screen.print(table(head, lines), "", sep="\n")
+    screen.print(f"Targets: {', '.join(adapters())}, a module, a file.py, or module:function with --as SPEC")
+
+
+@app.command()
+def show(spec: Annotated[str, typer.Argument(help="Name of a spec, see `lossref list`.")]) -> None:
+    """Show one spec: formula, inputs, parameters, laws, corners, known mistakes."""
+    from lossref import losses as catalog
+
+    with plain_errors():
+        one = catalog.spec(spec)
+    for line in _described(one):
+        typer.echo(line)
+
+
+def _described(one: Spec) -> Iterator[str]:
+    from lossref import losses as catalog
+
+    yield f"{one.name}: {one.summary}"
+    arguments = [*one.inputs, *(f"{name}={param.default!r}" for name, param in one.params.items())]
+    yield f"source: {one.cite}\ncall:   {one.api}\nyours:  def my_{one.name}({', '.join(arguments)})"
+    yield f"        returns {one.returns}\n"
+    yield catalog.doc(one).strip() + "\n\ninputs:"
+    for name, domain in one.inputs.items():
+        yield f"  {name} ({', '.join(domain.axes.split())})  {domain.units}; families: {', '.join(domain.families)}"
+    yield "parameters:"
+    for name, param in one.params.items():
+        yield f"  {name}={param.default!r}  {param.doc}; also tried: {', '.join(map(repr, param.others))}"
+    yield f"gradient to: {', '.join(one.wrt)}"
+    yield f"laws: {', '.join(law.__name__.replace('_', ' ') for law in one.laws)}"
+    yield "corners:" + "".join(f"\n  {case.id}: {case.why}" for case in one.corners)
+    yield "known mistakes (each must be rejected):"
+    for wrong in one.impostors:
+        yield f"  {wrong.label}: {wrong.note} [{', '.join(wrong.known)}]"

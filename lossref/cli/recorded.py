@@ -1,0 +1,43 @@
+"""`lossref golden`: the recorded cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lossref.cli.common import CONFORMS, DOES_NOT, SpecGlob, app, globs, plain_errors
+
+golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(golden_app, name="golden")
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases are.")]
+
+
+@golden_app.command("write")
+def golden_write(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+    """Record the certified answers anew; both files of a spec are replaced at once."""
+    from lossref import losses as catalog
+    from lossref.report import terminal
+    from lossref.run import golden
+
+    with plain_errors():
+        for one in terminal.track(catalog.matching(globs(spec)), "recording"):
+            typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
+
+
+@golden_app.command("check")
+def golden_check(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+    """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
+    from lossref import losses as catalog
+    from lossref.report import terminal
+    from lossref.run import golden
+
+    with plain_errors():
+        chosen = catalog.matching(globs(spec))
+        problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, folder)]
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"golden: {len(chosen)} specs, {len(problems)} differences")
+    raise typer.Exit(DOES_NOT if problems else CONFORMS)

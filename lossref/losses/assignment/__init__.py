@@ -1,0 +1,1 @@
+"""Which anchor is responsible for which object."""

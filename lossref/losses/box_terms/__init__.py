@@ -1,0 +1,1 @@
+"""Terms of the box branch: overlap, distances, angle."""

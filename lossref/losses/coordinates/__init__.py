@@ -1,0 +1,1 @@
+"""Boxes and distances in one notation and another; anchors."""

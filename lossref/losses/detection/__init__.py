@@ -1,0 +1,1 @@
+"""The detection loss, and what is built on it."""

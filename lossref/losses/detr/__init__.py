@@ -1,0 +1,1 @@
+"""Set prediction: the matcher and its losses."""

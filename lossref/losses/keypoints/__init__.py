@@ -1,0 +1,1 @@
+"""Losses of keypoints, and the flow that one of them stands on."""

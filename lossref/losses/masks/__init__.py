@@ -1,0 +1,1 @@
+"""Losses of masks, and the crops that they stand on."""

@@ -1,0 +1,1 @@
+"""What the number is: certified arithmetic, answers and budgets."""

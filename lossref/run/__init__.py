@@ -1,0 +1,1 @@
+"""From a word or a function to verdicts: plan, jobs, shrinking, explaining, saved cases, recorded cases."""

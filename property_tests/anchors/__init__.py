@@ -1,0 +1,1 @@
+"""Every number that the specification prints, by topic."""
