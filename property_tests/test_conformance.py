@@ -68,7 +68,7 @@ def test_named_convention_explains_before_a_mistake_does() -> None:
     spec = specs()["ciou"]
     wrong = next(one for one in spec.impostors if one.label == "alpha attached")
     unaware = replace(wrong, accepts=("xywh", "eps"), build=partial(wrong.build, alpha="detached"))
-    assert explain(spec, unaware, "gradient", "float64") == "agrees when alpha is 'attached'"
+    assert explain(spec, unaware, named("gradient"), "float64") == "agrees when alpha is 'attached'"
 
 
 TOGETHER = [
@@ -94,7 +94,7 @@ def test_conventions_are_named_together(name: str, change: dict[str, Any], sente
     own = reference(spec)
     kept = tuple(word for word in own.accepts if word not in change)
     stranger = replace(own, label="stranger", accepts=kept, build=partial(own.build, **change))
-    assert explain(spec, stranger, "value", "float64") == sentence
+    assert explain(spec, stranger, named("value"), "float64") == sentence
 
 
 def test_a_raise_elsewhere_does_not_hide_the_convention() -> None:
@@ -112,12 +112,12 @@ def test_a_raise_elsewhere_does_not_hide_the_convention() -> None:
         return asked
 
     stranger = replace(own, label="stranger", accepts=("zero_area_mask",), build=build)
-    assert explain(spec, stranger, "value", "float64") == "agrees when crop is 'rounded'"
+    assert explain(spec, stranger, named("value"), "float64") == "agrees when crop is 'rounded'"
 
 
 @pytest.mark.parametrize(("name", "label", "check_name"), EXPLAINED, ids=[row[1] for row in EXPLAINED])
 def test_known_mistake_is_named(name: str, label: str, check_name: str) -> None:
     spec = specs()[name]
     wrong = next(one for one in spec.impostors if one.label == label)
-    assert label in explain(spec, wrong, check_name, "float64")
-    assert explain(spec, reference(spec), check_name, "float64") == ""
+    assert label in explain(spec, wrong, named(check_name), "float64")
+    assert explain(spec, reference(spec), named(check_name), "float64") == ""

@@ -435,7 +435,7 @@ def test_assigners_conform_without_the_rule(spec: str) -> None:
 
 @pytest.mark.parametrize("spec", ["bbox", "rotated_bbox", "v8_detection", "v8_obb"])
 def test_edition_explains_what_differs(spec: str) -> None:
-    assert explain(specs()[spec], found(spec), "value", "float64") == "agrees when edition is '8.3'"
+    assert explain(specs()[spec], found(spec), named("value"), "float64") == "agrees when edition is '8.3'"
 
 
 def test_targets_that_came_later_are_unsupported() -> None:

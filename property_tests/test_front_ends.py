@@ -270,14 +270,15 @@ def test_a_default_that_a_release_lacks_is_fixed() -> None:
 def test_a_failure_is_reported_when_its_explanation_fails(
     lossref: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from lossref.run import jobs as run
+    from lossref.run import ask
+    from lossref.run.plan import plan
 
     def broken(*given: object) -> str:
         raise TypeError("no such row")
 
-    monkeypatch.setattr(run, "explain", broken)
-    (job,) = run.plan(["mine"], "diou", "value", ("float64",), out=tmp_path)
-    (verdict,), _ = run.work(job)
+    monkeypatch.setattr(ask, "explain", broken)
+    (job,) = plan(["mine"], "diou", "value", ("float64",), out=tmp_path)
+    (verdict,), _ = ask.work(job)
     assert verdict.status == "fail"
     assert "could not look for an explanation: TypeError: no such row" in verdict.explanation
 

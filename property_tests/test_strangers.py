@@ -116,7 +116,7 @@ def test_a_missing_gradient_is_no_reduction() -> None:
         found: Tensor = spec("keypoint").reference(torch.cat([x, y], -1), target, seen, area, sigmas)
         return found
 
-    assert explain(spec("keypoint"), stranger(spec("keypoint"), half), "gradient", "float64") == ""
+    assert explain(spec("keypoint"), stranger(spec("keypoint"), half), named("gradient"), "float64") == ""
 
 
 def test_an_error_of_a_thousandth_is_not_float32() -> None:
@@ -124,7 +124,9 @@ def test_an_error_of_a_thousandth_is_not_float32() -> None:
         terms = spec("v8_detection").reference(*inputs)
         return terms._replace(box=terms.box * (1 + 2.0**-13))
 
-    assert "float32" not in explain(spec("v8_detection"), stranger(spec("v8_detection"), off), "value", "float64")
+    assert "float32" not in explain(
+        spec("v8_detection"), stranger(spec("v8_detection"), off), named("value"), "float64"
+    )
 
 
 SOURCE = """
@@ -145,7 +147,7 @@ def test_a_snippet_finds_a_file_elsewhere(tmp_path: Path) -> None:
         "ciou", {"box1": np.array([[1.0, 2, 4, 6]]), "box2": np.array([[2.0, 1, 5, 5]])}, spec("ciou").defaults()
     )
     done = subprocess.run(
-        [sys.executable, "-c", snippet(spec("ciou"), target, case, "value", "float64")],
+        [sys.executable, "-c", snippet(spec("ciou"), target, case, named("value"), "float64")],
         capture_output=True,
         text=True,
         cwd="/",

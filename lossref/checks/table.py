@@ -1,7 +1,7 @@
 """All checks, as one flat tuple, and what a check examines.
 
-A check is a row: its name, the function that examines one case, the kinds of case it is given, and
-the dtypes it runs in. `check` runs one of them on a target and returns a `Verdict`.
+What there is to know about a check stands in its row, and nowhere else. `check` runs one of them on a target
+and returns a `Verdict`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers
 from lossref.checks.evidence import Evidence, wrong
@@ -20,16 +20,36 @@ from lossref.hosts.probe import TargetRaised, applicable
 from lossref.oracle.tape import Tie, Uncertified
 
 Examine = Callable[[Spec, Target, Case, str], Evidence]
-BOTH = ("float64", "float32")
+F64, F32 = ("float64",), ("float32",)
+BOTH = (*F64, *F32)
+VALUES = ("corner", "single", "small")
 
 
-class Check(NamedTuple):
-    """One row of the table of checks."""
+@dataclass(frozen=True)
+class Check:
+    """One row of the table of checks: all that there is to know about a check.
+
+    name, examine: what it is called, and the function that gives its evidence on one case
+    kinds:         the kinds of case that it is given, in this order
+    dtypes:        those it runs in
+    applies:       whether a spec that has such cases has anything in them that the check could examine
+    explained_on:  the kinds of case on which an explanation of its failures must hold; none: they speak for themselves
+    certified:     whether the oracle can answer its cases, so that they can stand for the failure in an explanation
+    shrunk_to:     the size that its failing cases are made as small as; none: they stay as they are
+    one_call:      whether a single call of the target shows the failure, so that a snippet can
+    legal:         whether its cases are legal input; that they are not may be their very point
+    """
 
     name: str
     examine: Examine
     kinds: tuple[str, ...]
     dtypes: tuple[str, ...]
+    applies: Callable[[Spec], bool] = lambda spec: True
+    explained_on: tuple[str, ...] = ()
+    certified: bool = True
+    shrunk_to: str = ""
+    one_call: bool = False
+    legal: bool = True
 
     @property
     def doc(self) -> str:
@@ -37,25 +57,41 @@ class Check(NamedTuple):
         return (self.examine.__doc__ or "").strip().splitlines()[0]
 
 
+def _differentiable(spec: Spec) -> bool:
+    return bool(spec.wrt)
+
+
+def _has_kinks(spec: Spec) -> bool:
+    if spec.composite or not spec.wrt:
+        return False
+    return any(numbers.at_kink(spec, case) for case in answerable_corners(spec))
+
+
+def answerable_corners(spec: Spec) -> list[Case]:
+    """The corners that have the axes of the spec; the oracle answers no other shapes."""
+    return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
+
+
+ONE = ("corner", "single")
 CHECKS = (
-    Check("value", numbers.value, ("corner", "single"), BOTH),
-    Check("gradient", numbers.gradient, ("corner", "single"), BOTH),
-    Check("kinks", numbers.kinks, ("corner", "single"), BOTH),
-    Check("reduced", numbers.reduced, ("small",), BOTH),
-    Check("bulk", numbers.bulk, ("bulk",), BOTH),
-    Check("rare", numbers.rare, ("rare",), ("float64",)),
-    Check("shape", numbers.shape, ("shape",), ("float64",)),
-    Check("single", numbers.single, ("one",), ("float32",)),
-    Check("empty", numbers.empty, ("empty",), ("float32",)),
-    Check("connected", numbers.connected, ("small", "empty"), ("float32",)),
+    Check("value", numbers.value, ONE, BOTH, explained_on=VALUES, shrunk_to="single", one_call=True),
+    Check("gradient", numbers.gradient, ONE, BOTH, _differentiable, VALUES, shrunk_to="single", one_call=True),
+    Check("kinks", numbers.kinks, ONE, BOTH, _has_kinks, VALUES, shrunk_to="single", one_call=True),
+    Check("reduced", numbers.reduced, ("small",), BOTH, explained_on=VALUES, shrunk_to="small", one_call=True),
+    Check("bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, shrunk_to="single"),
+    Check("rare", numbers.rare, ("rare",), F64, explained_on=VALUES),
+    Check("shape", numbers.shape, ("shape",), F64, explained_on=VALUES, certified=False, one_call=True, legal=False),
+    Check("single", numbers.single, ("one",), F32, explained_on=VALUES, one_call=True),
+    Check("empty", numbers.empty, ("empty",), F32),
+    Check("connected", numbers.connected, ("small", "empty"), F32, _differentiable),
     Check("dtype", numbers.keeps_dtype, ("corner",), BOTH),
-    Check("params", numbers.params, ("setting",), ("float64",)),
-    Check("laws", numbers.laws, ("small",), ("float64",)),
-    Check("pure", behaviour.pure, ("corner", "small"), ("float32",)),
-    Check("state", behaviour.state, ("corner",), ("float32",)),
-    Check("repeatable", behaviour.repeatable, ("small",), ("float32",)),
-    Check("strides", behaviour.strides, ("small",), ("float32",)),
-    Check("refuses", behaviour.refuses, ("small",), ("float32",)),
+    Check("params", numbers.params, ("setting",), F64, explained_on=("setting",), shrunk_to="single", one_call=True),
+    Check("laws", numbers.laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
+    Check("pure", behaviour.pure, ("corner", "small"), F32, shrunk_to="single"),
+    Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
+    Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
+    Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
+    Check("refuses", behaviour.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 
 
@@ -79,11 +115,7 @@ def named(name: str) -> Check:
 
 def applies(check: Check, spec: Spec) -> bool:
     """Whether the spec has anything that the check could examine."""
-    if check.name in ("gradient", "kinks", "connected") and not spec.wrt:
-        return False
-    if check.name == "kinks":
-        return not spec.composite and any(numbers.at_kink(spec, case) for case in answerable_corners(spec))
-    return any(has_kind(spec, kind) for kind in check.kinds)
+    return any(has_kind(spec, kind) for kind in check.kinds) and check.applies(spec)
 
 
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
@@ -91,11 +123,6 @@ def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) ->
     fixed = fixed_of(spec, target.fixed)
     found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
     return [case for case in found if applicable(spec, target, case)]
-
-
-def answerable_corners(spec: Spec) -> list[Case]:
-    """The corners that have the axes of the spec; the oracle answers no other shapes."""
-    return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
 
 
 def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:

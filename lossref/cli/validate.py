@@ -11,7 +11,7 @@ import typer
 from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecGlob, app, globs, only, plain_errors, stop
 
 if TYPE_CHECKING:
-    from lossref.run.jobs import Job
+    from lossref.run.plan import Job
 
 
 @app.command()
@@ -33,16 +33,16 @@ def validate(
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
-    from lossref.run import jobs as running
+    from lossref.run import plan as planning
     from lossref.run.session import file_name
 
     folder = out or Path("reports") / file_name(targets)
     with plain_errors():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = running.plan(targets, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec)
+        plan = planning.plan(targets, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec)
         if not plan:
             stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
-        if not running.planned(plan):
+        if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
         status = _carry_out(plan, targets, folder, jobs, tier, seed)
     raise typer.Exit(status)

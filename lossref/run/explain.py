@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossref.checks.material import fixed_of, material
+from lossref.checks.table import Check
 from lossref.core.nouns import Array, Case, Params, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call, itself
 from lossref.oracle.answers import answer, floats, true_value
 from lossref.oracle.budgets import gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
-NUMERIC = ("value", "gradient", "kinks", "reduced", "bulk", "shape", "single", "params", "laws", "rare")
 KINDS = ("float32", "float64")
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 SINGLE_PRECISION, NARROW = 2.0**-18, 2.0**-16
@@ -45,17 +45,17 @@ class Variant(NamedTuple):
 
 
 def explain(
-    spec: Spec, target: Target, check: str, dtype: str, failing: Sequence[Case] = (), before: Sequence[str] = ()
+    spec: Spec, target: Target, check: Check, dtype: str, failing: Sequence[Case] = (), before: Sequence[str] = ()
 ) -> str:
     """The first known variant that the target agrees with on every case, as one sentence; else nothing.
 
     The failing cases come first: they tell most variants apart, where others may not tell any. So do the
     sentences found before for the same target.
     """
-    if check not in NUMERIC:
+    if not check.explained_on:
         return ""
     shown = [case for case in failing if not spec.why_not(case) and _answerable(spec, case)]
-    cases = [*shown, *_cases(spec, target, check)]
+    cases = [*shown, *_cases(spec, target, check.explained_on)]
     got, precisions = [_attempt(spec, target, case) for case in cases], PRECISIONS
     if dtype == "float32" and got and got[0] is None:  # float64 is what it cannot do
         got, precisions = [_attempt(spec, target, case, dtype) for case in cases], PRECISIONS[1:]
@@ -82,9 +82,8 @@ def _in_turn(
     yield from at(list(_several(spec, target, 3)))
 
 
-def _cases(spec: Spec, target: Target, check: str) -> list[Case]:
+def _cases(spec: Spec, target: Target, kinds: Sequence[str]) -> list[Case]:
     """The cases on which variants are compared: those that the oracle can answer."""
-    kinds = ("setting",) if check == "params" else ("corner", "single", "small")
     found = [case for kind in kinds for case in material(spec, kind, "quick", 1, fixed_of(spec, target.fixed))]
     asked = [case for case in found if applicable(spec, target, case)][:: 1 if spec.composite else 2]
     return [case for case in asked if _answerable(spec, case)][: MOST_CASES[spec.composite]]

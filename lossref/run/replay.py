@@ -16,16 +16,17 @@ def replay(path: Path) -> tuple[list[str], bool]:
     """Lines to print, and whether the case passes now."""
     saved = load(path)
     spec = find(saved.case.spec)
-    reason = spec.why_not(saved.case) if saved.check not in ("refuses", "shape") else None
+    check = checks.named(saved.check)
+    reason = spec.why_not(saved.case) if check.legal else None
     if reason:
         raise SavedCaseError(f"{path}: {reason}")
     target = _target(saved)
-    evidence = checks.examine(checks.named(saved.check), spec, target, saved.case, saved.dtype)
+    evidence = checks.examine(check, spec, target, saved.case, saved.dtype)
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
     lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
-    code = snippet(spec, target, saved.case, saved.check, saved.dtype)
+    code = snippet(spec, target, saved.case, check, saved.dtype)
     return lines + (["", "with torch and the target alone:", "", code] if code else []), False
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.evidence import Evidence
+from lossref.checks.table import Check, named
 from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import call, itself
@@ -61,13 +62,10 @@ def decode(entry: Mapping[str, Any]) -> Array:
     return np.array(numbers, dtype=np.float64).reshape(entry["shape"])
 
 
-NUMERIC = ("value", "gradient", "kinks", "reduced", "params", "single", "shape")
-
-
-def snippet(spec: Spec, target: Target, case: Case, check: str, dtype: str) -> str:
+def snippet(spec: Spec, target: Target, case: Case, check: Check, dtype: str) -> str:
     """Python that needs torch and the target only, and prints value and gradients; empty if it would not show it."""
     size = sum(array.size for array in case.inputs.values())
-    if check not in NUMERIC or not target.usage or len(spec.terms) > 1 or size > LONGEST:
+    if not check.one_call or not target.usage or len(spec.terms) > 1 or size > LONGEST:
         return ""
     lines = ["import torch", "torch.set_printoptions(precision=17)"]
     lines += ["torch.set_default_dtype(torch.float64)", ""] if dtype == "float64" else [""]
@@ -107,7 +105,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "detail": {
             key: x if not isinstance(x, float) or math.isfinite(x) else str(x) for key, x in evidence.detail.items()
         },
-        "snippet": snippet(spec, target, case, saved.check, saved.dtype),
+        "snippet": snippet(spec, target, case, named(saved.check), saved.dtype),
     }
     write_text(path, json.dumps(content, indent=1) + "\n")
 

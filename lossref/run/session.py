@@ -23,7 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import lossref
 from lossref.checks import table as checks
 from lossref.core.nouns import Verdict
-from lossref.run import jobs as run
+from lossref.run import jobs as running
+from lossref.run import plan as planning
+from lossref.run.ask import Outcome
 from lossref.run.atomic import write_text
 from lossref.targets import resolve
 
@@ -40,9 +42,9 @@ def _plain(word: str) -> str:
 class Session:
     """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
 
-    def __init__(self, folder: Path, words: list[str], plan: list[run.Job], tier: str, seed: int) -> None:
+    def __init__(self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int) -> None:
         self.folder = folder
-        self.expected = run.planned(plan)
+        self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._drawn: dict[str, Counter[str]] = {}
         self._begin = time.monotonic()
@@ -62,7 +64,7 @@ class Session:
     ) -> None:
         self._write_facts()
 
-    def keep(self, outcome: run.Outcome) -> None:
+    def keep(self, outcome: Outcome) -> None:
         """Write the verdicts of one job."""
         verdicts, drawn = outcome
         with (self.folder / "verdicts.jsonl").open("a") as file:
@@ -104,14 +106,14 @@ def _facts(words: list[str], tier: str, seed: int, planned: int) -> dict[str, An
     }
 
 
-def follow(kept: Session, plan: list[run.Job], jobs: int, console: Console) -> bool:
+def follow(kept: Session, plan: list[planning.Job], jobs: int, console: Console) -> bool:
     """Run the plan with a progress bar on a terminal; False if it was interrupted."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with run.processes(min(jobs, len(plan))) as executor, shown as progress:
+    with running.processes(min(jobs, len(plan))) as executor, shown as progress:
         bar = progress.add_task("verdicts", total=kept.expected)
         try:
-            for outcome in run.run(plan, executor):
+            for outcome in running.run(plan, executor):
                 kept.keep(outcome)
                 progress.advance(bar, len(outcome[0]))
         except KeyboardInterrupt:

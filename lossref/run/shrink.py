@@ -18,16 +18,11 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
 
 SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
-SHRUNK_TO = {
-    **dict.fromkeys(("value", "gradient", "kinks", "bulk", "params", "pure", "state"), "single"),
-    **dict.fromkeys(("reduced", "laws", "strides", "refuses", "repeatable"), "small"),
-}
 
 
 def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
     """The smallest case of the same families on which the check still fails; the case itself at worst."""
-    kind = SHRUNK_TO.get(check.name)
-    if kind is None:
+    if not check.shrunk_to:
         return case
 
     def fails(candidate: Case) -> bool:
@@ -37,12 +32,12 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
     if spec.composite:
         return _fewer(spec, case, fails)
     like = case if any("=" in flag for flag in case.flags) else None
-    for dims in spec.sizes[kind]:
+    for dims in spec.sizes[check.shrunk_to]:
         if _size(spec, dims, case) <= sum(x.size for x in case.inputs.values()):
             smallest = _smallest(strategy(spec, dims, case.params, like), fails)
             if smallest is not None:
                 return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
-    return _halved(spec, case, fails) if check.name == "bulk" else case
+    return case if check.certified else _halved(spec, case, fails)
 
 
 def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> bool:

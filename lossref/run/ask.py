@@ -1,0 +1,145 @@
+"""Asks one target about one spec: every check of a job, failures made small, saved and explained."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lossref import losses
+from lossref.checks import table
+from lossref.checks.evidence import Evidence, wrong
+from lossref.checks.material import shares
+from lossref.checks.table import Check, cases_for
+from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.limits import limited
+from lossref.hosts.probe import one_line
+from lossref.run.explain import explain
+from lossref.run.plan import Job
+from lossref.run.saved import SavedCase, save
+from lossref.run.shrink import shrink
+from lossref.targets.resolve import Unavailable, resolve
+
+CHECK_SECONDS = {"quick": 40, "full": 400}
+ENOUGH = 2  # checks that hung or crashed, after which the rest would too
+Outcome = tuple[list[Verdict], dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the failures of one job have told so far: small failing cases, the latest first, and explanations."""
+
+    failing: tuple[Case, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def of(self, case: Case) -> Told:
+        """With one more failing case."""
+        return replace(self, failing=(case, *self.failing))
+
+    def because(self, reason: str) -> Told:
+        """With one more explanation."""
+        return replace(self, reasons=(*self.reasons, reason))
+
+
+def work(job: Job) -> Outcome:
+    """All verdicts of one job, and how often each family of inputs was drawn."""
+    if job.unsupported:
+        return [unasked(job, row, "unsupported", job.unsupported) for row in job.rows], {}
+    try:
+        target = next(one for one in resolve(job.word, job.as_spec) if (one.spec, one.label) == (job.spec, job.label))
+    except Unavailable as error:
+        return [unasked(job, row, "blocked", str(error)) for row in job.rows], {}
+    return asked(job, target)
+
+
+def asked(job: Job, target: Target) -> Outcome:
+    """The same for a target that is at hand, which its word need not find."""
+    spec = losses.spec(job.spec)
+    verdicts: list[Verdict] = []
+    drawn = Counter[str]()
+    told = Told()
+    for row in job.rows:
+        if sum(verdict.status == "timeout" for verdict in verdicts) == ENOUGH:
+            verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it gave no verdict in time"))
+            continue
+        cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
+        drawn.update(shares(cases))
+        verdict, told = _row(job, row, spec, target, cases, told)
+        verdicts.append(verdict)
+    return verdicts, dict(drawn)
+
+
+def _row(
+    job: Job, row: tuple[str, str], spec: Spec, target: Target, cases: list[Case], told: Told
+) -> tuple[Verdict, Told]:
+    """The verdict of one check, whatever the target does to it, and what has been told by then."""
+    one, dtype = table.named(row[0]), row[1]
+    if dtype not in target.dtypes:
+        return unasked(job, row, "unsupported", f"declares no {dtype}"), told
+    if not cases:
+        return unasked(job, row, "unsupported", _nothing_to_ask(one, target)), told
+    seconds = CHECK_SECONDS[job.tier]
+    try:
+        with limited(seconds):
+            verdict, failing = table.check(one, spec, target, cases, dtype)
+    except TimeoutError:
+        return unasked(job, row, "timeout", f"gave no verdict within {seconds} s"), told
+    except Exception as error:  # a target can return what nobody thought of; the other checks go on
+        return unasked(job, row, "crashed", f"lossref could not examine this: {one_line(error)}"), told
+    if failing is None:
+        return replace(verdict, note=verdict.note or target.note), told
+    return _explained(job, spec, target, one, verdict, failing, told)
+
+
+def _explained(
+    job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: Told
+) -> tuple[Verdict, Told]:
+    """A failure with its smallest case saved, and the known variant that explains it if one does."""
+    smallest, dtype = failing, verdict.dtype
+    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
+        smallest = shrink(spec, target, one, failing, dtype)
+    told = told.of(smallest) if one.certified and one.explained_on else told
+    reason = ""
+    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
+        reason, told = ("", told) if verdict.status == "known" else _reason(spec, target, one, dtype, told)
+    evidence = table.examine(one, spec, target, smallest, dtype)
+    if not evidence.problem:
+        smallest, evidence = failing, table.examine(one, spec, target, failing, dtype)
+    if not evidence.problem:
+        evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
+    note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
+    note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
+    case = _kept(job, spec, target, SavedCase(smallest, one.name, dtype, job.word, job.as_spec), evidence)
+    return replace(verdict, note=note, explanation=reason, case=case), told
+
+
+def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evidence) -> str:
+    """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
+    if not job.out:
+        return ""
+    name = f"cases/{spec.name}-{target.label}-{saved.check}-{saved.dtype}.json"
+    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
+    save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
+    return name
+
+
+def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> tuple[str, Told]:
+    try:
+        found = explain(spec, target, one, dtype, told.failing, told.reasons)
+    except TimeoutError:
+        raise
+    except Exception as error:  # the failure is reported all the same
+        return f"lossref could not look for an explanation: {one_line(error)}", told
+    return found, told.because(found)
+
+
+def _nothing_to_ask(one: Check, target: Target) -> str:
+    if one.kinds == ("setting",):
+        return "it has no parameter whose effect could be tested"
+    return f"no case fits its fixed parameters {dict(target.fixed)}"
+
+
+def unasked(job: Job, row: tuple[str, str], status: str, note: str) -> Verdict:
+    """The verdict of a check that was not carried out."""
+    return Verdict(job.spec, job.label, *row, status, note=note)
