@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from flint import arb
 
+from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
 from lossref.oracle.numbers import gradient_of_sum
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
@@ -63,7 +64,8 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
     with precision(bits):
         tape = Tape(undecided)
         leaves = {name: _leaves(tape, spec.inputs[name], array) for name, array in case.inputs.items()}
-        output = spec.oracle(tape, **{name: _nest(cells) for name, cells in leaves.items()}, **case.params)
+        m: Operations[Number] = tape
+        output = spec.oracle(m, **{name: _nest(cells) for name, cells in leaves.items()}, **case.params)
         outputs = {spec.terms[0]: output} if len(spec.terms) == 1 else dict(zip(spec.terms, output, strict=True))
         value = {name: _array(tape, nested) for name, nested in outputs.items()}
         grads, condition = (_swept if spec.composite else _backward)(spec, leaves, value)

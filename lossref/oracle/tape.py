@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cmp_to_key
-from typing import Any
+from typing import Any, NoReturn
 
 import flint
 from flint import arb
@@ -49,7 +49,7 @@ def precision(bits: int) -> Iterator[None]:
 
 
 class Tape:
-    """The arithmetic `m` an oracle gets as its first argument.
+    """The arithmetic `m` an oracle gets as its first argument: `lossref.core.arithmetic.Operations` on balls.
 
     `undecided` says what a comparison does when the balls overlap: "raise" a `Tie`, or "both": keep
     the hull of both branches, so that the result covers whichever one a dtype happens to take.
@@ -199,7 +199,7 @@ class Tape:
             raise Tie(f"cannot order {a.value.str(15)} and {other.str(15)} at {flint.ctx.prec} bits")
         return side < 0
 
-    def tie(self, why: str) -> None:
+    def tie(self, why: str) -> NoReturn:
         """Say that several choices are equally right, so that the case has no answer."""
         raise Undecided(why)
 
