@@ -23,6 +23,7 @@ from lossref import losses as catalog
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
 from lossref.bench.footprint import footprint
+from lossref.bench.inside import guarded
 from lossref.bench.rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
 from lossref.bench.standing import Standing, standing
 from lossref.bench.timing import Interval, interleaved, interval, on_cuda, settled, spread, verdict, wall
@@ -30,7 +31,7 @@ from lossref.bench.workloads import modes_of, sizes_of, work, workload
 from lossref.checks.material import with_defaults
 from lossref.core.nouns import Case, Spec
 from lossref.hosts.limits import limited
-from lossref.hosts.probe import TargetRaised, applicable, guarded
+from lossref.hosts.probe import TargetRaised, applicable
 from lossref.report.terminal import console
 from lossref.run.atomic import write_text
 from lossref.targets.resolve import resolve

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lossref.checks.table import applies, cases_for, check, named
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
-from lossref.hosts.probe import one_line
+from lossref.hosts.worker.words import one_line
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.bench.inside import instance, outputs_of, tensors
 from lossref.checks.material import draw_case
 from lossref.core.nouns import Case, Params, Spec, Target
-from lossref.hosts.probe import TargetRaised, instance, outputs_of, tensors
+from lossref.hosts.probe import TargetRaised
 from lossref.oracle.answers import weights
 
 Work = Callable[[], object]

@@ -96,9 +96,14 @@ def compare_values(
 
 
 def compare_gradients(
-    spec: Spec, result: Result, want: dict[str, Array], budgets: dict[str, Array], slack: float = 1.0
+    spec: Spec,
+    result: Result,
+    want: dict[str, Array],
+    budgets: dict[str, Array],
+    slack: float = 1.0,
+    after: str = "",
 ) -> Evidence:
-    """All differentiable inputs of one case."""
+    """All differentiable inputs of one case; `after` is added to the name of a gradient."""
     if not result.gradient:
         return wrong(f"the output is not connected to {', '.join(spec.wrt)}: no gradient can be taken")
     total = Evidence()
@@ -107,9 +112,9 @@ def compare_gradients(
         if got is None and not np.any(want[name]):
             continue
         if got is None:
-            total += wrong(f"d/d{name}: no gradient reaches this input (None)")
+            total += wrong(f"d/d{name}{after}: no gradient reaches this input (None)")
         else:
-            total += compare(f"d/d{name}", got, want[name], budgets[name], slack)
+            total += compare(f"d/d{name}{after}", got, want[name], budgets[name], slack)
     return total
 
 

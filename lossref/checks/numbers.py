@@ -11,12 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.hosts.probe import Result, call, call_on, instance, itself, tensors
+from lossref.hosts.probe import Result, call, call_of, call_on, itself
 from lossref.oracle.answers import answer, floats, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
 from lossref.oracle.tape import Tie, Uncertified
@@ -121,11 +120,9 @@ def _differ(one: Array, other: Array, budget: Array) -> bool:
 def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """What holds for any input: symmetries, bounds, independence."""
     tol = value_budget(spec, case, dtype)
-    function = instance(target, case, dtype)
 
     def f(inputs: Mapping[str, Array]) -> Array:
-        asked = replace(case, inputs={name: inputs[name] for name in spec.inputs})
-        out = call_on(spec, function, tensors(spec, asked, dtype)).value
+        out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
         return out.reshape(tol.shape) if out.size == tol.size else out
 
     if f(case.inputs).shape != tol.shape:
@@ -236,11 +233,10 @@ def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Output and gradients have the dtype of the inputs."""
-    kind = getattr(torch, dtype)
-    got = call_on(spec, instance(target, case, dtype), tensors(spec, case, dtype), spec.wrt)
-    floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if found.is_floating_point]
+    got = call(spec, target, case, dtype, grad=True)
+    floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if "float" in found]
     for term, found in floating:
-        if found != kind:
+        if found != dtype:
             where = f" for {term}" if len(spec.terms) > 1 else ""
-            return wrong(f"{dtype} inputs give {str(found).removeprefix('torch.')}{where}, expected {dtype}")
+            return wrong(f"{dtype} inputs give {found}{where}, expected {dtype}")
     return Evidence(len(got.dtypes) + len(got.gradient_dtype))

@@ -19,4 +19,6 @@ def corner(name: str, why: str, *flags: str, params: Params | None = None, **inp
 
 def impostor(label: str, why: str, caught_by: str, function: Callable[..., Any]) -> Target:
     """A plausible wrong implementation, and the checks (separated by blanks) that must reject it."""
-    return Target("", partial(partial, function), label, known=dict.fromkeys(caught_by.split(), why), note=why)
+    return Target(
+        "", partial(partial, function), label, known=dict.fromkeys(caught_by.split(), why), note=why, trusted=True
+    )

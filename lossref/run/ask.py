@@ -14,7 +14,7 @@ from lossref.checks.material import shares
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.limits import limited
-from lossref.hosts.probe import one_line
+from lossref.hosts.worker.words import one_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, save

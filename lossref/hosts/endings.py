@@ -1,0 +1,117 @@
+"""How a host ends: by itself, or with all its children; what it said until then, and how much memory it used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from lossref.hosts.worker.words import plain
+
+MARK = "LOSSREF_HOST"
+KEPT = 4096  # bytes of output from the beginning, and from the end
+
+
+class TargetEnded(Exception):
+    """The process of a target is no more; `status` is that of the verdict: crashed or timeout."""
+
+    def __init__(self, status: str, how: str, printed: str = "") -> None:
+        super().__init__(how)
+        self.status = status
+        self.printed = printed
+
+
+class Output:
+    """The beginning and the end of what was printed, however much it is."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was printed."""
+        self._first, self._last, self._count = bytearray(), bytearray(), 0
+
+    def drain(self, pipe: int) -> None:
+        """Take what is there, a few megabytes at most."""
+        for _ in range(16):
+            try:
+                part = os.read(pipe, 1 << 18)
+            except BlockingIOError:
+                return
+            if not part:
+                return
+            self._count += len(part)
+            room = KEPT - len(self._first)
+            self._first += part[:room]
+            self._last = (self._last + part[room:])[-KEPT:] if len(part) > room else self._last
+
+    def text(self) -> str:
+        """What was kept, with the number of bytes that were not; no control characters but line breaks."""
+        left = self._count - len(self._first) - len(self._last)
+        between = f"\n[... {left} bytes ...]\n" if left > 0 else ""
+        lines = (self._first.decode("utf-8", "replace") + between + self._last.decode("utf-8", "replace")).split("\n")
+        return "\n".join(map(plain, lines))
+
+
+def how_it_ended(process: subprocess.Popen[bytes] | None) -> str:
+    """The exit code or the signal of a process whose pipe is closed."""
+    assert process is not None
+    try:
+        code = process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        return "the process closed the pipe to lossref"
+    if code >= 0:
+        return f"the process ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"the process was ended by {signal.Signals(-code).name}"
+    return f"the process was ended by signal {-code}"
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes of a process and of everything below it."""
+    total = 0
+    for one in _tree(pid):
+        with contextlib.suppress(psutil.Error):
+            total += one.memory_info().rss
+    return total
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def marked(mark: str) -> Iterator[psutil.Process]:
+    """Every process that was started in a host, however often it has forked and left its session."""
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if one.environ().get(MARK) == mark:
+                yield one
+
+
+def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Kill a process, its group, its descendants, and whatever bears its mark, until nothing of it is left."""
+    below = _tree(process.pid)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for one in below:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5.0)
+    for _ in range(20):
+        left = [one for one in marked(mark) if one.status() != psutil.STATUS_ZOMBIE]
+        if not left:
+            return
+        for one in left:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        time.sleep(0.02)

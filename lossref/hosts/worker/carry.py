@@ -1,0 +1,142 @@
+"""Carries out one question on something that can be built and called."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import state, tensors
+from .messages import Call, Question, Reply, Returned
+from .words import one_line
+
+Build = Callable[..., Callable[..., Any]]
+_grad, _clock, _is_tensor = torch.autograd.grad, time.perf_counter, torch.is_tensor
+
+
+class Ended(BaseException):
+    """The target wants the process to end: SystemExit, which is no answer."""
+
+
+Through = tuple[type[BaseException], ...]
+
+
+def carried_out(build: Build, question: Question, guard: bool = True, through: Through = ()) -> Reply:
+    """Build, call, and see what is different afterwards.
+
+    With `guard` the state of the process is put back. What a target raises is an answer, but for the exceptions that
+    are to come `through`.
+    """
+    begin = _clock()
+    before = state.of_process() if guard else {}
+    changed: list[tuple[str, str, str]] = []
+    returned: tuple[Returned, ...] = ()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            returned, changed = _returned(build, question, through)
+    finally:
+        if guard:
+            changed += state.put_back(before)
+    return Reply(returned, tuple(changed), seconds=_clock() - begin)
+
+
+def _returned(
+    build: Build, question: Question, through: Through
+) -> tuple[tuple[Returned, ...], list[tuple[str, str, str]]]:
+    try:
+        built = build(**question.params)
+        if hasattr(built, "prepare"):
+            first = question.calls[0]
+            floating = next((d for d in first.dtypes.values() if d.startswith(("float", "bfloat"))), "float32")
+            built.prepare({name: array.shape for name, array in first.inputs.items()}, floating)
+    except through:
+        raise
+    except BaseException as error:  # a target may raise anything
+        return tuple(_raised(error) for _ in question.calls), []
+    attributes = state.of_object(built) if question.watch else {}
+    kept: list[tuple[Returned, tuple[Tensor, ...]]] = [
+        _called(built, question, call, through) for call in question.calls
+    ]
+    changed = state.differences(attributes, state.of_object(built)) if question.watch else []
+    if len(kept) == 1:
+        return (kept[0][0],), changed
+    return tuple(_lasting(one, outs, question.terms) for one, outs in kept), changed
+
+
+def _raised(error: BaseException) -> Returned:
+    if isinstance(error, SystemExit):
+        raise Ended(f"exit code {error.code}") from error
+    return Returned(one_line(error))
+
+
+def _called(
+    built: Callable[..., Any], question: Question, call: Call, through: Through
+) -> tuple[Returned, tuple[Tensor, ...]]:
+    inputs = tensors.given(call, question.device)
+    before = tensors.copies(inputs) if question.watch else {}
+    try:
+        outs = terms_of(built(*inputs.values()), question.terms)
+        found = _gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
+    except through:
+        raise
+    except BaseException as error:  # a target may raise anything
+        return _raised(error), ()
+    return (
+        Returned(
+            values=tuple(tensors.array_of(out) for out in outs),
+            dtypes=tuple(tensors.name_of(out.dtype) for out in outs),
+            gradients={name: None if g is None else tensors.array_of(g) for name, g in found.items()},
+            gradient_dtypes={name: None if g is None else tensors.name_of(g.dtype) for name, g in found.items()},
+            written=tensors.written(before, inputs) if question.watch else (),
+        ),
+        outs,
+    )
+
+
+def terms_of(out: Any, terms: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """The tensors that were returned, one for each term, in the spec's order."""
+    found = (out,) if len(terms) == 1 else _listed(out, len(terms))
+    if len(found) != len(terms):
+        raise TypeError(f"returned {len(found)} results, expected {len(terms)}: {', '.join(terms)}")
+    return tuple(tensors.dense(one, term) for term, one in zip(terms, found, strict=True))
+
+
+def _listed(out: Any, terms: int) -> tuple[Any, ...]:
+    """The terms of a vector, a tuple, a dict, or a pair (vector, items) as training scripts are given it."""
+    found = tuple(out.values() if isinstance(out, Mapping) else out)
+    if len(found) == 2 != terms and all(_is_tensor(one) and one.ndim == 1 for one in found):
+        both = (*found[0].unbind(), *found[1].unbind())
+        return both if len(both) == terms else tuple(found[0].unbind())
+    return found
+
+
+def _gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], layout: str) -> dict[str, Tensor | None]:
+    """The gradient of the weighted sum of all terms; empty if no term is connected to any input."""
+    if not inputs:
+        return {}
+    pairs = [(out, w) for out, w in zip(outs, tensors.upstream(outs, layout), strict=True) if out.requires_grad]
+    if not pairs:
+        return {}
+    ends, factors = zip(*pairs, strict=True)
+    found = _grad(ends, tuple(inputs.values()), factors, allow_unused=True)
+    return dict(zip(inputs, found, strict=True))
+
+
+def _lasting(one: Returned, outs: tuple[Tensor, ...], terms: tuple[str, ...]) -> Returned:
+    """With the names of the terms whose numbers are no longer what they were when they were returned."""
+    gone = [
+        term
+        for term, out, value in zip(terms, outs, one.values, strict=False)
+        if not _equal(tensors.array_of(out), value)
+    ]
+    return replace(one, fleeting=tuple(gone)) if gone else one
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return bool(a.shape == b.shape and ((a == b) | ((a != a) & (b != b))).all())

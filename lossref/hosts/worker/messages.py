@@ -1,0 +1,80 @@
+"""What judge and host say to each other: a `Question` with its calls, a `Reply` with what came back of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+LAYOUTS = ("contiguous", "transposed", "sliced", "expanded")
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of what a question has built.
+
+    inputs:   name -> exact numbers (float64), in the order in which they are handed over
+    dtypes:   name -> the dtype of the tensor that is made of them
+    wrt:      the inputs to which gradients are asked
+    layout:   of the inputs in memory, one of `LAYOUTS`; "expanded": every input is its first row, repeated
+    upstream: the layout of the gradient that comes from above
+    """
+
+    inputs: Mapping[str, Array]
+    dtypes: Mapping[str, str]
+    wrt: tuple[str, ...] = ()
+    layout: str = "contiguous"
+    upstream: str = "contiguous"
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """An implementation is built with the parameters, and then called, again and again.
+
+    terms:  the names of what it returns, in order
+    params: the parameters of the spec that it accepts
+    calls:  in order; one that raises does not keep the next from being made
+    device: where the inputs are
+    watch:  whether its attributes are compared from before the calls to after them
+    """
+
+    terms: tuple[str, ...]
+    params: Mapping[str, Any]
+    calls: tuple[Call, ...]
+    device: str = "cpu"
+    watch: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """What one call gave: an exception in one line, or the terms as float64 and how they were.
+
+    gradients: name -> d(weighted sum of all terms)/d(input), None where none reaches it; empty if nothing is connected
+    written:   the inputs that the call wrote to, as sentences
+    fleeting:  the terms whose numbers were overwritten by a later call
+    """
+
+    raised: str = ""
+    values: tuple[Array, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    gradients: Mapping[str, Array | None] = field(default_factory=dict)
+    gradient_dtypes: Mapping[str, str | None] = field(default_factory=dict)
+    written: tuple[str, ...] = ()
+    fleeting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """What the calls of one question gave, and what they left behind.
+
+    changed: (what, was, is) of everything that is not as it was before the question
+    printed: what was written to stdout and stderr meanwhile, its beginning and its end
+    """
+
+    returned: tuple[Returned, ...]
+    changed: tuple[tuple[str, str, str], ...] = ()
+    printed: str = ""
+    seconds: float = 0.0

@@ -1,0 +1,129 @@
+"""The loop of a host: a message comes in, what it asks is done, a message goes out."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from . import state, things, wire
+from .carry import Ended, carried_out
+from .messages import Call, Question
+from .words import one_line
+
+_exit, _threads, _write, _unpack = os._exit, threading.enumerate, wire.write, wire.unpack
+
+
+class Lossref:
+    """Finds lossref itself, and nothing else of the environment that it is installed in."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The place of the package; its modules are found from there."""
+        if name != "lossref":
+            return None
+        file = self.folder / "__init__.py"
+        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[str(self.folder)])
+
+
+class Worker:
+    """One host: what has been loaded, and what the process was like before."""
+
+    def __init__(self) -> None:
+        self.builds: list[things.Build] = []
+        self.clean = state.of_process()
+
+    def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """What is said to one message."""
+        does: dict[str, Callable[..., dict[str, Any]]] = {"start": self.start, "load": self.load, "ask": self.ask}
+        word = str(message.get("do"))
+        if word not in does:
+            return {"problem": f"a host cannot {word!r}"}
+        try:
+            return does[word](**{name: part for name, part in message.items() if name != "do"})
+        except (Ended, SystemExit) as error:
+            return {"ended": str(error) if isinstance(error, Ended) else f"exit code {error.code}"}
+        except things.Absent as error:
+            return {"absent": str(error)}
+        except BaseException as error:  # whatever was imported may raise anything
+            return {"problem": one_line(error), "lacking": _lacking(error)}
+
+    def start(self, threads: int, lossref: str, tf32: bool) -> dict[str, Any]:
+        """What holds for everything that is asked."""
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        sys.meta_path.append(Lossref(lossref))
+        self.clean = state.of_process()
+        return {
+            "python": sys.version.split()[0],
+            "torch": str(torch.__version__),
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        }
+
+    def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
+        """Import what a word stands for, and say what is there; numbers count from here on."""
+        found = list(self._found(word, attribute, adapter))
+        changed = [one for one in state.put_back(self.clean) if one[0] != "the random state"]
+        self.builds = [build for build, _ in found]
+        version = things.version_of_adapter(word) if adapter else ""
+        return {"things": [row for _, row in found], "version": version, "changed": changed}
+
+    def _found(self, word: str, attribute: str, adapter: bool) -> Iterator[tuple[things.Build, dict[str, Any]]]:
+        if adapter:
+            return things.rows_of_adapter(word)
+        module = things.loaded(word)
+        return things.named(module, attribute) if attribute else things.marked(module)
+
+    def ask(self, thing: int, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out one question."""
+        calls = tuple(Call(**call) for call in question["calls"])
+        before = {*_threads()}
+        reply = carried_out(self.builds[thing], Question(**{**question, "calls": calls}))
+        left = [one.name for one in _threads() if one not in before and one.is_alive()]
+        changed = [*reply.changed, *(("the threads", "none of its own", name) for name in left), *_children()]
+        kept = not left and not _children() and state.is_clean(self.clean)
+        return {"reply": {**asdict(reply), "changed": changed}, "clean": kept}
+
+
+def _lacking(error: BaseException) -> str:
+    """The package that an import did not find."""
+    return (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+
+
+def _children() -> list[tuple[str, str, str]]:
+    """The processes that were started and still run."""
+    found: set[str] = set()
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= set(listed.read_text().split())
+    return [("the processes that it started", "none", f"{len(found)} running")] if found else []
+
+
+def serve(reads: int, writes: int) -> None:
+    """Answer until the pipe is closed."""
+    worker, read = Worker(), wire.reader(reads)
+    while True:
+        try:
+            message = _unpack(read)
+        except (EOFError, wire.Rubbish):
+            _exit(0)
+        reply = worker.answer(message)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        _write(writes, reply)

@@ -1,0 +1,149 @@
+"""What a target can change in its process, and how it is put back; and all in an object that can be told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Changes = list[tuple[str, str, str]]
+_SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+def _default_device() -> str:
+    return str(torch.get_default_device())
+
+
+def _random() -> Any:
+    found = np.random.get_state(legacy=False)
+    inner = found["state"]
+    return (torch.get_rng_state().numpy().tobytes(), inner["key"].tobytes(), inner["pos"], random.getstate())
+
+
+def _set_random(found: Any) -> None:
+    torch.set_rng_state(torch.frombuffer(bytearray(found[0]), dtype=torch.uint8))
+    key = np.frombuffer(found[1], dtype=np.uint32).copy()
+    np.random.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": found[2]}})
+    random.setstate(found[3])
+
+
+def _handlers() -> Any:
+    return {one: signal.getsignal(one) for one in _SIGNALS}
+
+
+def _set_handlers(found: Any) -> None:
+    for one, handler in found.items():
+        if handler is not None and signal.getsignal(one) is not handler:
+            signal.signal(one, handler)
+
+
+def _cwd() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "(a folder that is gone)"
+
+
+def _deterministic() -> Any:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "the inference mode": (torch.is_inference_mode_enabled, lambda on: None),
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": (_default_device, lambda name: torch.set_default_device(None if name == "cpu" else name)),
+    "torch's deterministic mode": (
+        _deterministic,
+        lambda found: torch.use_deterministic_algorithms(found[0], warn_only=found[1]),
+    ),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "the random state": (_random, _set_random),
+    "the anomaly mode": (torch.is_anomaly_enabled, lambda on: torch.autograd.set_detect_anomaly(on)),
+    "the working directory": (_cwd, os.chdir),
+    "the signal handlers": (_handlers, _set_handlers),
+}
+_ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the table, not this
+
+
+def of_process() -> dict[str, Any]:
+    """Everything in `STATE`, as it is."""
+    return {name: read() for name, read, _ in _ASKED}
+
+
+def put_back(before: Mapping[str, Any]) -> Changes:
+    """What is not as it was; it is put back as far as it can be."""
+    changed = []
+    for name, read, write in _ASKED:
+        now = read()
+        if now != before[name]:
+            changed.append((name, *_shown(before[name], now)))
+            with contextlib.suppress(Exception):  # what cannot be put back is found by `is_clean`
+                write(before[name])
+    return changed
+
+
+def is_clean(before: Mapping[str, Any]) -> bool:
+    """Whether everything is as it was, so that the process can be kept."""
+    return all(read() == before[name] for name, read, _ in _ASKED)
+
+
+def _shown(was: Any, now: Any) -> tuple[str, str]:
+    texts = str(was), str(now)
+    if max(map(len, texts)) > 60:
+        return "one thing", "another"
+    return texts
+
+
+def of_object(thing: Any, path: str = "", depth: int = 4) -> dict[str, str]:
+    """Every attribute below a callable that can be told apart, as text."""
+    if isinstance(thing, Tensor):
+        return {path: f"{str(thing.dtype).removeprefix('torch.')} {thing.detach().tolist()}"}
+    if isinstance(thing, (bool, int, float, str, bytes, type(None), np.ndarray)):
+        return {path: repr(thing)}
+    inside = _inside(thing)
+    if not inside or depth == 0:
+        return {}
+    found = {}
+    for name, part in inside.items():
+        found.update(of_object(part, f"{path}.{name}".lstrip("."), depth - 1))
+    return found
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Changes:
+    """What is not as it was; where the last input was (`device`) may change, by contract."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [(name, str(before.get(name)), str(after.get(name))) for name in names if not name.endswith(".device")]
+
+
+def _inside(thing: Any) -> dict[str, Any]:
+    if isinstance(thing, functools.partial):
+        return {"": thing.func, "keywords": thing.keywords, "arguments": thing.args}
+    if isinstance(thing, Mapping):
+        return {str(key): part for key, part in thing.items()}
+    if isinstance(thing, (list, tuple, set)):
+        return {str(number): part for number, part in enumerate(thing)}
+    if inspect.ismodule(thing):
+        return {}
+    inside = {name: part for name, part in getattr(thing, "__dict__", {}).items() if not name.startswith("__")}
+    for number, cell in enumerate(getattr(thing, "__closure__", None) or ()):
+        inside[f"closure {number}"] = _cell(cell)
+    if getattr(thing, "__defaults__", None):
+        inside["defaults"] = thing.__defaults__
+    return inside
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the name is not bound yet
+        return None

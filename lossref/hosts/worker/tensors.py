@@ -1,0 +1,105 @@
+"""From exact numbers to tensors as a question wants them, and from what comes back to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .messages import Array, Call
+
+# Bound before a target is imported: what it patches afterwards changes nothing here.
+_new, _same = torch.tensor, torch.equal
+_detach, _to, _numpy, _clone, _as_plain = Tensor.detach, Tensor.to, Tensor.numpy, Tensor.clone, Tensor.as_subclass
+_DTYPES = {
+    name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "bool")
+}
+_DTYPES |= {name: getattr(torch, name) for name in ("int8", "int16", "uint8")}
+_plainly = torch._C.DisableTorchFunctionSubclass
+
+
+def given(call: Call, device: str) -> dict[str, Tensor]:
+    """The inputs of a call as leaf tensors, in their dtypes, layout and place."""
+    made = {}
+    for name, array in call.inputs.items():
+        tensor = _new(np.ascontiguousarray(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
+        made[name] = _laid_out(tensor, call.layout)
+        if name in call.wrt:
+            made[name].requires_grad_()
+    return made
+
+
+def _laid_out(x: Tensor, layout: str) -> Tensor:
+    if x.ndim == 0 or layout == "contiguous":
+        return x
+    if layout == "transposed":
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+    return x.repeat_interleave(2, dim=-1)[..., ::2] if layout == "sliced" else x[:1].expand(x.shape)
+
+
+def weights(count: int) -> Array:
+    """Upstream gradients, one for each number that is returned: they differ, and are exact in every dtype."""
+    signs = np.where(np.arange(count) % 3 == 1, -1.0, 1.0)
+    return np.asarray(signs * (7 - np.arange(count) % 5) / 4)
+
+
+def upstream(outs: tuple[Tensor, ...], layout: str) -> list[Tensor]:
+    """The gradient that comes from above to each term."""
+    ends = np.cumsum([out.numel() for out in outs])
+    parts = np.split(weights(int(ends[-1])), ends[:-1])
+    return [_laid_out(_new(part).reshape(out.shape).to(out), layout) for part, out in zip(parts, outs, strict=True)]
+
+
+def dense(out: Any, term: str) -> Tensor:
+    """A returned tensor, without its subclass. Raises TypeError, with what it is, for anything that has no numbers."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"returned {type(out).__name__} for {term}, expected a torch tensor")
+    with _plainly():
+        plain = out if type(out) is Tensor else _as_plain(out, Tensor)
+        kind = _not_dense(plain)
+        if kind:
+            raise TypeError(f"returned a {kind} tensor for {term}, expected a dense one of real numbers")
+    return plain
+
+
+def _not_dense(x: Tensor) -> str:
+    if x.is_nested or x.layout != torch.strided:
+        return "nested" if x.is_nested else "sparse"
+    if x.is_quantized or x.is_complex():
+        return "quantized" if x.is_quantized else "complex"
+    return "meta" if x.device.type == "meta" else ""
+
+
+def array_of(x: Tensor) -> Array:
+    """A tensor as a float64 array of its own."""
+    with _plainly():
+        return np.array(_numpy(_to(_detach(x), "cpu", torch.float64)))
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """float32, not torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def copies(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs as they are now."""
+    return {name: _clone(_detach(x)) for name, x in inputs.items()}
+
+
+def written(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """One sentence for each input that is not as it was."""
+    return tuple(found for name, x in after.items() if (found := _written(name, before[name], _detach(x))))
+
+
+def _written(name: str, old: Tensor, new: Tensor) -> str:
+    if old.shape != new.shape or old.dtype != new.dtype:
+        was, now = (f"{name_of(x.dtype)} {tuple(x.shape)}" for x in (old, new))
+        return f"{name} was {was} before the call and is {now} after it"
+    if _same(old.nan_to_num(), new.nan_to_num()) and _same(old.isnan(), new.isnan()):
+        return ""
+    at = int(((old != new) & ~(old.isnan() & new.isnan())).flatten().nonzero()[0])
+    was, now = old.flatten()[at].item(), new.flatten()[at].item()
+    return f"{name} was written to: element {at} was {was:g} before the call and is {now:g} after it"

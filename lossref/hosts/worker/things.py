@@ -1,0 +1,147 @@
+"""What a TARGET word stands for, found where the target lives: rows of an adapter, or marked functions and classes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .words import plain
+
+MARK = "__lossref_targets__"
+ADAPTERS = "lossref.targets.adapters"
+Build = Callable[..., Callable[..., Any]]
+
+
+class Absent(Exception):
+    """There is no file, module or function of that name; the message is one sentence."""
+
+
+def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
+    """The targets of an adapter that ships, each with how it is built."""
+    module = importlib.import_module(f"{ADAPTERS}.{word}")
+    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage")
+    for target in module.targets():
+        yield target.build, {name: getattr(target, name) for name in names}
+
+
+def version_of_adapter(word: str) -> str:
+    """The version of the package that an adapter asks."""
+    return str(importlib.import_module(f"{ADAPTERS}.{word}").version())
+
+
+def loaded(name: str) -> Any:
+    """A module by dotted name or by path. Raises `Absent` with a sentence where there is none."""
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise Absent(f"there is no file {name}")
+        return _from_file(path.resolve())
+    try:
+        exists = importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        exists = False
+    except (ValueError, AttributeError):
+        exists = False
+    if not exists:
+        raise Absent(f"there is no module {name}")
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> Any:
+    """The module of a file: part of its package where the folder is one, else under a name that nothing else has."""
+    root = path.parent
+    parts = [] if path.stem == "__init__" else [path.stem]
+    while (root / "__init__.py").is_file():
+        parts.insert(0, root.name)
+        root = root.parent
+    sys.path.insert(0, str(root))
+    if len(parts) > 1 or path.stem == "__init__":
+        return importlib.import_module(".".join(parts))
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise Absent(f"{path} cannot be loaded as a module")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[path.stem] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def marked(module: Any) -> Iterator[tuple[Build, dict[str, Any]]]:
+    """Every marked function or class of a module, once, with every mark that it bears."""
+    seen: set[int] = set()
+    for attribute, thing in list(vars(module).items()):
+        if id(thing) in seen or not callable(thing):
+            continue
+        for mark in _marks(thing):
+            seen.add(id(thing))
+            yield build_of(thing), {**described(thing, attribute), "mark": dict(mark)}
+
+
+def _marks(thing: Any) -> list[Mapping[str, Any]]:
+    return list(getattr(thing, "__dict__", {}).get(MARK, ()))
+
+
+def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]:
+    """One function or class by its name, with its marks or without one. Raises `Absent` where there is none."""
+    thing: Any = module
+    for part in attribute.split("."):
+        thing = getattr(thing, part, None)
+    if thing is None or not callable(thing):
+        raise Absent(f"{module.__name__} has no function {attribute!r}")
+    marks = _marks(thing)
+    for mark in marks:
+        yield build_of(thing), {**described(thing, attribute), "mark": dict(mark)}
+    if not marks:
+        yield build_of(thing), {**described(thing, attribute), "mark": None}
+
+
+def callables(module: Any) -> list[str]:
+    """The names in a module that can be called."""
+    return [name for name, thing in vars(module).items() if callable(thing)]
+
+
+def build_of(thing: Any) -> Build:
+    """A class is built with the parameters; a function is called with them, after the inputs."""
+    return thing if isinstance(thing, type) else partial(partial, thing)
+
+
+def described(thing: Any, attribute: str) -> dict[str, Any]:
+    """What can be said of a function or a class: where it is, and which parameters it has."""
+    bare = inspect.unwrap(thing)
+    return {
+        "attribute": attribute,
+        "name": plain(str(getattr(thing, "__name__", type(thing).__name__))),
+        "qualname": plain(str(getattr(thing, "__qualname__", type(thing).__qualname__))),
+        "file": _file(bare),
+        "line": _line(bare),
+        "is_class": isinstance(thing, type),
+        "parameters": _parameters(thing),
+    }
+
+
+def _file(thing: Any) -> str:
+    try:
+        return inspect.getsourcefile(thing) or ""
+    except TypeError:
+        return ""
+
+
+def _line(thing: Any) -> int:
+    try:
+        return inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):
+        return 0
+
+
+def _parameters(thing: Any) -> list[str]:
+    """Names of the parameters of a callable; none where it does not tell (a C function, say)."""
+    try:
+        return list(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):
+        return []

@@ -1,0 +1,121 @@
+"""Messages on a pipe: a head in JSON, then the arrays as they are in memory. Nothing is unpickled, nothing is text.
+
+A frame is MAGIC, the length of the head (u32), the head, and the bytes of every array in the order of the head,
+which lists for each its dtype (numpy's name, little-endian) and shape. In the body of the head an array is
+{"array": its number}; a tuple is a list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+MAGIC = b"lossref1"
+HEAD = struct.Struct("<8sI")
+MOST_HEAD, MOST_BYTES = 1 << 26, 1 << 33
+DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
+Read = Callable[[int], bytes]  # exactly so many bytes, or EOFError
+
+
+class Rubbish(ValueError):
+    """Bytes that are no message."""
+
+
+def pack(body: Any) -> list[bytes]:
+    """The frame of a message, in pieces."""
+    arrays: list[Any] = []
+    plain = _plain(body, arrays)
+    listed = [{"dtype": str(array.dtype), "shape": list(array.shape)} for array in arrays]
+    head = json.dumps({"arrays": listed, "body": plain}).encode()
+    return [HEAD.pack(MAGIC, len(head)), head, *(array.tobytes() for array in arrays)]
+
+
+def _plain(thing: Any, arrays: list[Any]) -> Any:
+    if isinstance(thing, np.ndarray):
+        arrays.append(np.ascontiguousarray(thing).reshape(thing.shape))
+        return {"array": len(arrays) - 1}
+    if isinstance(thing, Mapping):
+        return {str(key): _plain(part, arrays) for key, part in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [_plain(part, arrays) for part in thing]
+    if isinstance(thing, str):
+        return thing.encode("utf-8", "backslashreplace").decode()
+    if thing is None or isinstance(thing, (bool, int, float)):
+        return thing
+    if isinstance(thing, np.generic):
+        return thing.item()
+    raise TypeError(f"{type(thing).__name__} cannot be sent to another process")
+
+
+def unpack(read: Read) -> Any:
+    """The next message. Raises `EOFError` at the end, `Rubbish` where the bytes are no message."""
+    magic, length = HEAD.unpack(read(HEAD.size))
+    if magic != MAGIC or length > MOST_HEAD:
+        raise Rubbish("bytes that are no message of lossref's")
+    try:
+        head = json.loads(read(length))
+        wanted = [(_dtype(one["dtype"]), _shape(one["shape"])) for one in head["arrays"]]
+        sizes = [dtype.itemsize * _product(shape) for dtype, shape in wanted]
+        if sum(sizes) > MOST_BYTES:
+            raise Rubbish(f"a message of {sum(sizes)} bytes")
+        arrays = [
+            np.frombuffer(read(size), dtype).reshape(shape) for size, (dtype, shape) in zip(sizes, wanted, strict=True)
+        ]
+        return _rich(head["body"], arrays)
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise Rubbish(f"a message that cannot be read: {type(error).__name__} {str(error)[:100]}") from None
+
+
+def _dtype(name: Any) -> Any:
+    if name not in DTYPES:
+        raise Rubbish(f"an array of dtype {str(name)[:40]}")
+    return np.dtype(name)
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, list) or any(type(size) is not int or size < 0 for size in sizes) or len(sizes) > 32:
+        raise Rubbish("an array of no shape")
+    return tuple(sizes)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _rich(thing: Any, arrays: list[Any]) -> Any:
+    if isinstance(thing, dict):
+        if set(thing) == {"array"}:
+            return arrays[thing["array"]]
+        return {key: _rich(part, arrays) for key, part in thing.items()}
+    return tuple(_rich(part, arrays) for part in thing) if isinstance(thing, list) else thing
+
+
+def write(pipe: int, body: Any) -> None:
+    """Send a message on a file descriptor."""
+    for piece in pack(body):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(pipe, view[: 1 << 20]) :]
+
+
+def reader(pipe: int) -> Read:
+    """Reads from a file descriptor that blocks."""
+
+    def read(count: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < count:
+            part = os.read(pipe, min(count - len(parts), 1 << 20))
+            if not part:
+                raise EOFError
+            parts += part
+        return bytes(parts)
+
+    return read

@@ -1,0 +1,26 @@
+"""Exceptions and other people's texts as one line that is safe to send and to print."""
+
+from __future__ import annotations
+
+LONGEST = 200
+
+
+def one_line(error: BaseException) -> str:
+    """Type and first line of an exception, whatever it does when it is asked for its text."""
+    name = plain(type(error).__name__)[:100]
+    try:
+        text = str(error)[: 100 * LONGEST].strip().splitlines()
+    except BaseException as broken:  # a __str__ may raise anything
+        return f"{name} (its text cannot be had: {plain(type(broken).__name__)[:100]})"
+    return f"{name}: {plain(text[0])[:LONGEST]}" if text else name
+
+
+def plain(text: str) -> str:
+    """Text without surrogates and control characters, which a terminal would act on."""
+    kept = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in kept)
+
+
+def ends(text: str, most: int = 4096) -> str:
+    """Beginning and end of a long text."""
+    return text if len(text) <= 2 * most else f"{text[:most]}\n[... {len(text) - 2 * most} more ...]\n{text[-most:]}"
