@@ -63,7 +63,7 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return found if found.problem or not spec.wrt else found + _gradient(spec, target, case, dtype)
+    return found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
 
 
 def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -175,7 +175,7 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     room = np.maximum(_measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
     room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
     found = compare_values(spec, exact.shapes, got.value, exact.value, room, slack)
-    if not spec.wrt:
+    if not spec.wrt or not target.gradients:
         return found
     want: dict[str, Array] = {}
     budgets: dict[str, Array] = {}

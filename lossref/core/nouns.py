@@ -61,7 +61,7 @@ class Target:
     holds parameters that the implementation does not have, at the value it implements. `known` maps
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
     `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in
-    a `host` is number `thing` there, and `build` is not used. `where` names file, line and qualified name; what is
+    a `host` is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and qualified name; what is
     `trusted` is ours: the state of the process is not guarded while it is asked.
     """
 
@@ -81,6 +81,7 @@ class Target:
     host: Host | None = None
     thing: int = -1
     device: str = "cpu"
+    gradients: bool = True
     trusted: bool = False
 
 

@@ -60,7 +60,7 @@ def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bo
 
 def call(spec: Spec, target: Target, case: Case, dtype: str, grad: bool = False) -> Result:
     """Value and, if asked for, the gradient of the weighted sum of all outputs."""
-    return call_on(spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt if grad else ()))
+    return call_on(spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt if grad and target.gradients else ()))
 
 
 def call_on(spec: Spec, target: Target, case: Case, one: Call) -> Result:

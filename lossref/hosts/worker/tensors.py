@@ -101,5 +101,5 @@ def _written(name: str, old: Tensor, new: Tensor) -> str:
     if _same(old.nan_to_num(), new.nan_to_num()) and _same(old.isnan(), new.isnan()):
         return ""
     at = int(((old != new) & ~(old.isnan() & new.isnan())).flatten().nonzero()[0])
-    was, now = old.flatten()[at].item(), new.flatten()[at].item()
-    return f"{name} was written to: element {at} was {was:g} before the call and is {now:g} after it"
+    one, other = old.flatten()[at].item(), new.flatten()[at].item()
+    return f"{name} was written to: element {at} was {one:g} before the call and is {other:g} after it"

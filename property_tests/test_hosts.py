@@ -1,0 +1,266 @@
+"""What a target can do to its process, and what becomes of it: of that question, and of nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from lossref.core.nouns import Target
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.probe import ask, call_of, itself, result_of
+from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
+from lossref.hosts.worker.messages import Reply
+from lossref.losses import spec
+
+HEAD = """
+import ctypes, os, signal, subprocess, sys, threading, time
+import numpy as np
+import torch
+import lossref
+
+@lossref.target("iou")
+def innocent(box1, box2, xywh=True, eps=1e-7):
+    return lossref.bbox_iou(box1, box2, xywh, eps=eps)
+
+CALLS = []
+"""
+MARK = '\n@lossref.target("focal")\ndef culprit(pred, label, gamma=1.5, alpha=0.25):\n'
+FOCAL, IOU = spec("focal"), spec("iou")
+INPUTS = {"pred": np.array([[0.5, -1.0]]), "label": np.array([[1.0, 0.0]])}
+BOXES = {"box1": np.array([[1.0, 2, 4, 6]]), "box2": np.array([[2.0, 2, 4, 4]])}
+QUICK = Lodging(timeout=4.0, memory=3 * 2**30)
+
+
+def file_of(folder: Path, *body: str, before: str = "") -> str:
+    path = folder / "hostile.py"
+    path.write_text(HEAD + before + MARK + "".join(f"    {line}\n" for line in body))
+    return str(path)
+
+
+@pytest.fixture
+def host() -> Iterator[ProcessHost]:
+    made = ProcessHost(QUICK)
+    yield made
+    made.close()
+
+
+def put(host: ProcessHost, times: int = 1, watch: bool = False) -> Reply:
+    """The hostile function, asked so many times."""
+    target = Target("focal", lambda: None, "culprit", ("gamma", "alpha"), host=host, thing=1)
+    case = itself_case("focal", INPUTS)
+    return ask(FOCAL, target, case, [call_of(FOCAL, INPUTS, "float32", ("pred",))] * times, watch)
+
+
+def itself_case(name: str, inputs: dict[str, np.ndarray]) -> object:
+    from lossref.core.nouns import Case
+
+    return Case(name, inputs, spec(name).defaults())
+
+
+def innocent_is_right(host: ProcessHost) -> None:
+    target = Target("iou", lambda: None, "innocent", ("xywh", "eps"), host=host, thing=0)
+    case, calls = itself_case("iou", BOXES), [call_of(IOU, BOXES, "float64")]
+    got, want = (result_of(ask(IOU, one, case, calls).returned[0]) for one in (target, itself(IOU)))
+    assert got.value == want.value
+
+
+CRASHES = {
+    "os._exit": ("os._exit(0)", "ended with exit code 0"),
+    "os._exit with a code": ("os._exit(7)", "ended with exit code 7"),
+    "sys.exit": ("sys.exit(4)", "asked to end the process: exit code 4"),
+    "abort": ("os.abort()", "ended by SIGABRT"),
+    "segmentation fault": ("ctypes.string_at(0)", "ended by SIGSEGV"),
+    "kills itself": ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
+    "recursion to death": ("sys.setrecursionlimit(10**9); f = lambda: f(); f()", "ended by SIGSEGV"),
+    "memory": ("x = [torch.ones(2**27) for _ in range(40)]; return x[0].sum()", "GiB of memory"),
+    "closed pipes": ("os.closerange(3, 300); return pred.sum()", "closed the pipe|exit code|ended by"),
+}
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_the_end_of_its_process_is_its_verdict(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    line, how = CRASHES[name]
+    host.load(file_of(tmp_path, line))
+    with pytest.raises(TargetEnded, match=how) as found:
+        put(host)
+    assert found.value.status == "crashed"
+    innocent_is_right(host)
+
+
+HANGS = {
+    "a loop": "while True: pass",
+    "asleep in C with the lock held": "ctypes.PyDLL(None).sleep(60)",
+    "on the second call": "CALLS.append(1)\n    while len(CALLS) == 2: pass\n    return pred.sum()",
+    "SIGTERM ignored": "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_what_hangs_is_ended_at_its_deadline(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    host.load(file_of(tmp_path, *HANGS[name].split("\n    ")))
+    begin = time.monotonic()
+    with pytest.raises(TargetEnded, match="gave no answer within 4 s") as found:
+        put(host, times=2)
+    assert found.value.status == "timeout"
+    assert time.monotonic() - begin > 8  # it was asked once more
+    innocent_is_right(host)
+
+
+RAISED = {
+    "KeyboardInterrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    "TimeoutError": ("raise TimeoutError('late')", "TimeoutError: late"),
+    "GeneratorExit": ("raise GeneratorExit", "GeneratorExit"),
+    "ten megabytes": ("raise ValueError('x' * 10**7)", "ValueError: " + "x" * 200),
+    "no text": (
+        "class E(Exception):\n        def __str__(self): raise KeyError\n    raise E",
+        "E (its text cannot be had: KeyError)",
+    ),
+    "lone surrogates": (
+        r"raise ValueError('\ud800 and \x1b[31m')",
+        "ValueError: \\ud800 and \N{REPLACEMENT CHARACTER}[31m",
+    ),
+    "sparse": (
+        "return pred.to_sparse()",
+        "TypeError: returned a sparse tensor for loss, expected a dense one of real numbers",
+    ),
+    "complex": (
+        "return pred.sum() * 1j",
+        "TypeError: returned a complex tensor for loss, expected a dense one of real numbers",
+    ),
+    "meta": (
+        "return pred.sum().to('meta')",
+        "TypeError: returned a meta tensor for loss, expected a dense one of real numbers",
+    ),
+    "a list": ("return [1.0]", "TypeError: returned list for loss, expected a torch tensor"),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_whatever_is_raised_is_one_line(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    body, text = RAISED[name]
+    host.load(file_of(tmp_path, *body.split("\n    ")))
+    assert put(host).returned[0].raised == text
+    innocent_is_right(host)
+
+
+CHANGES = {
+    "gradient mode": ("torch.set_grad_enabled(False)", "the gradient mode"),
+    "inference mode": ("torch.inference_mode(True).__enter__()", "the inference mode"),
+    "default dtype": ("torch.set_default_dtype(torch.float64)", "torch's default dtype"),
+    "default device": ("torch.set_default_device('meta')", "torch's default device"),
+    "deterministic": ("torch.use_deterministic_algorithms(True)", "torch's deterministic mode"),
+    "threads of torch": ("torch.set_num_threads(2)", "torch's number of threads"),
+    "torch's random state": ("torch.manual_seed(5)", "the random state"),
+    "numpy's random state": ("np.random.rand()", "the random state"),
+    "folder": ("os.chdir('/')", "the working directory"),
+    "signal handler": ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "the signal handlers"),
+    "thread": ("threading.Thread(target=time.sleep, args=(30,)).start()", "the threads"),
+    "child": ("subprocess.Popen(['sleep', '30'])", "the processes that it started"),
+    "forked": ("os.fork() or time.sleep(30)", "the processes that it started"),
+    "attribute": ("culprit.calls = getattr(culprit, 'calls', 0) + 1", "calls"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_it_changes_is_seen_and_put_back(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    line, what = CHANGES[name]
+    host.load(file_of(tmp_path, line, "return (pred - label).sum()"))
+    assert what in [change[0] for change in put(host, watch=True).changed]
+    innocent_is_right(host)
+
+
+def test_nothing_that_it_started_outlives_it(host: ProcessHost, tmp_path: Path) -> None:
+    """A grandchild in a session of its own, which ignores signals, is ended too."""
+    note = tmp_path / "pid"
+    script = f"import os,time,signal;os.setsid();os.fork() and os._exit(0);open({str(note)!r},'w').write(str(os.getpid()));time.sleep(60)"
+    host.load(
+        file_of(tmp_path, f"subprocess.Popen([sys.executable, '-c', {script!r}])", "time.sleep(2)", "return pred.sum()")
+    )
+    put(host)
+    host.close()
+    assert not psutil.pid_exists(int(note.read_text()))
+
+
+def test_output_is_kept_at_both_ends(host: ProcessHost, tmp_path: Path) -> None:
+    host.load(file_of(tmp_path, "print('first')", "os.write(1, b'x' * 10**8)", "print('last')", "return pred.sum()"))
+    printed = put(host).printed
+    assert printed.startswith("first")
+    assert printed.rstrip().endswith("last")
+    assert "bytes ...]" in printed
+    assert len(printed) < 9000
+
+
+def test_a_tensor_that_a_later_call_overwrites_is_seen(host: ProcessHost, tmp_path: Path) -> None:
+    kept = "CALLS.append(torch.zeros(())) if not CALLS else None"
+    host.load(file_of(tmp_path, kept, "CALLS[0] += 1", "return CALLS[0]"))
+    assert put(host, times=2).returned[0].fleeting == ("loss",)
+
+
+IMPORTS = {
+    "os._exit": ("os._exit(0)", TargetEnded, "exit code 0 while"),
+    "sys.exit": ("sys.exit(2)", TargetEnded, "exit code 2 while"),
+    "a loop": ("while True: pass", TargetEnded, "gave no answer within 12 s while"),
+    "raises": ("raise OSError('no disk')", Unimportable, "OSError: no disk"),
+    "lacks a package": ("import nothing_of_this_name", Unimportable, "No module named 'nothing_of_this_name'"),
+}
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_what_an_import_does(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    before, kind, how = IMPORTS[name]
+    with pytest.raises(kind, match=how):
+        host.load(file_of(tmp_path, "return pred.sum()", before=before + "\n"))
+    host.load(file_of(tmp_path, "return pred.sum()"))
+    innocent_is_right(host)
+
+
+def test_a_file_that_is_not_there(host: ProcessHost) -> None:
+    with pytest.raises(Absent, match=r"there is no file nowhere\.py"):
+        host.load("nowhere.py")
+
+
+def test_a_python_that_is_none() -> None:
+    with pytest.raises(Unimportable, match="cannot be started"):
+        ProcessHost(Lodging(python="/nowhere/python")).load("x.py")
+    with pytest.raises(Unimportable, match="cannot be a host"):
+        ProcessHost(Lodging(python="/bin/false")).load("x.py")
+
+
+def test_a_patched_torch_does_not_reach_the_judge(host: ProcessHost, tmp_path: Path) -> None:
+    patch = (
+        "torch.Tensor.numpy = torch.Tensor.detach = lambda self, *a: torch.zeros(())\nnp.array = lambda *a, **k: 0\n"
+    )
+    host.load(file_of(tmp_path, "return pred * 0 + 3", before=patch))
+    assert put(host).returned[0].values[0].tolist() == [[3.0, 3.0]]
+
+
+def test_modules_of_one_name_are_two(tmp_path: Path) -> None:
+    words = []
+    for number, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        folder.mkdir()
+        words.append(file_of(folder, f"return pred * 0 + {number}"))
+    for number, word in enumerate(words):
+        host = ProcessHost(QUICK)
+        host.load(word)
+        assert put(host).returned[0].values[0].max() == number
+        host.close()
+
+
+def test_a_file_of_a_package_is_loaded_as_its_module(host: ProcessHost, tmp_path: Path) -> None:
+    folder = tmp_path / "pkg"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "other.py").write_text("THREE = 3.0\n")
+    found = host.load(file_of(folder, "return pred * 0 + THREE", before="from .other import THREE\n"))
+    assert [thing["name"] for thing in found["things"]] == ["innocent", "culprit"]
+    assert put(host).returned[0].values[0].max() == 3
+
+
+def test_the_judge_keeps_its_folder() -> None:
+    assert os.getcwd() == str(Path.cwd())
