@@ -2,7 +2,7 @@
 
 Objects are assigned to anchors by t = score^alpha overlap^beta (lossref/losses/assignment/positives.py), without
 gradient; S = max(sum of the target scores, 1). Then cls = sum of bce over all anchors and classes / S, and
-(box, dfl) as in lossref/losses/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
+(box, dfl) as in lossref/losses/box_terms/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
 scores and boxes are looked at where an object contains an anchor. Source: spec/40-yolo.md section 1.3.
 """
 

@@ -1,4 +1,7 @@
-"""Which decoder layer of a DETR loss is matched how, and what is summed. Source: spec/50-detr.md 1.3, 1.6, 1.7."""
+"""Which decoder layer of a DETR loss is matched how, and what is summed.
+
+Source: spec/50-detr.md sections 1.3, 1.6 and 1.7.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection.py is for upright ones.
+"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms.py is for upright ones.
 
 Objects with w or h below 2 pixels are left out before anything else. The overlap of the assignment is probiou,
-(box, dfl) are those of lossref/losses/rotated_bbox.py, and an angle term is added. Objects keep their true
+(box, dfl) are those of lossref/losses/box_terms/rotated_bbox.py, and an angle term is added. Objects keep their true
 sizes (D2). Source: spec/40-yolo.md section 5.3.
 """
 

@@ -1,7 +1,7 @@
 """Detection loss of rotated boxes: task-aligned assignment by probiou (arXiv 2106.06072), DFL, an angle term.
 
 box, cls and dfl as in v8_detection with boxes (x, y, w, h, r), angle = g_angle (sum t_i a_i sin^2 2 d_i) / S as in
-lossref/losses/angle.py. Objects with w or h below 2 pixels are dropped first.
+lossref/losses/box_terms/angle.py. Objects with w or h below 2 pixels are dropped first.
 Where sources differ: small objects enlarged in overlap and targets (`small_rboxes="enlarged"`, up to 8.4.24),
 the size filter with w H and h W, distances of the unturned box, ten anchors for every object, no angle term
 (releases 8.3, `edition="8.3"`), a floor under the variances in the box term (`cov_floor`, from 8.4.190).

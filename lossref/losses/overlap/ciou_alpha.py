@@ -1,6 +1,6 @@
 """CIoU of boxes in corners with each of the three published gradients of alpha, arXiv 1911.08287.
 
-"detached" is the specification's (spec/10-geometry.md section 3), "attached" differentiates alpha too, "gated"
+"detached" is the default (spec/10-geometry.md section 3), "attached" differentiates alpha too, "gated"
 sets alpha to 0 where IoU < 0.5, as code published with the paper does.
 """
 

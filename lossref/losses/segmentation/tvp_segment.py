@@ -1,6 +1,6 @@
 """Text and visual prompt segmentation (YOLOE, arXiv 2503.07465): only the class term of the loss is trained.
 
-As lossref/losses/tvp_detect.py with the vector of v8_segmentation without a semantic branch: the loss is its
+As lossref/losses/detection/tvp_detect.py with the vector of v8_segmentation without a semantic branch: the loss is its
 cls entry, the items are all five. Where sources differ: with as many score channels as the head has classes,
 four zeros instead of five (D7); any number of channels trained, and zeros without one (releases 8.3).
 Source: spec/40-yolo.md section 9, spec/05-decisions.md D7, spec/60-api.md section 2.
