@@ -9,8 +9,11 @@ import typer
 
 from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecGlob, app, globs, plain_errors, stop
 
-golden_app = typer.Typer(help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None)
+golden_app = typer.Typer(
+    help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(golden_app, name="golden")
+
 
 @golden_app.command("write")
 def golden_write(
