@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 # Old folder, new folder, and the modules that moved: NAME, or OLD:NEW. The chapters of composites (their oracle,
-# cases, laws, impostors) are not among them: only their own spec imported them.
+# cases, laws, impostors) and parts of one file (`ciou_alpha`) are not among them: only their own spec imported them.
 MOVES = (
     ("lossref", "lossref", "catalog:losses"),
     ("lossref", "lossref.core", "axes declare domains:families laws picking precision scenes"),
@@ -46,7 +46,7 @@ MOVES = (
         "bbox2dist box_maps:maps dfl_decode dist2bbox dist2rbox make_anchors rbox2dist rotated_boxes:rotated "
         "xywh2xyxy xywhr2xyxyxyxy xyxy2xywh",
     ),
-    ("lossref.blocks", "lossref.losses.overlap", "bbox_iou box_pairs:pairs ciou ciou_alpha diou giou iou probiou"),
+    ("lossref.blocks", "lossref.losses.overlap", "bbox_iou box_pairs:pairs ciou diou giou iou probiou"),
     ("lossref.blocks", "lossref.losses.masks", "crop_mask mask_boxes:boxes mask_tiles:tiles"),
     (
         "lossref.blocks",
@@ -66,7 +66,7 @@ MOVES = (
     (
         "lossref.losses",
         "lossref.losses.detection",
-        "dense_decoding:decoding e2e e2e_detect tvp_detect v8_detection yolo:batch",
+        "e2e e2e_detect tvp_detect v8_detection yolo:batch",
     ),
     ("lossref.losses", "lossref.losses.segmentation", "segmentation_terms:terms tvp_segment v8_segmentation"),
     (
