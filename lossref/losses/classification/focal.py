@@ -105,7 +105,7 @@ def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
     return differs(f(turned), f(x), 4 * tol, "exchanging the classes")
 
 
-def focus(x: Tensor, y: Tensor, gamma: float) -> Tensor:
+def focal_factor(x: Tensor, y: Tensor, gamma: float) -> Tensor:
     p = x.sigmoid()
     return (1 - (y * p + (1 - y) * (1 - p))).pow(gamma)
 
@@ -115,7 +115,7 @@ def balance(y: Tensor, alpha: float) -> Tensor:
 
 
 def factor_detached(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    factor = focus(pred, label, gamma).detach()
+    factor = focal_factor(pred, label, gamma).detach()
     return (bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
 
 
@@ -126,20 +126,20 @@ def p_t_of_the_cost(pred: Tensor, label: Tensor, gamma: float, alpha: float, sof
 
 def alpha_swapped(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
     weight = balance(label, 1 - alpha if alpha > 0 else alpha)
-    return (bce(pred, label) * focus(pred, label, gamma) * weight).mean(1).sum()
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
 
 
 def alpha_zero_as_a_weight(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
     weight = label * alpha + (1 - label) * (1 - alpha)
-    return (bce(pred, label) * focus(pred, label, gamma) * weight).mean(1).sum()
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
 
 
 def mean_over_everything(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    return (bce(pred, label) * focus(pred, label, gamma) * balance(label, alpha)).mean()
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * balance(label, alpha)).mean()
 
 
 def composed_bce(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    factor = focus(pred, label, gamma)
+    factor = focal_factor(pred, label, gamma)
     return (kinked_bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
 
 
