@@ -24,6 +24,13 @@ from lossref.core.picking import Draw, Pick
 from lossref.core.precision import compute_dtype, in_dtype, require_floating, require_same_shape
 from lossref.losses.keypoints.rle_impostors import IMPOSTORS
 
+EPS, FARTHEST = 1e-9, 100.0  # of the errors in units of sigma: added to sigma, and where they are clamped
+
+
+def standard_normal(error: Tensor) -> Tensor:
+    """Log-density (n,) of the flow whose parameters are all zero, at errors (n, 2)."""
+    return -(error**2).sum(-1) / 2 - math.log(2 * math.pi)
+
 
 def rle(
     sigma: Tensor,
