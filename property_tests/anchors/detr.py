@@ -23,7 +23,8 @@ from lossref.losses.detr.matching import Costs, match, prices
 from lossref.losses.detr.matching_oracle import oracle_best, oracle_cost
 from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, dn_positions, rtdetr
 from lossref.losses.keypoints import realnvp as flow
-from lossref.losses.keypoints.realnvp import RealNVP, parameters_of
+from lossref.losses.keypoints.flow import parameters_of
+from lossref.losses.keypoints.realnvp import RealNVP
 from lossref.oracle.tape import Tape, Tie, precision
 
 Dict = dict[str, Any]
@@ -396,15 +397,15 @@ def test_flow_mistakes() -> None:
     """Table of mistakes, row 14."""
     x = points((1, 2)).detach()
     rows = (
-        ("forward order", "-9.52549215333"),
-        ("masks swapped", "-9.34270503473"),
-        ("sign of log_det", "-9.06379422653"),
-        ("generative direction", "-6.27988186256"),
+        (flow.forward_order, "-9.52549215333"),
+        (flow.masks_swapped, "-9.34270503473"),
+        (flow.log_det_added, "-9.06379422653"),
+        (flow.generative_direction, "-6.27988186256"),
     )
-    for how, printed in rows:
-        close(flow._wrong(x, "F1", how), printed)
-    for how in ("forward order", "masks swapped"):
-        assert torch.allclose(flow._wrong(x, "F0", how), flow.realnvp(x, "F0")), "F0 does not see it"
+    for wrong, printed in rows:
+        close(wrong(x, "F1"), printed)
+    for wrong in (flow.forward_order, flow.masks_swapped):
+        assert torch.allclose(wrong(x, "F0"), flow.realnvp(x, "F0")), "F0 does not see it"
 
 
 # DETRLoss: parts ------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, s
 from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
-from lossref.losses.overlap.ciou_alpha import EPS, ciou, oracle_ciou
+from lossref.losses.overlap.ciou import EPS, ciou, oracle_ciou
 
 
 def bbox_terms(

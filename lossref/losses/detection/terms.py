@@ -25,7 +25,7 @@ from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
 from lossref.losses.detection.batch import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
 from lossref.losses.detection.decoding import decoded, distances
 from lossref.losses.overlap.bbox_iou import overlap
-from lossref.losses.overlap.ciou_alpha import EPS, ciou
+from lossref.losses.overlap.ciou import EPS, ciou
 
 OVERLAPS = ("ciou", "iou")
 

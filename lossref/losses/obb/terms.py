@@ -22,7 +22,7 @@ from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
 from lossref.losses.detection.decoding import distances
 from lossref.losses.detection.terms import Found, Matching, assign, class_cost, columns_at, scale_of
-from lossref.losses.overlap.probiou import Covariance, bhattacharyya, covariance, similarity
+from lossref.losses.overlap.gaussians import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
 EPS = 1e-7

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.losses.keypoints.realnvp import parameters_of as parameters_of_flow
+from lossref.losses.keypoints.flow import parameters_of as parameters_of_flow
 from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 
 TERMS = ("loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux")
