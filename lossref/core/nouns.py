@@ -6,127 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from lossref.core.axes import shape_of
-from lossref.core.picking import Draw, Pick, hypothesis_pick, rng_pick, spread
-
-Array = np.ndarray[Any, Any]
-Params = Mapping[str, Any]
-Drawn = tuple[Array, tuple[str, ...]]
+from lossref.core.domains import Array as Array
+from lossref.core.domains import Derived as Derived
+from lossref.core.domains import Domain as Domain
+from lossref.core.domains import Param as Param
+from lossref.core.domains import Params as Params
 
 STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
-
-
-@dataclass(frozen=True)
-class Param:
-    """One parameter of a loss: its default, other values worth a test, and what it does.
-
-    `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
-    such parameter is tested under whichever choice it follows, and the verdict says which.
-    """
-
-    default: Any
-    others: tuple[Any, ...]
-    doc: str
-    convention: bool = False
-
-
-@dataclass(frozen=True)
-class Domain:
-    """Where one input lives.
-
-    axes:     names and sizes, "n 4"; "4n R" is four times n, by R; "" is a single number
-    dtype:    "bool" or "int64" where the input is that in every dtype under test
-    units:    what the numbers mean, for people
-    families: name -> draw(pick, rows, given, dims), the structured ways to fill rows
-    row:      number of trailing axes that are drawn together
-    given:    the input that this one is drawn in relation to
-    legal:    None, or what is wrong with the values under these parameters
-    layout:   from the form in which rows are drawn to the one the parameters ask for
-    leave_out: families that do not exist under these parameters
-    kink:     a number at which careless implementations have a kink that the formula does not have
-    unit:     the length over which the loss changes by about 1; None: that of the row, see extent
-    extent:   for each row, the shortest length in it that is not zero
-    nan_free: a NaN may vanish here, because not every number of this input has an effect
-    """
-
-    axes: str
-    units: str
-    families: Mapping[str, Draw]
-    row: int = 1
-    given: str | None = None
-    legal: Callable[[Array, Params], str | None] = lambda x, params: None
-    layout: Callable[[Array, Params], Array] = lambda x, params: x
-    leave_out: Callable[[Params], tuple[str, ...]] = lambda params: ()
-    unit: float | None = 1.0
-    kink: float | None = None
-    extent: Callable[[Array, Params], Array] | None = None
-    dtype: str = ""
-    nan_free: bool = False
-
-    def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
-        """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""
-        return shape_of(self.axes, dims)
-
-    def why_not(self, x: Array, params: Params) -> str | None:
-        """None for a legal array, else the sentence the user sees."""
-        axes = self.axes.split()
-        if x.dtype.kind not in "fiub":
-            return f"expected real numbers, got dtype {x.dtype}"
-        if (x.ndim < 1 and axes) or (axes and axes[-1].isdigit() and x.shape[-1] != int(axes[-1])):
-            return f"expected shape ({', '.join(axes)}), got {tuple(x.shape)}"
-        if not np.all(np.isfinite(x)):
-            return "expected finite numbers, got NaN or infinity"
-        return self.legal(x, params)
-
-    def draw(self, pick: Pick, dims: Mapping[str, Any], given: Array | None, order: Array) -> Array:
-        """Fill the rows: row i comes from family number order[i]."""
-        shape = self.shape(dims)
-        row_shape = shape[len(shape) - self.row :]
-        rows_size = int(np.prod(row_shape))
-        flat_given = None if given is None else given.reshape(len(order), rows_size)
-        rows = np.zeros((len(order), rows_size))
-        for number, draw in enumerate(self.families.values()):
-            mine = np.flatnonzero(order == number)
-            if len(mine):
-                part = None if flat_given is None else flat_given[mine]
-                rows[mine] = draw(pick, len(mine), part, dict(dims, row=rows.shape[1]))
-        return rows.reshape(shape)
-
-    def count(self, dims: Mapping[str, Any]) -> int:
-        """Number of rows at the given sizes."""
-        shape = self.shape(dims)
-        return int(np.prod(shape[: len(shape) - self.row]))
-
-    def allowed(self, dims: Mapping[str, Any]) -> Array:
-        """Numbers of the families that exist under the parameters in `dims`."""
-        absent = self.leave_out(dims)
-        return np.array([i for i, name in enumerate(self.families) if name not in absent])
-
-    def bulk(self, rng: np.random.Generator, dims: Mapping[str, Any], given: Array | None = None) -> Drawn:
-        """One array, its rows spread evenly over the families."""
-        allowed = self.allowed(dims)
-        order = allowed[spread(rng, len(allowed), self.count(dims))]
-        return self.draw(rng_pick(rng), dims, given, order), self._names(order)
-
-    def strategy(self, dims: Mapping[str, Any], given: Array | None = None, only: Any = None) -> Any:
-        """The same as a Hypothesis strategy of (array, family names); `only` limits the families."""
-        from hypothesis import strategies as st
-
-        wanted = [i for i in self.allowed(dims).tolist() if only is None or list(self.families)[i] in only]
-        rows = self.count(dims)
-
-        @st.composite
-        def arrays(draw: Any) -> Drawn:
-            order = np.array(draw(st.lists(st.sampled_from(wanted), min_size=rows, max_size=rows)), dtype=int)
-            return self.draw(hypothesis_pick(draw), dims, given, order), self._names(order)
-
-        return arrays()
-
-    def _names(self, order: Array) -> tuple[str, ...]:
-        names = list(self.families)
-        return tuple(names[i] for i in order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +92,9 @@ class Verdict:
 class Spec:
     """Everything about one loss; each lives in one file of lossref/losses.
 
-    `sizes` are the axis sizes (and parameters) tried, by kind; `api` shows a call, `returns` the shape that
-    comes back. A `composite` is made of other specs, with detached results on the way: its budgets come
-    from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
+    `sizes` are the axis sizes (and parameters) tried, by kind, `derived` those that follow from them; `api` shows a
+    call, `returns` the shape that comes back. A `composite` is made of other specs, with detached results on the way:
+    its budgets come from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
     """
 
     name: str
@@ -227,6 +113,7 @@ class Spec:
     api: str = ""
     returns: str = ""
     composite: bool = False
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)
@@ -237,6 +124,14 @@ class Spec:
     def defaults(self) -> dict[str, Any]:
         """Parameter name -> default."""
         return {name: param.default for name, param in self.params.items()}
+
+    def dims(self, params: Params, sizes: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that a domain sees: those of the axes, the parameters by name, and what follows from them."""
+        found = {**params, **sizes}
+        for name, one in self.derived.items():
+            if name not in found and all(part in found for part in one.of):
+                found[name] = one.size(*(found[part] for part in one.of))
+        return found
 
     def why_not(self, case: Case) -> str | None:
         """None if every input of the case is legal, else one sentence."""

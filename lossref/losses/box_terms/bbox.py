@@ -25,6 +25,7 @@ from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs,
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, shared_impostors
 from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
 from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
 from lossref.losses.overlap.ciou import EPS, ciou, oracle_ciou
 
@@ -210,6 +211,7 @@ SPEC = Spec(
     terms=("iou", "dfl"),
     reference=bbox_loss,
     oracle=oracle,
+    derived=BINS,
     sizes=SIZES,
     laws=LAWS,
     corners=(

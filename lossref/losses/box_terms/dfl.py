@@ -19,6 +19,7 @@ from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.dfl_decode import BINS
 
 
 def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
@@ -151,6 +152,7 @@ SPEC = Spec(
     terms=("loss",),
     reference=dfl,
     oracle=oracle,
+    derived=BINS,
     sizes={"single": ({"n": 1},), "small": ({"n": 3}, {"n": 4}), "bulk": ({"n": 1024},), "empty": ({"n": 0},)},
     laws=(not_negative, shifted_logits, clamped_target, reversed_bins),
     corners=(

@@ -23,6 +23,7 @@ from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs,
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors
 from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
 from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.coordinates.rbox2dist import oracle_sides_of, rbox2dist
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
 from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
@@ -211,6 +212,7 @@ SPEC = Spec(
     terms=("iou", "dfl"),
     reference=rotated_bbox_loss,
     oracle=oracle,
+    derived=BINS,
     sizes=SIZES,
     laws=LAWS,
     corners=(

@@ -17,7 +17,7 @@ from torch import Tensor
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Derived, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 
 
@@ -130,6 +130,8 @@ _WORKED = [(0, 1, 2, 0.5, 1, 1, 1, 1, 0, 0, 0, 0, -1, 0, 1, 2)]
 _R4 = {"reg_max": 4}
 _RAMP = [[(3 * i + 5 * (i // 16)) % 7 / 4 for i in range(64)]]
 
+BINS = {"R": Derived(("reg_max",), int)}
+
 SPEC = Spec(
     name="dfl_decode",
     summary="Distances from the logits of distribution focal loss",
@@ -140,6 +142,7 @@ SPEC = Spec(
     terms=("distances",),
     reference=dfl_distances,
     oracle=oracle,
+    derived=BINS,
     sizes={
         "single": ({"n": 1, "reg_max": 16}, {"n": 1, "reg_max": 4}),
         "small": ({"n": 3}, {"n": 4}),

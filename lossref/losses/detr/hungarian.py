@@ -215,7 +215,7 @@ SPEC = Spec(
         "alpha": Param(0.25, (0.75,), "weight of the positive part of the focal cost"),
         "gamma": Param(2.0, (1.5,), "exponent of the focal cost"),
         "bad_cost": Param("last", ("zero",), "what a NaN or infinite cost becomes: the worst of its image + 1, or 0"),
-        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU"),
+        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU", small=True),
     },
     terms=("matched",),
     reference=hungarian,

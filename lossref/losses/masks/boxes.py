@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.families import LOGIT_FAMILIES, hard_labels
-from lossref.core.nouns import Case
+from lossref.core.nouns import Case, Derived
 from lossref.core.picking import Array, Draw, Pick
 
 MASK_FAMILIES: dict[str, Draw] = {"numbers": LOGIT_FAMILIES["moderate"], "binary": hard_labels}
@@ -119,3 +119,11 @@ def box_corners(corner: Callable[..., Case]) -> tuple[Case, ...]:
 def ones(count: int) -> dict[str, Any]:
     """Masks (count, 2, 3) of ones and fractional boxes."""
     return {"masks": np.ones((count, 2, 3)), "boxes": [(0.5, 0.25, 2.5, 1.5)] * count}
+
+
+def masks_of(overlap: bool, b: int, n: int) -> int:
+    """How many masks a batch has: one for each image, in which objects overlap, or one for each object."""
+    return b if overlap else n
+
+
+MASKS = {"M": Derived(("overlap", "b", "n"), masks_of)}

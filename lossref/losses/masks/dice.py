@@ -172,7 +172,7 @@ SPEC = Spec(
     },
     wrt=("pred",),
     params={
-        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction"),
+        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction", small=True),
         "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
         "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well; not in kornia"),
         "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: costs 0, as in smp"),

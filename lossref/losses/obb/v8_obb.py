@@ -26,7 +26,7 @@ from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, feats_of, grid_of, padded, slots_of, targets_of, vector_of
-from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.terms import Found, dense, matching_of
 from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
 from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
@@ -181,6 +181,7 @@ SPEC = Spec(
     reference=v8_obb,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores", "angle"), ("bboxes",), 4, 4), mirrored),
     corners=CORNERS,

@@ -200,7 +200,7 @@ SPEC = Spec(
     wrt=("obb1", "obb2"),
     params={
         "CIoU": Param(False, (True,), "subtract the aspect term of CIoU"),
-        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero"),
+        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
         "cov_floor": Param(0.0, (0.01, 1e-7), "added to both variances of both boxes; `floor` of ultralytics 8.4.190"),
     },
     terms=("probiou",),

@@ -28,6 +28,7 @@ from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms,
 from lossref.losses.keypoints.rle import RLELoss
 from lossref.losses.keypoints.rle_keypoints import rle_keypoints
 from lossref.losses.pose.domains import (
+    DERIVED,
     POSE,
     keypoint_predictions,
     keypoint_targets,
@@ -225,6 +226,7 @@ SPEC = Spec(
     reference=pose26,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(
         *detection_laws(("boxes", "scores", "kpts", "kpts_sigma"), ("bboxes", "keypoints"), 6, 0),

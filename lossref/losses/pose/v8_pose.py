@@ -29,7 +29,7 @@ from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_pose_terms, oracle_poses
-from lossref.losses.pose.domains import POSE, keypoint_predictions, keypoint_targets, pose_laws
+from lossref.losses.pose.domains import DERIVED, POSE, keypoint_predictions, keypoint_targets, pose_laws
 from lossref.losses.pose.impostors import V8_ONLY, pose_corners, pose_impostors
 from lossref.losses.pose.keypoint_terms import (
     COCO,
@@ -197,6 +197,7 @@ SPEC = Spec(
     reference=v8_pose,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores", "kpts"), ("bboxes", "keypoints"), 5, 0), *pose_laws("v8", (1, 2))),
     corners=pose_corners(),

@@ -19,9 +19,10 @@ from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.tvp_detect import TVPDetectLoss, zeros_to_train
+from lossref.losses.masks.boxes import MASKS
 from lossref.losses.segmentation.cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
 from lossref.losses.segmentation.oracle import oracle_seg
 from lossref.losses.segmentation.v8_segmentation import v8_segmentation, v8SegmentationLoss
@@ -127,6 +128,7 @@ SPEC = Spec(
     reference=tvp_segment,
     oracle=oracle,
     composite=True,
+    derived={**DERIVED, **MASKS},
     sizes={**SIZES, "bulk": _BULK},
     laws=laws_of(6, 0, "proto", "masks"),
     corners=(

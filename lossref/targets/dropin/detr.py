@@ -113,6 +113,9 @@ ENTRIES = (
         _matcher,
         _matched,
     ),
-    Entry("detr", "DETRLoss", _accepts, _make, _detr),
-    Entry("rtdetr", "RTDETRDetectionLoss", lambda kind: (*_accepts(kind), "dn_num_group"), _make, _rtdetr),
+    Entry("detr", "DETRLoss", _accepts, _make, _detr, classes_at=("pred_scores", -1)),
+    Entry(
+        *("rtdetr", "RTDETRDetectionLoss", lambda kind: (*_accepts(kind), "dn_num_group"), _make, _rtdetr),
+        classes_at=("pred_scores", -1),
+    ),
 )
