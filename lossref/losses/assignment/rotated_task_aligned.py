@@ -11,19 +11,20 @@ Source: spec/20-assignment.md section 3, arXiv 2106.06072, spec/05-decisions.md 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Param, Spec, Target
+from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
+from lossref.losses.assignment import impostors as wrong
 from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
-from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
@@ -105,26 +106,47 @@ def oracle(
     return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, TURNED)
 
 
-def _inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
-    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
-    if how == "upright candidates":
-        return ((points >= corners.amin(-2)) & (points <= corners.amax(-2))).all(-1)
-    start = corners[..., 0, :]
-    edges = torch.stack([corners[..., 1, :] - start, corners[..., 3, :] - start])
-    along, whole = ((points - start) * edges).sum(-1), (edges * edges).sum(-1)
-    if how == "edges outside":
-        return ((along > 0) & (along < whole)).all(0)
+def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    along, whole = _along_the_edges(points, boxes)
     return ((along >= 0) & (along <= whole)).all(0)
 
 
-def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
-    if how == "angles ignored":
-        boxes, predictions = (torch.cat([x[..., :4], 0 * x[..., 4:]], -1) for x in (boxes, predictions))
-    return probiou(boxes[:, :, None], predictions[:, None], CIoU=how == "aspect penalty")[..., 0]
+def _along_the_edges(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Projections of the points on two edges, and the squared lengths of these; for each edge (b, G, A)."""
+    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
+    start = corners[..., 0, :]
+    edges = torch.stack([corners[..., 1, :] - start, corners[..., 3, :] - start])
+    return ((points - start) * edges).sum(-1), (edges * edges).sum(-1)
 
 
-def _wrong(how: str, why: str, caught_by: str) -> Target:
-    return impostor(how, why, caught_by, dense(_inside, _overlap, how))
+def _overlap(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return probiou(boxes[:, :, None], predictions[:, None])[..., 0]
+
+
+def _edges_outside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    along, whole = _along_the_edges(points, boxes)
+    return ((along > 0) & (along < whole)).all(0)
+
+
+def _upright_candidates(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
+    return ((points >= corners.amin(-2)) & (points <= corners.amax(-2))).all(-1)
+
+
+def _angles_ignored(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return _overlap(_without_angles(boxes), _without_angles(predictions), p)
+
+
+def _without_angles(boxes: Tensor) -> Tensor:
+    return torch.cat([boxes[..., :4], 0 * boxes[..., 4:]], -1)
+
+
+def _aspect_penalty(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return probiou(boxes[:, :, None], predictions[:, None], CIoU=True)[..., 0]
+
+
+DENSE = Steps(_inside, _overlap)
+_step, _setting = partial(wrong.with_step, DENSE), partial(wrong.with_setting, DENSE)
 
 
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
@@ -181,17 +203,19 @@ SPEC = Spec(
         setup("best", "the largest metric", _BETWEEN, topk=1, small_boxes="off", at_least_one="best"),
     ),
     impostors=(
-        _wrong("enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value"),
-        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
-        _wrong("small boxes left", "no enlargement", "value"),
-        _wrong("enlarged at the stride", "<= instead of <", "value"),
-        _wrong("edges outside", "< instead of <=", "value"),
-        _wrong("upright candidates", "the upright box around the rotated one", "value"),
-        _wrong("angles ignored", "overlap of upright boxes", "value"),
-        _wrong("aspect penalty", "the CIoU form of probiou", "value"),
-        _wrong("conflict by metric", "t instead of o decides", "value"),
-        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
-        _wrong("background class", "background carries class nc", "value reduced"),
+        _setting(
+            "enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value", small_rboxes="enlarged"
+        ),
+        _step("writes into gt_bboxes", "enlarges the caller's boxes", "pure", enlarge=wrong.enlarged_in_place),
+        _setting("small boxes left", "no enlargement", "value", small_boxes="off"),
+        _step("enlarged at the stride", "<= instead of <", "value", enlarge=wrong.enlarged_at_the_limit),
+        _step("edges outside", "< instead of <=", "value", inside=_edges_outside),
+        _step("upright candidates", "the upright box around the rotated one", "value", inside=_upright_candidates),
+        _step("angles ignored", "overlap of upright boxes", "value", match=_angles_ignored),
+        _step("aspect penalty", "the CIoU form of probiou", "value", match=_aspect_penalty),
+        _step("conflict by metric", "t instead of o decides", "value", settle=wrong.conflict_by_metric),
+        _step("topk2 before the conflicts", "an object loses everything", "value", settle=wrong.topk2_first),
+        _step("background class", "background carries class nc", "value reduced", present=wrong.background_class),
     ),
     api="RotatedTaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
     returns="five: (b, A), (b, A, 5), (b, A, c), (b, A), (b, A)",

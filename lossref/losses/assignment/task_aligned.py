@@ -11,6 +11,7 @@ Source: spec/20-assignment.md section 1, spec/05-decisions.md D9.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Spec, Target
+from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
+from lossref.losses.assignment import impostors as wrong
 from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates
 from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
-from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import UPRIGHT, oracle_dense
 from lossref.losses.overlap.bbox_iou import bbox_iou
@@ -97,15 +98,14 @@ def oracle(
     return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, UPRIGHT)
 
 
-def _strictly_inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
+def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
     low, high = boxes[..., None, :2], boxes[..., None, 2:]
     depth = torch.cat([points - low, high - points], -1).amin(-1)
-    return depth >= 0 if how == "edges inside" else depth > 1e-9
+    return depth >= 0 if p.edge == "closed" else depth > 1e-9
 
 
-def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
-    complete = params.overlap == "ciou" and how != "plain IoU"
-    return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=complete)[..., 0]
+def _overlap(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=p.overlap == "ciou")[..., 0]
 
 
 class TaskAlignedAssigner(nn.Module):
@@ -146,8 +146,8 @@ class TaskAlignedAssigner(nn.Module):
         return task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
 
 
-def _wrong(how: str, why: str, caught_by: str) -> Target:
-    return impostor(how, why, caught_by, dense(_strictly_inside, _overlap, how))
+DENSE = Steps(_inside, _overlap)
+_step, _setting = partial(wrong.with_step, DENSE), partial(wrong.with_setting, DENSE)
 
 
 _A, _B = (0, (2, 2, 22, 22)), (1, (10, 10, 30, 30))
@@ -199,27 +199,32 @@ SPEC = Spec(
         placed("dropped", "no positive without a metric", _APART, *_FAR, topk=4, zero_metric="dropped"),
     ),
     impostors=(
-        _wrong("conflict among picked", "QA4 missed", "value"),
-        _wrong("conflict by metric", "t instead of o decides", "value"),
-        _wrong("conflict among containing", "object 0 does not win where all overlaps are 0", "value"),
-        _wrong("conflicts kept", "an anchor learns two objects", "value"),
-        _wrong("maxima before the conflicts", "T and O of anchors that were lost", "value"),
-        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
-        _wrong("no eps", "t O / T", "value"),
-        _wrong("eps 1e-7", "the epsilon of the overlap", "value"),
-        _wrong("small boxes left", "no enlargement", "value"),
-        _wrong("enlarged at the stride", "<= instead of <", "value"),
-        _wrong("both sides", "a small side enlarges the other, too", "value"),
-        _wrong("enlarged to stride[0]", "instead of stride[1]", "value"),
-        _wrong("enlarged everywhere", "in overlap and result", "value"),
-        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
-        _wrong("edges inside", ">= instead of >", "value"),
-        _wrong("plain IoU", "instead of CIoU", "value"),
-        _wrong("logits", "instead of probabilities", "value"),
-        _wrong("background class", "background carries class nc", "value reduced"),
-        _wrong("index -1", "background carries index -1", "value reduced"),
-        _wrong("hard targets", "1 instead of the soft target", "value"),
-        _wrong("not scaled by the overlap", "t / T", "value"),
+        _setting("conflict among picked", "QA4 missed", "value", conflict="picked"),
+        _step("conflict by metric", "t instead of o decides", "value", settle=wrong.conflict_by_metric),
+        _setting(
+            "conflict among containing",
+            "object 0 does not win where all overlaps are 0",
+            "value",
+            conflict="containing",
+        ),
+        _step("conflicts kept", "an anchor learns two objects", "value", settle=wrong.conflicts_kept),
+        _step("maxima before the conflicts", "T and O of anchors that were lost", "value", settle=wrong.maxima_first),
+        _step("topk2 before the conflicts", "an object loses everything", "value", settle=wrong.topk2_first),
+        _setting("no eps", "t O / T", "value", eps=0.0),
+        _setting("eps 1e-7", "the epsilon of the overlap", "value", eps=1e-7),
+        _setting("small boxes left", "no enlargement", "value", small_boxes="off"),
+        _step("enlarged at the stride", "<= instead of <", "value", enlarge=wrong.enlarged_at_the_limit),
+        _step("both sides", "a small side enlarges the other, too", "value", enlarge=wrong.both_sides_enlarged),
+        _step("enlarged to stride[0]", "instead of stride[1]", "value", enlarge=wrong.enlarged_to_the_first_stride),
+        _setting("enlarged everywhere", "in overlap and result", "value", small_rboxes="enlarged"),
+        _step("writes into gt_bboxes", "enlarges the caller's boxes", "pure", enlarge=wrong.enlarged_in_place),
+        _setting("edges inside", ">= instead of >", "value", edge="closed"),
+        _setting("plain IoU", "instead of CIoU", "value", overlap="iou"),
+        _step("logits", "instead of probabilities", "value", certainty=wrong.logit),
+        _step("background class", "background carries class nc", "value reduced", present=wrong.background_class),
+        _step("index -1", "background carries index -1", "value reduced", present=wrong.background_index),
+        _step("hard targets", "1 instead of the soft target", "value", target=wrong.hard_targets),
+        _step("not scaled by the overlap", "t / T", "value", target=wrong.not_scaled_by_the_overlap),
     ),
     api="TaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
     returns="five: (b, A), (b, A, 4), (b, A, c), (b, A), (b, A)",
