@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from lossref.core.nouns import Param, Spec
-from lossref.core.precision import compute_dtype
 from lossref.losses.assignment import impostors as wrong
-from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
 from lossref.losses.assignment.dense import Steps
@@ -59,19 +58,13 @@ def rotated_task_aligned(
     Formula: spec/20-assignment.md section 3.
     """
     require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, ROTATED)
-    if gt_bboxes.shape[1] == 0:
-        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
     rules = Rules(conflict, "probiou", zero_metric, small_boxes, reach, at_least_one)
-    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
-    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
-    with torch.no_grad():
-        if small_rboxes == "enlarged":
+    if small_rboxes == "enlarged":
+        with torch.no_grad():
             gt_bboxes = enlarged_boxes(gt_bboxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        boxes = gt_bboxes.to(dtype)
-        pairs = candidates_rotated(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        matched = rotated_overlap(boxes, pd_bboxes.to(dtype), pairs)
-        metric = Metric(topk, topk2, alpha, beta, eps)
-        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+    given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+    metric = Metric(topk, topk2, alpha, beta, eps)
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates_rotated, rotated_overlap))
 
 
 def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
@@ -80,30 +73,21 @@ def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rule
     return torch.cat([boxes[..., :2], side, boxes[..., 4:]], -1)
 
 
-def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs) -> Tensor:
+def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rules) -> Tensor:
     """Overlap (p,) >= 0 of the object (b, G, 5) and the prediction (b, A, 5) of each pair, xywhr."""
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
     return probiou(truth, pred)[:, 0].clamp(min=0)
 
 
-def oracle(
-    m: Any,
-    pd_scores: Any,
-    pd_bboxes: Any,
-    anc_points: Any,
-    gt_labels: Any,
-    gt_bboxes: Any,
-    mask_gt: Any,
-    **params: Any,
-) -> Any:
+def oracle(m: Any, gt_bboxes: Any, mask_gt: Any, small_rboxes: str, **others: Any) -> Any:
     """The five outputs in scalars."""
-    settings = SimpleNamespace(**params)
-    if settings.small_rboxes == "enlarged":
+    settings = SimpleNamespace(**others)
+    if small_rboxes == "enlarged":
         gt_bboxes = tuple(
             tuple(oracle_enlarged(m, b, settings, settings) if there[0] else b for b, there in zip(*image, strict=True))
             for image in zip(gt_bboxes, mask_gt, strict=True)
         )
-    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, TURNED)
+    return oracle_dense(m, gt_bboxes=gt_bboxes, mask_gt=mask_gt, geometry=TURNED, **others)
 
 
 def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
@@ -152,19 +136,7 @@ _step, _setting = partial(wrong.with_step, DENSE), partial(wrong.with_setting, D
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
     """Drop-in for the class of that name; see `rotated_task_aligned`."""
 
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`rotated_task_aligned` with the settings of this object."""
-        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
-        counts = self.topk, self.num_classes, self.alpha, self.beta
-        return rotated_task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+    _assign: Any = staticmethod(rotated_task_aligned)
 
 
 _SMALL = (1, (16, 16, 4, 12, 0.5))

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossref.core.nouns import Spec
-from lossref.core.precision import compute_dtype
 from lossref.losses.assignment import impostors as wrong
-from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.losses.assignment.answer import Assigner, Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates
 from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
 from lossref.losses.assignment.dense import Steps
@@ -61,41 +59,19 @@ def task_aligned(
     ValueError for shapes that do not fit, TypeError for inputs that are not floating, IndexError for a
     label without a score, RuntimeError for fewer anchors than topk. Formula: spec/20-assignment.md section 1.
     """
-    require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, 4)
-    if gt_bboxes.shape[1] == 0:
-        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
-    if overlap not in ("ciou", "iou"):
-        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {overlap!r}")
+    given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+    require_assignable(*given, PLAIN)
     rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one, edge)
-    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
-    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
-    with torch.no_grad():
-        boxes = gt_bboxes.to(dtype)
-        pairs = candidates(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        matched = pair_overlap(boxes, pd_bboxes.to(dtype), pairs, overlap)
-        metric = Metric(topk, topk2, alpha, beta, eps)
-        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+    metric = Metric(topk, topk2, alpha, beta, eps)
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates, pair_overlap))
 
 
-def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, overlap: str) -> Tensor:
+def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rules) -> Tensor:
     """Overlap (p,) >= 0 of the object (b, G, 4) and the prediction (b, A, 4) of each pair, xyxy."""
+    if rules.overlap not in ("ciou", "iou"):
+        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {rules.overlap!r}")
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
-    return bbox_iou(truth, pred, xywh=False, CIoU=overlap == "ciou")[:, 0].clamp(min=0)
-
-
-def oracle(
-    m: Any,
-    pd_scores: Any,
-    pd_bboxes: Any,
-    anc_points: Any,
-    gt_labels: Any,
-    gt_bboxes: Any,
-    mask_gt: Any,
-    **params: Any,
-) -> Any:
-    """The five outputs in scalars."""
-    settings = SimpleNamespace(**params)
-    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, UPRIGHT)
+    return bbox_iou(truth, pred, xywh=False, CIoU=rules.overlap == "ciou")[:, 0].clamp(min=0)
 
 
 def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
@@ -108,8 +84,10 @@ def _overlap(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
     return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=p.overlap == "ciou")[..., 0]
 
 
-class TaskAlignedAssigner(nn.Module):
+class TaskAlignedAssigner(Assigner):
     """Drop-in for the class of that name. `num_classes` is read at call time; `topk2` None or 0 means topk."""
+
+    _assign: Any = staticmethod(task_aligned)
 
     def __init__(
         self,
@@ -121,29 +99,13 @@ class TaskAlignedAssigner(nn.Module):
         eps: float = 1e-9,
         topk2: int | None = None,
     ) -> None:
-        super().__init__()
-        self.topk = topk
+        super().__init__(topk, num_classes, alpha, beta, eps)
         self.topk2 = topk2 or topk
-        self.num_classes = num_classes
-        self.alpha = alpha
-        self.beta = beta
         self.stride = list(stride)
         self.stride_val = stride[1] if len(stride) > 1 else stride[0]
-        self.eps = eps
 
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`task_aligned` with the settings of this object."""
-        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
-        counts = self.topk, self.num_classes, self.alpha, self.beta
-        return task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "stride": self.stride, "topk2": self.topk2}
 
 
 DENSE = Steps(_inside, _overlap)
@@ -171,7 +133,7 @@ SPEC = Spec(
     params={**COUNTS, **RULES},
     terms=TERMS,
     reference=task_aligned,
-    oracle=oracle,
+    oracle=partial(oracle_dense, geometry=UPRIGHT),
     sizes=SIZES,
     laws=LAWS,
     corners=(
