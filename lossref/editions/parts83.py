@@ -45,8 +45,6 @@ class FocalLoss(focal.FocalLoss):
 class BboxLoss(bbox.BboxLoss):
     """Box loss without a distance term for one bin. See `lossref.losses.bbox.bbox_loss`."""
 
-    _terms: Any = staticmethod(bbox.bbox_loss)
-
     def forward(  # type: ignore[override]
         self,
         pred_dist: Tensor,
@@ -77,7 +75,7 @@ class BboxLoss(bbox.BboxLoss):
 class RotatedBboxLoss(BboxLoss):
     """Rotated box loss with the distances of the unturned box. See `lossref.losses.rotated_bbox`."""
 
-    _terms = staticmethod(rotated_bbox_loss)
+    _terms: Any = staticmethod(rotated_bbox_loss)
 
     def __init__(self, reg_max: int) -> None:
         super().__init__(reg_max)

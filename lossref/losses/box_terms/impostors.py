@@ -5,11 +5,11 @@ Source: spec/30-elementary.md sections 4 and 6 and its table of mistakes, rows 1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Target
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Case, Target
 
 _Z = (0.5, -1, 0.25, 2, 0, 0.125, -0.5, 1, 1.5, 0.5, 0, -2, -0.75, 0.25, 3, 0.5)
 _EYE = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1)
@@ -23,6 +23,12 @@ WORKED_EXAMPLE: dict[str, Any] = {
     "stride": [[8]] * 3,
 }
 ONE_BIN = [[(0.5, 0.5, 1, 0.75), (0.5, 0.5, 1, 1), (0.75, 1, 0.5, 0.5)]]
+
+
+def variation(example: Mapping[str, Any], name: str, why: str, *flags: str, **changes: Any) -> Case:
+    """The example with 4 bins, and some of its numbers and parameters changed."""
+    params = {"reg_max": 4, **{key: changes.pop(key) for key in tuple(changes) if key not in example}}
+    return corner(name, why, *flags, params=params, **{**example, **changes})
 
 
 class Dense(NamedTuple):

@@ -1,10 +1,11 @@
-"""The torch parts that bbox and rotated_bbox share: gather the positives, then cost their distances.
+"""The torch parts that bbox and rotated_bbox share: gather the positives, cost boxes and distances.
 
 Source: spec/30-elementary.md sections 3, 4 and 6.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,54 @@ class BoxTerms(NamedTuple):
 
     iou: Tensor
     dfl: Tensor
+
+
+def terms_of_positives(
+    pred_dist: Tensor,
+    pred_boxes: Tensor,
+    points: Tensor,
+    target_boxes: Tensor,
+    weight: Tensor,
+    norm: Tensor | float,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int,
+    edition: str,
+    similarity: Callable[[Tensor, Tensor], Tensor],
+    distances: Callable[[Tensor, Tensor, int | None], Tensor],
+) -> BoxTerms:
+    """Box loss on positives; see `bbox_terms`.
+
+    similarity(boxes, targets) is (n,), distances(points, targets, the last bin or None) is (n, 4).
+    """
+    compute, _ = compute_dtype(pred_dist, pred_boxes, target_boxes, weight)
+    boxes, target, weight = pred_boxes.to(compute), target_boxes.to(compute), weight.to(compute)
+    norm = torch.as_tensor(norm, dtype=compute, device=boxes.device)
+    iou = (weight * (1 - similarity(boxes, target))).sum() / norm
+    distance = distances(points.to(compute), target, reg_max - 1 if reg_max > 1 else None)
+    return BoxTerms(iou, distance_term(pred_dist.to(compute), distance, weight, norm, imgsz, stride, reg_max, edition))
+
+
+def terms_of_anchors(
+    pred_dist: Tensor,
+    pred_bboxes: Tensor,
+    anchor_points: Tensor,
+    target_bboxes: Tensor,
+    target_scores: Tensor,
+    target_scores_sum: Tensor | float,
+    fg_mask: Tensor,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int,
+    box: int,
+    terms: Callable[..., BoxTerms],
+) -> BoxTerms:
+    """`terms`, such as `bbox_terms`, of the anchors in fg_mask; see `bbox_loss`. `box` numbers describe one box."""
+    require_dense(box, reg_max, pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, fg_mask, stride)
+    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, stride)
+    dist, boxes, points, targets, scores, scale = at_positives(fg_mask, *inputs)
+    found = terms(dist, boxes, points, targets, scores.sum(-1), target_scores_sum, imgsz, scale, reg_max)
+    return rounded(found, pred_dist, pred_bboxes, target_bboxes, target_scores)
 
 
 def distance_term(
