@@ -22,8 +22,8 @@ from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
 from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.dfl import DFLoss
 from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
-from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, shared_impostors, variation
-from lossref.losses.box_terms.parts import BoxTerms, terms_of_anchors, terms_of_positives
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, shared_impostors, variation
+from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
 from lossref.losses.overlap.ciou_alpha import EPS, ciou, oracle_ciou
@@ -74,7 +74,7 @@ def bbox_loss(
     """
     inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, target_scores_sum)
     terms = partial(bbox_terms, ciou_alpha=ciou_alpha, edition=edition)
-    return terms_of_anchors(*inputs, fg_mask, imgsz, stride, reg_max, 4, terms)
+    return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 4, terms)
 
 
 def oracle(m: Any, ciou_alpha: str = "detached", **given: Any) -> Any:

@@ -20,8 +20,8 @@ from lossref.core.declare import impostor
 from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.bbox import BboxLoss
 from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
-from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors, variation
-from lossref.losses.box_terms.parts import BoxTerms, terms_of_anchors, terms_of_positives
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, on, shared_impostors, variation
+from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.rbox2dist import rbox2dist
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
@@ -87,7 +87,7 @@ def rotated_bbox_loss(
     """
     inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, target_scores_sum)
     terms = partial(rotated_bbox_terms, cov_floor=cov_floor, edition=edition)
-    return terms_of_anchors(*inputs, fg_mask, imgsz, stride, reg_max, 5, terms)
+    return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 5, terms)
 
 
 def oracle(m: Any, cov_floor: float = 0.0, edition: str = "8.4", **given: Any) -> Any:
