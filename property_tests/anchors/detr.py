@@ -18,10 +18,11 @@ from anchors.overlap import agrees
 from lossref.losses.detr.cases import FOUR, NONE, ONE, THREE, fixture
 from lossref.losses.detr.detr import SPEC, DETRLoss, detr
 from lossref.losses.detr.hungarian import HungarianMatcher, hungarian
-from lossref.losses.detr.impostors import careless
+from lossref.losses.detr.impostors import Steps, layer_by_layer
+from lossref.losses.detr.layers import dn_positions
 from lossref.losses.detr.matching import Costs, match, prices
 from lossref.losses.detr.matching_oracle import oracle_best, oracle_cost
-from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, dn_positions, rtdetr
+from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, rtdetr
 from lossref.losses.keypoints import realnvp as flow
 from lossref.losses.keypoints.flow import parameters_of
 from lossref.losses.keypoints.realnvp import RealNVP
@@ -762,7 +763,7 @@ def test_sparse_and_dense_class_targets_agree(how: str) -> None:
         torch.rand(14, 4, generator=rng, dtype=torch.float64) / 2 + 0.1,
     )
     found = []
-    for loss in (detr, careless("nothing")):
+    for loss in (detr, layer_by_layer(Steps())):
         inputs = [box.clone().requires_grad_(), scores.clone().requires_grad_()]
         out = torch.stack(list(loss(*inputs, *them, **params)))
         (out * torch.arange(1, 7)).sum().backward()
