@@ -2,13 +2,15 @@
 
 `lossref.target` marks an implementation; the names of lossref's own losses (`lossref.FocalLoss`,
 `lossref.bbox_iou`, ...) are drop-in replacements, `lossref.edition("8.3")` has those of older releases.
-Nothing heavy is imported until it is used.
+Nothing heavy is imported until it is used. Import paths of before are followed to where the module is now.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
+
+from lossref.editions.moved import follow as _follow
 
 __version__ = "0.1.0"
 
@@ -53,6 +55,8 @@ _WHERE = {
     "RTDETRDetectionLoss": "lossref.losses.detr.rtdetr",
 }
 __all__ = [*_WHERE]
+
+_follow()
 
 
 def __getattr__(name: str) -> Any:

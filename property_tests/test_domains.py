@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from lossref.checks.material import conventions, families_of, has_kind, material, shares, strategy, with_defaults
-from lossref.core.axes import dims_of
 from lossref.core.families import (
     BIN_TARGET_FAMILIES,
     BOX_FAMILIES,
@@ -52,7 +51,7 @@ def exact_in_float32(case: Case) -> bool:
 
 def dims_for(spec: Spec) -> dict[str, Any]:
     """The first one-item size of a spec."""
-    return dims_of(spec.defaults(), spec.sizes["single"][0])
+    return spec.dims(spec.defaults(), spec.sizes["single"][0])
 
 
 # What is drawn ------------------------------------------------------------------------------------------
@@ -109,7 +108,7 @@ def test_drawn_arrays_have_the_declared_shape(name: str, kind: str) -> None:
     for case in material(spec, kind, "quick", 0):
         shapes = {key: x.shape for key, x in case.inputs.items()}
         wanted = [
-            {key: domain.shape(dims_of(case.params, dims)) for key, domain in spec.inputs.items()}
+            {key: domain.shape(spec.dims(case.params, dims)) for key, domain in spec.inputs.items()}
             for dims in spec.sizes[kind]
         ]
         assert shapes in wanted

@@ -11,7 +11,6 @@ import pytest
 from geometry_families import VARIETY, Array, Meaning, meanings
 from test_domains import BOXES
 
-from lossref.checks.material import dims_of
 from lossref.core.nouns import Domain, Spec
 from lossref.losses.coordinates import bbox2dist, dist2bbox, dist2rbox, rbox2dist, xywh2xyxy, xywhr2xyxyxyxy
 from lossref.losses.coordinates import xyxy2xywh as xyxy
@@ -33,7 +32,7 @@ def meaning_of(domain: Domain) -> Mapping[str, Meaning]:
 def many(spec: Spec, name: str) -> tuple[Array, Array, tuple[str, ...]]:
     """Some hundred rows, the rows they are drawn in relation to, and their families."""
     domain, rng = spec.inputs[name], np.random.default_rng(5)
-    dims: dict[str, Any] = {**dims_of(spec.defaults(), spec.sizes["single"][0]), "n": 500}
+    dims: dict[str, Any] = {**spec.dims(spec.defaults(), spec.sizes["single"][0]), "n": 500}
     other = spec.inputs[domain.given].bulk(rng, dims)[0] if domain.given else None
     drawn, families = domain.bulk(rng, dims, other)
     rows = drawn.reshape(len(families), -1)

@@ -178,7 +178,8 @@ def test_what_it_changes_is_seen_and_put_back(host: ProcessHost, tmp_path: Path,
 def test_nothing_that_it_started_outlives_it(host: ProcessHost, tmp_path: Path) -> None:
     """A grandchild in a session of its own, which ignores signals, is ended too."""
     note = tmp_path / "pid"
-    script = f"import os,time,signal;os.setsid();os.fork() and os._exit(0);open({str(note)!r},'w').write(str(os.getpid()));time.sleep(60)"
+    script = "import os, time; os.setsid(); os.fork() and os._exit(0); "
+    script += f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     host.load(
         file_of(tmp_path, f"subprocess.Popen([sys.executable, '-c', {script!r}])", "time.sleep(2)", "return pred.sum()")
     )

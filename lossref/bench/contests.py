@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import lossref
 from lossref import losses as catalog
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
@@ -33,6 +27,7 @@ from lossref.core.nouns import Case, Spec
 from lossref.hosts.limits import limited
 from lossref.hosts.probe import TargetRaised, applicable
 from lossref.report.terminal import console
+from lossref.run.about import facts, progress
 from lossref.run.atomic import write_text
 from lossref.targets.resolve import resolve
 
@@ -151,24 +146,22 @@ def _checked_where(settings: Settings) -> str:
 def run(contests: Sequence[Contest], settings: Settings, folder: Path, screen: Console) -> tuple[list[Row], bool]:
     """Measure with a progress bar on a terminal, keeping every row as it comes; False: interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
-    begin, rows, facts = time.monotonic(), list[Row](), _facts(settings, planned(contests))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    begin, rows, known = time.monotonic(), list[Row](), _facts(settings, planned(contests))
     finished = False
     write(folder / "bench.csv", rows)
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bar = progress.add_task("pairs", total=planned(contests))
+    with progress("pairs", planned(contests), screen) as advance:
         try:
             for fresh in measured(contests, settings):
                 rows += fresh
-                facts["made"] += 1
+                known["made"] += 1
                 write(folder / "bench.csv", rows)
-                progress.advance(bar)
+                advance(1)
             finished = True
         except KeyboardInterrupt:
             pass  # what is finished is on disk; the caller says so
         finally:
-            facts["seconds"] = round(time.monotonic() - begin, 2)
-            write_text(folder / "run.json", json.dumps(facts, indent=1) + "\n")
+            known["seconds"] = round(time.monotonic() - begin, 2)
+            write_text(folder / "run.json", json.dumps(known, indent=1) + "\n")
     return rows, finished
 
 
@@ -176,18 +169,10 @@ def _facts(settings: Settings, pairs: int) -> dict[str, Any]:
     return {
         "targets": [" ".join(filter(None, (word, version_of(word)))) for word in settings.words],
         "vs": " ".join(filter(None, (settings.vs, version_of(settings.vs)))),
-        "command": shlex.join(["lossref", *sys.argv[1:]]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "planned": pairs,
-        "made": 0,
         "device": settings.device,
         "dtype": settings.dtype,
-        "seed": settings.seed,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "lossref": lossref.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
+        **facts(pairs, settings.seed, torch.get_num_threads()),
+        "made": 0,
     }
 
 

@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader
-
 from lossref.bench.lines import Line, bytes_text, count_text, counted, lines, ratio_text, reasons, time_text
 from lossref.bench.rows import COMPARED, read
 from lossref.bench.workloads import MODES, SIZES
+from lossref.report.frame import filled
 from lossref.run.atomic import write_text
 
 ENDS = (2.0, 1000.0)  # the axis of ratios reaches to one of these, at least and at most, and to its inverse
@@ -26,22 +25,20 @@ def write(folder: Path) -> Path:
     """Write index.html beside bench.csv and run.json; returns its path."""
     rows, run = read(folder / "bench.csv"), json.loads((folder / "run.json").read_text(encoding="utf-8"))
     found = lines(rows)
-    end = _end(found)
-    environment = Environment(
-        loader=PackageLoader("lossref.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"time": time_text, "bytes": bytes_text, "ratio": ratio_text, "count": count_text}
-    environment.tests["nan"] = math.isnan
-    environment.filters["place"] = lambda ratio: _place(ratio, end)
-    page = environment.get_template("bench.html").render(
+    end, counts = _end(found), counted(found)
+    texts = {"time": time_text, "bytes": bytes_text, "ratio": ratio_text, "count": count_text}
+    page = filled(
+        "bench.html",
+        {**texts, "place": lambda ratio: _place(ratio, end), "isnan": math.isnan},
         run=run,
+        made=run["made"],
         commit=next((row.commit for row in rows), ""),
-        counts=counted(found),
+        counts=counts,
         columns=_columns(found),
         groups=_groups(found),
         reasons=reasons(found),
         ticks=_ticks(end),
-        compared=COMPARED,
+        compared=sum(count for word, count in counts.items() if word in COMPARED),
         isnan=math.isnan,
     )
     write_text(folder / "index.html", page)

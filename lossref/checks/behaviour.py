@@ -67,7 +67,9 @@ def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
     budget, total = fitted(value_budget(spec, case, dtype), own.value), Evidence()
     for label, how in LAYOUTS:
-        result = _laid_out(spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt if target.gradients else (), **how), label)
+        result = _laid_out(
+            spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt if target.gradients else (), **how), label
+        )
         total += compare_values(spec, own.shapes, result.value, own.value, budget, after=f" on {label}")
         if own.gradient:
             total += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" on {label}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core.axes import dims_of, name_of
+from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.core.picking import rng_pick
 
@@ -41,7 +41,7 @@ def same_shapes(spec: Spec, one: Params, other: Params) -> bool:
     """Whether the inputs have the same shapes under both parameter settings."""
     dims = {name: 2 for domain in spec.inputs.values() for name in map(name_of, domain.axes.split()) if name}
     shapes = [
-        [domain.shape({**dims, **dims_of(params, {"n": 3, "b": 2})}) for domain in spec.inputs.values()]
+        [domain.shape({**dims, **spec.dims(params, {"n": 3, "b": 2})}) for domain in spec.inputs.values()]
         for params in (with_defaults(spec, one), with_defaults(spec, other))
     ]
     return shapes[0] == shapes[1]
@@ -64,7 +64,7 @@ def drawing_order(spec: Spec) -> list[str]:
 def draw_case(spec: Spec, rng: np.random.Generator, dims: Dims, params: Params, turn: int | None = None) -> Case:
     """One case; with a `turn`, case number `turn` of a walk over the combinations of families."""
     full = with_defaults(spec, {**named_in(spec, dims), **params})
-    sizes = dims_of(full, {name: size for name, size in dims.items() if name not in spec.params})
+    sizes = spec.dims(full, {name: size for name, size in dims.items() if name not in spec.params})
     drawn: dict[str, Array] = {}
     flags: list[str] = []
     numbers = None if turn is None else _family_numbers(spec, sizes, turn)
@@ -101,7 +101,7 @@ def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -
     from hypothesis import strategies as st
 
     full = with_defaults(spec, {**named_in(spec, dims), **params})
-    sizes = dims_of(full, {name: size for name, size in dims.items() if name not in spec.params})
+    sizes = spec.dims(full, {name: size for name, size in dims.items() if name not in spec.params})
 
     @st.composite
     def cases(draw: Any) -> Case:
@@ -157,12 +157,13 @@ def corner_kind(spec: Spec, case: Case) -> str:
 
 
 def _out_of_order(spec: Spec, case: Case) -> bool:
-    index = case.inputs.get("batch_idx")
-    if index is None:
-        return False
     axes = {name: domain.axes.split() for name, domain in spec.inputs.items()}
-    images = max(case.inputs[name].shape[found.index("b")] for name, found in axes.items() if "b" in found)
-    return bool((np.diff(index) < 0).any() or (index != np.clip(np.floor(index), 0, images - 1)).any())
+    for name, axis in ((name, domain.indexes) for name, domain in spec.inputs.items() if domain.indexes):
+        places = max(case.inputs[other].shape[found.index(axis)] for other, found in axes.items() if axis in found)
+        index = case.inputs[name]
+        if (np.diff(index) < 0).any() or (index != np.clip(np.floor(index), 0, places - 1)).any():
+            return True
+    return False
 
 
 def _corners(spec: Spec, kind: str, fixed: Params) -> Iterator[Case]:

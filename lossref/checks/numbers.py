@@ -63,7 +63,9 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
+    return (
+        found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
+    )
 
 
 def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

@@ -33,14 +33,24 @@ def list_specs() -> None:
 
 
 @app.command()
-def show(spec: Annotated[str, typer.Argument(help="Name of a spec, see `lossref list`.")]) -> None:
+def show(
+    spec: Annotated[str, typer.Argument(help="Name of a spec, see `lossref list`.")],
+    text: Annotated[bool, typer.Option("--spec", help="The sections of lossref/spec that it cites, instead.")] = False,
+) -> None:
     """Show one spec: formula, inputs, parameters, laws, corners, known mistakes."""
     from lossref import losses as catalog
 
     with plain_errors():
         one = catalog.spec(spec)
-    for line in _described(one):
+    for line in _cited(one) if text else _described(one):
         typer.echo(line)
+
+
+def _cited(one: Spec) -> Iterator[str]:
+    from lossref.spec import sections
+
+    found = sections(one.cite)
+    yield "\n\n".join(found) or f"{one.name} cites no section of lossref/spec: {one.cite or 'nothing'}"
 
 
 def _described(one: Spec) -> Iterator[str]:

@@ -7,37 +7,48 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, SpecGlob, app, globs, plain_errors
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecGlob, app, globs, plain_errors, stop
 
-golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
+golden_app = typer.Typer(
+    help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(golden_app, name="golden")
-
-Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases are.")]
 
 
 @golden_app.command("write")
-def golden_write(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+def golden_write(
+    spec: SpecGlob = None, folder: Annotated[Path, typer.Option("--folder", help="Where they go.")] = Path("golden")
+) -> None:
     """Record the certified answers anew; both files of a spec are replaced at once."""
     from lossref import losses as catalog
     from lossref.report import terminal
     from lossref.run import golden
 
     with plain_errors():
-        for one in terminal.track(catalog.matching(globs(spec)), "recording"):
-            typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
+        try:
+            for one in terminal.track(catalog.matching(globs(spec)), "recording"):
+                typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
+        except golden.NoRecord as error:
+            stop(str(error), INCOMPLETE)
 
 
 @golden_app.command("check")
-def golden_check(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+def golden_check(
+    spec: SpecGlob = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where they are [./golden, else those that lossref brings].")
+    ] = None,
+) -> None:
     """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
     from lossref import losses as catalog
     from lossref.report import terminal
     from lossref.run import golden
 
+    where = folder or golden.folder_to_check()
     with plain_errors():
         chosen = catalog.matching(globs(spec))
-        problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, folder)]
+        problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, where)]
     for problem in problems:
         typer.echo(problem)
-    typer.echo(f"golden: {len(chosen)} specs, {len(problems)} differences")
+    typer.echo(f"golden: {len(chosen)} specs compared with {where}, {len(problems)} differences")
     raise typer.Exit(DOES_NOT if problems else CONFORMS)

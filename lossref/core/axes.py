@@ -27,25 +27,6 @@ def _size(axis: str, dims: Dims) -> int:
     return int(number or 1) * (int(dims[name]) if name else 1)
 
 
-def dims_of(params: Mapping[str, Any], dims: Dims) -> dict[str, Any]:
-    """The sizes a domain sees: axis sizes, the parameters by name, and the sizes that follow from them.
-
-    R bins from `reg_max`, A anchors from `imgsz` and `strides`, M masks from `overlap` (one for each
-    image, or one for each object), K and D from `kpt_shape`.
-    """
-    found = {**params, **dims}
-    if "reg_max" in found:
-        found.setdefault("R", found["reg_max"])
-    if "imgsz" in found and "strides" in found:
-        height, width = found["imgsz"]
-        found.setdefault("A", sum((height // s) * (width // s) for s in found["strides"]))
-    if "overlap" in found and "n" in found:
-        found.setdefault("M", found["b"] if found["overlap"] else found["n"])
-    if "kpt_shape" in found:
-        found.update(zip(("K", "D"), found["kpt_shape"], strict=True))
-    return found
-
-
 def frozen(value: Any) -> Any:
     """Lists, as JSON gives them back, as the tuples they were."""
     return tuple(frozen(part) for part in value) if isinstance(value, (list, tuple)) else value

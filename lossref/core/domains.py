@@ -1,4 +1,4 @@
-"""Where the inputs of a loss live: `Domain`, and its parameters, `Param`."""
+"""Where the inputs of a loss live: `Domain`, its parameters, `Param`, and sizes that follow from others, `Derived`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ class Param:
     """One parameter of a loss: its default, other values worth a test, and what it does.
 
     `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
-    such parameter is tested under whichever choice it follows, and the verdict says which.
+    such parameter is tested under whichever choice it follows, and the verdict says which. `small=True` marks a
+    number like eps, of which implementations have many: an explanation tries the usual sizes.
     """
 
     default: Any
     others: tuple[Any, ...]
     doc: str
     convention: bool = False
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A size that follows from others: `size(*values)` of the sizes and parameters named in `of`."""
+
+    of: tuple[str, ...]
+    size: Callable[..., int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Domain:
     unit:     the length over which the loss changes by about 1; None: that of the row, see extent
     extent:   for each row, the shortest length in it that is not zero
     nan_free: a NaN may vanish here, because not every number of this input has an effect
+    indexes:  the axis whose places its numbers are; objects out of order, or of no place, are asked apart ("rare")
     """
 
     axes: str
@@ -62,6 +73,7 @@ class Domain:
     extent: Callable[[Array, Params], Array] | None = None
     dtype: str = ""
     nan_free: bool = False
+    indexes: str = ""
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""

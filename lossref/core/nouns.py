@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from lossref.core.domains import Array as Array
+from lossref.core.domains import Derived as Derived
 from lossref.core.domains import Domain as Domain
 from lossref.core.domains import Param as Param
 from lossref.core.domains import Params as Params
@@ -60,9 +61,9 @@ class Target:
     `build(**params)` gives the callable that takes the spec's inputs in the spec's order. `fixed`
     holds parameters that the implementation does not have, at the value it implements. `known` maps
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
-    `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in
-    a `host` is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and qualified name; what is
-    `trusted` is ours: the state of the process is not guarded while it is asked.
+    `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
+    is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
+    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked.
     """
 
     spec: str
@@ -107,9 +108,9 @@ class Verdict:
 class Spec:
     """Everything about one loss; each lives in one file of lossref/losses.
 
-    `sizes` are the axis sizes (and parameters) tried, by kind; `api` shows a call, `returns` the shape that
-    comes back. A `composite` is made of other specs, with detached results on the way: its budgets come
-    from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
+    `sizes` are the axis sizes (and parameters) tried, by kind, `derived` those that follow from them; `api` shows a
+    call, `returns` the shape that comes back. A `composite` is made of other specs, with detached results on the way:
+    its budgets come from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Spec:
     api: str = ""
     returns: str = ""
     composite: bool = False
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)
@@ -138,6 +140,14 @@ class Spec:
     def defaults(self) -> dict[str, Any]:
         """Parameter name -> default."""
         return {name: param.default for name, param in self.params.items()}
+
+    def dims(self, params: Params, sizes: Mapping[str, Any]) -> dict[str, Any]:
+        """The sizes that a domain sees: those of the axes, the parameters by name, and what follows from them."""
+        found = {**params, **sizes}
+        for name, one in self.derived.items():
+            if name not in found and all(part in found for part in one.of):
+                found[name] = one.size(*(found[part] for part in one.of))
+        return found
 
     def why_not(self, case: Case) -> str | None:
         """None if every input of the case is legal, else one sentence."""

@@ -192,7 +192,11 @@ def object_inputs(families: Mapping[str, Draw] = OBJECT_FAMILIES, numbers: int =
     """batch_idx, cls and bboxes."""
     return {
         "batch_idx": Domain(
-            "n", "image of each object, in any order; an index that is no image is ignored", INDEX_FAMILIES, unit=None
+            "n",
+            "image of each object, in any order; an index that is no image is ignored",
+            INDEX_FAMILIES,
+            unit=None,
+            indexes="b",
         ),
         "cls": Domain("n", "class of each object", {"any": _classes, "one": _one_class}, unit=None, legal=_whole),
         "bboxes": Domain(f"n {numbers}", "xywh, normalised by the image", families, unit=None, legal=_solid),

@@ -6,12 +6,13 @@ Source: spec/60-api.md sections 2.1 and 2.3.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lossref.losses.assignment.answer import Assignment
+from lossref.losses.assignment.answer import Assigner
 from lossref.losses.assignment.rotated_task_aligned import rotated_task_aligned
 from lossref.losses.assignment.task_aligned import task_aligned
 from lossref.losses.box_terms import bbox
@@ -44,8 +45,6 @@ class FocalLoss(focal.FocalLoss):
 class BboxLoss(bbox.BboxLoss):
     """Box loss without a distance term for one bin. See `lossref.losses.bbox.bbox_loss`."""
 
-    _terms: Any = staticmethod(bbox.bbox_loss)
-
     def forward(  # type: ignore[override]
         self,
         pred_dist: Tensor,
@@ -76,53 +75,19 @@ class BboxLoss(bbox.BboxLoss):
 class RotatedBboxLoss(BboxLoss):
     """Rotated box loss with the distances of the unturned box. See `lossref.losses.rotated_bbox`."""
 
-    _terms = staticmethod(rotated_bbox_loss)
+    _terms: Any = staticmethod(rotated_bbox_loss)
 
     def __init__(self, reg_max: int) -> None:
         super().__init__(reg_max)
 
 
-class TaskAlignedAssigner(nn.Module):
+class TaskAlignedAssigner(Assigner):
     """Assigner without a rule for small sides and without a second top-k. See `lossref.losses.assignment`."""
 
-    def __init__(
-        self, topk: int = 13, num_classes: int = 80, alpha: float = 1.0, beta: float = 6.0, eps: float = 1e-9
-    ) -> None:
-        super().__init__()
-        self.topk = topk
-        self.num_classes = num_classes
-        self.alpha = alpha
-        self.beta = beta
-        self.eps = eps
-
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`task_aligned` with the settings of this object."""
-        return task_aligned(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, **self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        settings = {"topk": self.topk, "num_classes": self.num_classes, "alpha": self.alpha, "beta": self.beta}
-        return {**settings, "eps": self.eps, "small_boxes": "off"}
+    _assign = staticmethod(partial(task_aligned, small_boxes="off"))
 
 
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
     """The same for rotated boxes. See `lossref.losses.assignment.rotated_task_aligned`."""
 
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`rotated_task_aligned` with the settings of this object."""
-        return rotated_task_aligned(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, **self._settings())
+    _assign = staticmethod(partial(rotated_task_aligned, small_boxes="off"))

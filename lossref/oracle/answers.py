@@ -37,6 +37,15 @@ def answer(spec: Spec, case: Case) -> Answer:
     A number below 2^-1075 in absolute value (a cancellation that is exactly zero, or e^-10000) counts
     as certified: every dtype rounds it to zero. Raises `Tie` or `Uncertified`.
     """
+    return climbed(spec, case, is_certified)
+
+
+def climbed(spec: Spec, case: Case, accepted: Callable[[arb], bool]) -> Answer:
+    """The answer at the first precision of `BITS` that decides every branch and whose every ball is `accepted`.
+
+    Raises `Tie` where the last precision decides no better than the first, or no precision ever will, and
+    `Uncertified` where a number is not finite, or not accepted at the last one either.
+    """
     for bits in BITS:
         try:
             result = evaluate(spec, case, bits, "raise")
@@ -44,7 +53,7 @@ def answer(spec: Spec, case: Case) -> Answer:
             if bits == BITS[-1] or isinstance(error, Undecided):
                 raise
             continue
-        worst = next((ball for ball in _balls(result) if not is_certified(ball)), None)
+        worst = next((ball for ball in _balls(result) if not accepted(ball)), None)
         if worst is None:
             return result
         if not worst.is_finite():

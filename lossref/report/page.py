@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader
 
 from lossref.core.nouns import STATUSES, Verdict
+from lossref.report.frame import filled
 from lossref.run.atomic import write_text
 
 KEYS = "target version command seed tier started seconds planned python torch lossref platform threads families notes"
@@ -103,14 +103,12 @@ def _run(directory: Path) -> dict[str, Any]:
 
 
 def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: Mapping[str, str]) -> str:
-    environment = Environment(
-        loader=PackageLoader("lossref.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"array": _array_text, "number": _number_text, "ratio": _ratio_text}
     verdicts = _ordered(verdicts, list(run["families"]), list(docs))
     cards = [_card(directory, i, group) for i, group in enumerate(_folded(filter(_failing, verdicts)), 1)]
     columns = _columns(verdicts, docs)
-    return environment.get_template("report.html").render(
+    return filled(
+        "report.html",
+        {"array": _array_text, "number": _number_text, "ratio": _ratio_text},
         run=run,
         docs=docs,
         made=len(verdicts),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track as progress_bar
 from rich.table import Table
 
 from lossref.core.nouns import Spec, Verdict
+from lossref.run.about import progress
 
 
 def console(stderr: bool = False) -> Console:
@@ -30,10 +30,12 @@ def table(columns: str, rows: Sequence[tuple[str, ...]]) -> Table:
     return grid
 
 
-def track(items: Sequence[Spec], doing: str) -> Iterable[Spec]:
+def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
     """The same items, with a progress bar on a terminal."""
-    screen = console(stderr=True)
-    return progress_bar(items, doing, console=screen, transient=True, disable=not screen.is_terminal)
+    with progress(doing, len(items), console(stderr=True)) as advance:
+        for one in items:
+            yield one
+            advance(1)
 
 
 def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -> None:

@@ -115,7 +115,7 @@ def _variants(spec: Spec, target: Target) -> Iterator[Variant]:
         sentence = f"agrees with the known mistake {wrong.label!r}: {wrong.note}"
         yield Variant(sentence, partial(_attempt, spec, wrong))
     for name, param in spec.params.items():
-        others = EPSILONS if name in ("eps", "smooth") else (param.default, *param.others)
+        others = EPSILONS if param.small else (param.default, *param.others)
         for value in (one for one in others if one != target.fixed.get(name, param.default)):
             yield _changed(spec, {name: value})
     if len(spec.terms) == 1:

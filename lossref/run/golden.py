@@ -5,34 +5,32 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
+import lossref
 from lossref.checks.material import conventions, draw_case, with_defaults
 from lossref.checks.table import examine, named
 from lossref.core.axes import frozen
-from lossref.core.nouns import Array, Case, Spec
+from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.hosts.probe import itself
 from lossref.oracle.answers import (
-    BITS,
     NOTHING,
     answer,
     certified_digits,
+    climbed,
     endpoints,
-    evaluate,
     floats,
     is_certified,
     nearest,
 )
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.atomic import write_text
+from lossref.run.atomic import write_bytes, write_text
 
 SCHEMA = 1
 SEED = 20261122
@@ -40,6 +38,20 @@ DRAWN = {False: 12, True: 2}
 CORNERS = {False: 1000, True: 5}  # an answer of a composite takes the oracle half a second
 SHOWN_DIGITS = 200
 FOLDER = Path("golden")
+
+
+class NoRecord(Exception):
+    """A spec that cannot be recorded; the message says at which case, and why."""
+
+
+def folder_to_check() -> Path:
+    """Where the record is looked for unless a folder is named: ./golden, if it holds one, else lossref's own.
+
+    lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
+    """
+    package = Path(lossref.__file__).parent
+    own = (package / FOLDER, package.parent / FOLDER)
+    return next((folder for folder in (FOLDER, *own) if any(folder.glob("*.safetensors"))), FOLDER)
 
 
 def recorded_cases(spec: Spec) -> Iterator[Case]:
@@ -93,14 +105,9 @@ def entry(spec: Spec, case: Case) -> tuple[dict[str, Any], dict[str, Array]]:
     return described, {f"{case.id}/{name}": array for name, array in tensors.items()}
 
 
-def certain(spec: Spec, case: Case) -> Any:
+def certain(spec: Spec, case: Case) -> Answer:
     """The answer with balls so small that 24 digits and the nearest float64 are unique."""
-    for bits in BITS:
-        truth = evaluate(spec, case, bits, "raise")
-        balls = [ball for array in (*truth.value.values(), *truth.gradient.values()) for ball in array.flat]
-        if all(is_certified(ball) and unique(ball) for ball in balls):
-            return truth
-    raise Uncertified(f"{spec.name}: {case.id}: 24 digits are not unique at {BITS[-1]} bits")
+    return climbed(spec, case, lambda ball: is_certified(ball) and unique(ball))
 
 
 def unique(ball: Any) -> bool:
@@ -118,30 +125,22 @@ def digest(array: Array) -> str:
 
 
 def write(spec: Spec, folder: Path = FOLDER) -> int:
-    """Record one spec, both files atomically; returns the number of cases."""
+    """Record one spec, both files atomically; returns the number of cases. Raises `NoRecord`."""
     entries, tensors = [], {}
-    for case in recorded_cases(spec):
-        described, arrays = entry(spec, case)
-        entries.append(described)
-        tensors.update(arrays)
+    try:
+        for case in recorded_cases(spec):
+            described, arrays = entry(spec, case)
+            entries.append(described)
+            tensors.update(arrays)
+    except Uncertified as error:
+        raise NoRecord(f"{spec.name} is not recorded: {error}") from error
+    if not entries:
+        raise NoRecord(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")
     folder.mkdir(parents=True, exist_ok=True)
-    save_atomically(folder / f"{spec.name}.safetensors", tensors)
+    write_bytes(folder / f"{spec.name}.safetensors", save(tensors))
     content = {"schema": SCHEMA, "spec": spec.name, "seed": SEED, "cases": entries}
     write_text(folder / f"{spec.name}.json", json.dumps(content, indent=1) + "\n")
     return len(entries)
-
-
-def save_atomically(path: Path, tensors: dict[str, Array]) -> None:
-    """A safetensors file that is either the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file({name: np.array(array, order="C") for name, array in tensors.items()}, temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
@@ -171,7 +170,11 @@ def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array])
     inputs = {name.removeprefix("input/"): array for name, array in mine.items() if name.startswith("input/")}
     params = {name: frozen(value) for name, value in recorded["params"].items()}
     case = Case(spec.name, inputs, params, recorded["id"], tuple(recorded["flags"]), recorded["why"])
-    now, _ = entry(spec, case)
+    try:
+        now, _ = entry(spec, case)
+    except (Tie, Uncertified) as error:
+        yield f"{spec.name}: {recorded['id']}: the oracle now gives no certified answer: {error}"
+        return
     for name, wanted in recorded["sha256"].items():
         if now["sha256"].get(name) != wanted or now["digits"].get(name) != recorded["digits"].get(name):
             yield f"{spec.name}: {recorded['id']}: the oracle now gives another {name}"

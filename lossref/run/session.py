@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import platform
-import shlex
-import sys
 import time
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import lossref
 from lossref.checks import table as checks
 from lossref.core.nouns import Verdict
 from lossref.run import jobs as running
 from lossref.run import plan as planning
+from lossref.run.about import facts, progress
 from lossref.run.ask import Outcome
 from lossref.run.atomic import write_text
 from lossref.targets import resolve
@@ -84,38 +78,28 @@ class Session:
 
     def _write_facts(self) -> None:
         families = {spec: dict(drawn) for spec, drawn in sorted(self._drawn.items())}
-        facts = {**self._facts, "families": families, "seconds": round(time.monotonic() - self._begin, 2)}
-        write_text(self.folder / "run.json", json.dumps(facts, indent=1) + "\n")
+        known = {**self._facts, "families": families, "seconds": round(time.monotonic() - self._begin, 2)}
+        write_text(self.folder / "run.json", json.dumps(known, indent=1) + "\n")
 
 
 def _facts(words: list[str], tier: str, seed: int, planned: int) -> dict[str, Any]:
     return {
         "target": ", ".join(words),
         "version": ", ".join(filter(None, map(resolve.version, words))),
-        "command": shlex.join(["lossref", *sys.argv[1:]]),
-        "seed": seed,
         "tier": tier,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "planned": planned,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "lossref": lossref.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "threads": 1,
+        **facts(planned, seed, threads=1),
         "notes": [],
     }
 
 
 def follow(kept: Session, plan: list[planning.Job], jobs: int, console: Console) -> bool:
     """Run the plan with a progress bar on a terminal; False if it was interrupted."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with running.processes(min(jobs, len(plan))) as executor, shown as progress:
-        bar = progress.add_task("verdicts", total=kept.expected)
+    bar = progress("verdicts", kept.expected, console)
+    with running.processes(min(jobs, len(plan))) as executor, bar as advance:
         try:
             for outcome in running.run(plan, executor):
                 kept.keep(outcome)
-                progress.advance(bar, len(outcome[0]))
+                advance(len(outcome[0]))
         except KeyboardInterrupt:
             _stop_workers(executor)
             return False

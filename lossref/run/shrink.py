@@ -13,7 +13,7 @@ import numpy as np
 
 from lossref.checks.material import strategy
 from lossref.checks.table import Check, examine
-from lossref.core.axes import dims_of, name_of
+from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
 
@@ -122,4 +122,4 @@ def _half(array: Array, half: int) -> Array:
 
 
 def _size(spec: Spec, dims: Any, case: Case) -> int:
-    return sum(int(np.prod(domain.shape(dims_of(case.params, dims)))) for domain in spec.inputs.values())
+    return sum(int(np.prod(domain.shape(spec.dims(case.params, dims)))) for domain in spec.inputs.values())

@@ -1,1 +1,1 @@
-"""Every number that the specification prints, by topic."""
+"""Every number that lossref/spec prints, by topic."""

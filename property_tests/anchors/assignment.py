@@ -21,7 +21,7 @@ from lossref.losses.assignment import rotated_task_aligned as rotated
 from lossref.losses.assignment import task_aligned as plain
 from lossref.losses.assignment.answer import Assignment
 from lossref.losses.assignment.cases import grid_points, setup_s
-from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.dense import Steps, dense
 from lossref.losses.assignment.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner, task_aligned
@@ -543,13 +543,13 @@ def test_a_reach_is_in_units_of_the_anchors_own_stride() -> None:
     assert candidates(points, box, real, (8, 16), Rules(reach=1.6)).anchor.tolist() == [0, 1, 2, 3, 4]
 
 
-SPECS = [(plain.SPEC, plain._strictly_inside, plain._overlap), (rotated.SPEC, rotated._inside, rotated._overlap)]
+SPECS = [(plain.SPEC, plain.DENSE), (rotated.SPEC, rotated.DENSE)]
 
 
-@pytest.mark.parametrize(("spec", "inside", "match"), SPECS, ids=[row[0].name for row in SPECS])
-def test_dense_code_without_a_mistake_is_right(spec: Spec, inside: Any, match: Any) -> None:
+@pytest.mark.parametrize(("spec", "steps"), SPECS, ids=[row[0].name for row in SPECS])
+def test_dense_code_without_a_mistake_is_right(spec: Spec, steps: Steps) -> None:
     """So an impostor is rejected for its one mistake, and for nothing else."""
-    right = Target(spec.name, partial(partial, dense(inside, match)), "dense", tuple(spec.params))
+    right = Target(spec.name, partial(partial, dense(steps)), "dense", tuple(spec.params))
     cases: list[Case] = [case for kind in ("corner", "small", "setting") for case in material(spec, kind, "quick", 0)]
     found = [examine(named("value"), spec, right, case, "float64") for case in cases]
     assert not [(case.id, one.problem) for case, one in zip(cases, found, strict=True) if one.problem]

@@ -426,7 +426,7 @@ def test_a_positive_without_scores_contributes_nothing(spec: str, example: Input
 
 
 def test_identical_boxes_cost_what_eps_costs() -> None:
-    """Width 1 and height 1: U = 2 (1 + eps) - 1 + eps, so 1 - IoU = 3 eps; 1.6e-7 belongs to 0.9 by 1.9."""
+    """Width 1 and height 1: U = 2 (1 + eps) - 1 + eps, so 1 - IoU = 3 eps."""
     for way in WAYS.values():
         for w, h in ((1.0, 1.0), (1.0, 2.0), (4.0, 2.0)):
             box = [[(0, 0, w, h)] * 3]
@@ -438,8 +438,8 @@ def test_identical_boxes_cost_what_eps_costs() -> None:
 def test_identical_rotated_boxes_cost_the_square_root_of_eps(way: str) -> None:
     """sqrt(1 - exp(-1e-7) + 1e-7) is 4.47213589910e-4, which the oracle gives.
 
-    The printed 4.47213589855e-4 has lost digits: 1 - exp(-1e-7) carries an error of u, which is u / 1e-7 of it. How
-    much of that is seen depends on the processor's exp and log (4.47213589980e-4 has been seen, too).
+    Float64 loses digits: 1 - exp(-1e-7) carries an error of u, which is u / 1e-7 of it. How
+    much of that is seen depends on the processor's exp and log (4.47213589855e-4 and 4.47213589980e-4 have been seen).
     """
     same = {name: [[ROTATED["target_bboxes"][0][0]] * 3] for name in ("pred_bboxes", "target_bboxes")}
     found = WAYS[way]("rotated_bbox", {**ROTATED, **ALONE, **same, "fg_mask": [[1, 0, 0]]}, R4)

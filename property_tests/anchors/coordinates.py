@@ -38,7 +38,8 @@ from lossref.losses.coordinates.xyxy2xywh import xyxy2xywh
 from lossref.losses.masks import crop_mask as crop
 from lossref.losses.masks.crop_mask import crop_mask, oracle_crop
 from lossref.losses.overlap import probiou as prob
-from lossref.losses.overlap.probiou import covariance, oracle_covariance, probiou
+from lossref.losses.overlap.gaussians import covariance
+from lossref.losses.overlap.probiou import oracle_covariance, probiou
 from lossref.oracle.tape import Number, Tape, gradient, precision
 
 Inputs = Mapping[str, Any]

@@ -18,12 +18,14 @@ from anchors.overlap import agrees
 from lossref.losses.detr.cases import FOUR, NONE, ONE, THREE, fixture
 from lossref.losses.detr.detr import SPEC, DETRLoss, detr
 from lossref.losses.detr.hungarian import HungarianMatcher, hungarian
-from lossref.losses.detr.impostors import careless
+from lossref.losses.detr.impostors import Steps, layer_by_layer
+from lossref.losses.detr.layers import dn_positions
 from lossref.losses.detr.matching import Costs, match, prices
 from lossref.losses.detr.matching_oracle import oracle_best, oracle_cost
-from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, dn_positions, rtdetr
+from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, rtdetr
 from lossref.losses.keypoints import realnvp as flow
-from lossref.losses.keypoints.realnvp import RealNVP, parameters_of
+from lossref.losses.keypoints.flow import parameters_of
+from lossref.losses.keypoints.realnvp import RealNVP
 from lossref.oracle.tape import Tape, Tie, precision
 
 Dict = dict[str, Any]
@@ -396,15 +398,15 @@ def test_flow_mistakes() -> None:
     """Table of mistakes, row 14."""
     x = points((1, 2)).detach()
     rows = (
-        ("forward order", "-9.52549215333"),
-        ("masks swapped", "-9.34270503473"),
-        ("sign of log_det", "-9.06379422653"),
-        ("generative direction", "-6.27988186256"),
+        (flow.forward_order, "-9.52549215333"),
+        (flow.masks_swapped, "-9.34270503473"),
+        (flow.log_det_added, "-9.06379422653"),
+        (flow.generative_direction, "-6.27988186256"),
     )
-    for how, printed in rows:
-        close(flow._wrong(x, "F1", how), printed)
-    for how in ("forward order", "masks swapped"):
-        assert torch.allclose(flow._wrong(x, "F0", how), flow.realnvp(x, "F0")), "F0 does not see it"
+    for wrong, printed in rows:
+        close(wrong(x, "F1"), printed)
+    for wrong in (flow.forward_order, flow.masks_swapped):
+        assert torch.allclose(wrong(x, "F0"), flow.realnvp(x, "F0")), "F0 does not see it"
 
 
 # DETRLoss: parts ------------------------------------------------------------------------------------------
@@ -761,7 +763,7 @@ def test_sparse_and_dense_class_targets_agree(how: str) -> None:
         torch.rand(14, 4, generator=rng, dtype=torch.float64) / 2 + 0.1,
     )
     found = []
-    for loss in (detr, careless("nothing")):
+    for loss in (detr, layer_by_layer(Steps())):
         inputs = [box.clone().requires_grad_(), scores.clone().requires_grad_()]
         out = torch.stack(list(loss(*inputs, *them, **params)))
         (out * torch.arange(1, 7)).sum().backward()

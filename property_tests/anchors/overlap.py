@@ -168,8 +168,6 @@ BOX_ANCHORS = (
     box_anchor("identical 1 x 2, xyxy", "giou", SAME_XYXY, "0.99999995", XYXY),
     box_anchor("identical 1 x 2, xyxy", "diou", SAME_XYXY, "0.99999985", XYXY),
     box_anchor("identical 1 x 2, xyxy", "ciou", SAME_XYXY, "0.99999985", XYXY),
-    # The specification prints 0.9999999875 for 1 x 2 in xywh; 2 / (2 + eps) is 0.99999995, and the printed
-    # number belongs to an area of 8.
     *(box_anchor("identical 1 x 2, xywh", kind, SAME_XYWH, "0.99999995", XYWH) for kind in KINDS),
     *(box_anchor("identical 2 x 4, xywh", kind, LARGER_XYWH, "0.9999999875", XYWH) for kind in KINDS),
     box_anchor("scaled by 2^-20, xyxy", "ciou", TINY_XYXY, "-6.30072274067e-05", XYXY),

@@ -7,10 +7,11 @@ Source: spec/20-assignment.md sections 1.1, 1.3 and 1.7, spec/05-decisions.md D9
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.assignment.positives import Pairs, Positives, Rules, poisoned, select
@@ -34,6 +35,72 @@ class Metric(NamedTuple):
     alpha: float
     beta: float
     eps: float
+
+
+class Geometry(NamedTuple):
+    """What boxes of a kind are to an assigner: `candidates` of it, and overlap(boxes, predictions, pairs, rules)."""
+
+    candidates: Callable[..., Pairs]
+    overlap: Callable[[Tensor, Tensor, Pairs, Rules], Tensor]
+
+
+class Assigner(nn.Module):
+    """What the assigner classes of every edition share; each names the function that it asks."""
+
+    _assign: Any
+
+    def __init__(
+        self, topk: int = 13, num_classes: int = 80, alpha: float = 1.0, beta: float = 6.0, eps: float = 1e-9
+    ) -> None:
+        super().__init__()
+        self.topk = topk
+        self.num_classes = num_classes
+        self.alpha = alpha
+        self.beta = beta
+        self.eps = eps
+
+    def forward(
+        self,
+        pd_scores: Tensor,
+        pd_bboxes: Tensor,
+        anc_points: Tensor,
+        gt_labels: Tensor,
+        gt_bboxes: Tensor,
+        mask_gt: Tensor,
+    ) -> Assignment:
+        """The assignment under the settings of this object."""
+        given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+        found: Assignment = self._assign(*given, **self._settings())
+        return found
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {"topk": self.topk, "num_classes": self.num_classes, "alpha": self.alpha, "beta": self.beta}
+        return {**settings, "eps": self.eps}
+
+
+def assignment(
+    pd_scores: Tensor,
+    pd_bboxes: Tensor,
+    anc_points: Tensor,
+    gt_labels: Tensor,
+    gt_bboxes: Tensor,
+    mask_gt: Tensor,
+    num_classes: int,
+    stride: Sequence[float],
+    metric: Metric,
+    rules: Rules,
+    geometry: Geometry,
+) -> Assignment:
+    """The answer for arguments that fit together; see `task_aligned`."""
+    if gt_bboxes.shape[1] == 0:
+        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
+    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
+    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
+    with torch.no_grad():
+        boxes = gt_bboxes.to(dtype)
+        pairs = geometry.candidates(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
+        matched = geometry.overlap(boxes, pd_bboxes.to(dtype), pairs, rules)
+        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
 
 
 def no_object(pd_scores: Tensor, pd_bboxes: Tensor, gt_bboxes: Tensor, num_classes: int) -> Assignment:

@@ -2,7 +2,7 @@
 
 Candidates are kept as flat pairs, because an object contains a few hundred of 8400 anchors. An upright box
 holds the anchors strictly inside, a rotated one those on its edge, too; small sides are enlarged for this
-test only. Where sources differ: see `Rules`. Source: spec/20-assignment.md sections 1.2 and 3, D2.
+test only. Where sources differ: see `Rules`. Source: spec/20-assignment.md sections 1.2, 1.10 and 3, D2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pairs(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Choices on which assigners differ; the defaults are the specification's.
+    """Choices on which assigners differ; the defaults are those of spec/20-assignment.md section 1.10.
 
     conflict:     an anchor that several objects picked goes to the largest overlap of "all" objects (0 where
                   the anchor is no candidate, so to object 0 if all are 0), of those "containing" it, or of

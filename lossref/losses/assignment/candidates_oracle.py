@@ -1,6 +1,6 @@
 """Which anchors an object may have at all, in scalars: the rules on which assigners differ.
 
-Nothing here carries gradient. Source: spec/20-assignment.md sections 1.2 and 3, D2.
+Nothing here carries gradient. Source: spec/20-assignment.md sections 1.2, 1.10 and 3, D2.
 """
 
 from __future__ import annotations

@@ -176,7 +176,7 @@ COUNTS = {
     "alpha": Param(0.5, (1.0,), "exponent of the score"),
     "beta": Param(6.0, (2.0,), "exponent of the overlap"),
     "stride": Param((8, 16, 32), ((8,), (16, 32)), "strides of the levels, in pixels"),
-    "eps": Param(1e-9, (1e-3,), "absolute constant against division by zero"),
+    "eps": Param(1e-9, (1e-3,), "absolute constant against division by zero", small=True),
     "topk2": Param(None, (1, 2), "anchors that an object keeps after the conflicts; None or 0: topk"),
 }
 RULES = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from types import SimpleNamespace
 from typing import Any
 
 from lossref.losses.assignment.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
@@ -166,11 +167,12 @@ def oracle_dense(
     gt_labels: Any,
     gt_bboxes: Any,
     mask_gt: Any,
-    settings: Any,
+    *,
     geometry: tuple[Callable[..., Any], ...],
+    **params: Any,
 ) -> tuple[Any, ...]:
     """Labels, boxes, scores, mask and index of all images."""
-    images = []
+    settings, images = SimpleNamespace(**params), []
     for scores, boxes, labels, truth, real in zip(pd_scores, pd_bboxes, gt_labels, gt_bboxes, mask_gt, strict=True):
         objects = [(label[0], box) if there[0] else None for label, box, there in zip(labels, truth, real, strict=True)]
         score, box = oracle_rows(m, scores), oracle_rows(m, boxes)

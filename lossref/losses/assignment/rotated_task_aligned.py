@@ -11,19 +11,19 @@ Source: spec/20-assignment.md section 3, arXiv 2106.06072, spec/05-decisions.md 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Param, Spec, Target
-from lossref.core.precision import compute_dtype
-from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.core.nouns import Param, Spec
+from lossref.losses.assignment import impostors as wrong
+from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
-from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
@@ -58,19 +58,13 @@ def rotated_task_aligned(
     Formula: spec/20-assignment.md section 3.
     """
     require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, ROTATED)
-    if gt_bboxes.shape[1] == 0:
-        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
     rules = Rules(conflict, "probiou", zero_metric, small_boxes, reach, at_least_one)
-    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
-    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
-    with torch.no_grad():
-        if small_rboxes == "enlarged":
+    if small_rboxes == "enlarged":
+        with torch.no_grad():
             gt_bboxes = enlarged_boxes(gt_bboxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        boxes = gt_bboxes.to(dtype)
-        pairs = candidates_rotated(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        matched = rotated_overlap(boxes, pd_bboxes.to(dtype), pairs)
-        metric = Metric(topk, topk2, alpha, beta, eps)
-        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+    given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+    metric = Metric(topk, topk2, alpha, beta, eps)
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates_rotated, rotated_overlap))
 
 
 def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
@@ -79,70 +73,70 @@ def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rule
     return torch.cat([boxes[..., :2], side, boxes[..., 4:]], -1)
 
 
-def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs) -> Tensor:
+def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rules) -> Tensor:
     """Overlap (p,) >= 0 of the object (b, G, 5) and the prediction (b, A, 5) of each pair, xywhr."""
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
     return probiou(truth, pred)[:, 0].clamp(min=0)
 
 
-def oracle(
-    m: Any,
-    pd_scores: Any,
-    pd_bboxes: Any,
-    anc_points: Any,
-    gt_labels: Any,
-    gt_bboxes: Any,
-    mask_gt: Any,
-    **params: Any,
-) -> Any:
+def oracle(m: Any, gt_bboxes: Any, mask_gt: Any, small_rboxes: str, **others: Any) -> Any:
     """The five outputs in scalars."""
-    settings = SimpleNamespace(**params)
-    if settings.small_rboxes == "enlarged":
+    settings = SimpleNamespace(**others)
+    if small_rboxes == "enlarged":
         gt_bboxes = tuple(
             tuple(oracle_enlarged(m, b, settings, settings) if there[0] else b for b, there in zip(*image, strict=True))
             for image in zip(gt_bboxes, mask_gt, strict=True)
         )
-    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, TURNED)
+    return oracle_dense(m, gt_bboxes=gt_bboxes, mask_gt=mask_gt, geometry=TURNED, **others)
 
 
-def _inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
-    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
-    if how == "upright candidates":
-        return ((points >= corners.amin(-2)) & (points <= corners.amax(-2))).all(-1)
-    start = corners[..., 0, :]
-    edges = torch.stack([corners[..., 1, :] - start, corners[..., 3, :] - start])
-    along, whole = ((points - start) * edges).sum(-1), (edges * edges).sum(-1)
-    if how == "edges outside":
-        return ((along > 0) & (along < whole)).all(0)
+def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    along, whole = _along_the_edges(points, boxes)
     return ((along >= 0) & (along <= whole)).all(0)
 
 
-def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
-    if how == "angles ignored":
-        boxes, predictions = (torch.cat([x[..., :4], 0 * x[..., 4:]], -1) for x in (boxes, predictions))
-    return probiou(boxes[:, :, None], predictions[:, None], CIoU=how == "aspect penalty")[..., 0]
+def _along_the_edges(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Projections of the points on two edges, and the squared lengths of these; for each edge (b, G, A)."""
+    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
+    start = corners[..., 0, :]
+    edges = torch.stack([corners[..., 1, :] - start, corners[..., 3, :] - start])
+    return ((points - start) * edges).sum(-1), (edges * edges).sum(-1)
 
 
-def _wrong(how: str, why: str, caught_by: str) -> Target:
-    return impostor(how, why, caught_by, dense(_inside, _overlap, how))
+def _overlap(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return probiou(boxes[:, :, None], predictions[:, None])[..., 0]
+
+
+def _edges_outside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    along, whole = _along_the_edges(points, boxes)
+    return ((along > 0) & (along < whole)).all(0)
+
+
+def _upright_candidates(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
+    corners = xywhr2xyxyxyxy(boxes)[..., None, :, :]
+    return ((points >= corners.amin(-2)) & (points <= corners.amax(-2))).all(-1)
+
+
+def _angles_ignored(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return _overlap(_without_angles(boxes), _without_angles(predictions), p)
+
+
+def _without_angles(boxes: Tensor) -> Tensor:
+    return torch.cat([boxes[..., :4], 0 * boxes[..., 4:]], -1)
+
+
+def _aspect_penalty(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return probiou(boxes[:, :, None], predictions[:, None], CIoU=True)[..., 0]
+
+
+DENSE = Steps(_inside, _overlap)
+_step, _setting = partial(wrong.with_step, DENSE), partial(wrong.with_setting, DENSE)
 
 
 class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
     """Drop-in for the class of that name; see `rotated_task_aligned`."""
 
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`rotated_task_aligned` with the settings of this object."""
-        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
-        counts = self.topk, self.num_classes, self.alpha, self.beta
-        return rotated_task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+    _assign: Any = staticmethod(rotated_task_aligned)
 
 
 _SMALL = (1, (16, 16, 4, 12, 0.5))
@@ -181,17 +175,19 @@ SPEC = Spec(
         setup("best", "the largest metric", _BETWEEN, topk=1, small_boxes="off", at_least_one="best"),
     ),
     impostors=(
-        _wrong("enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value"),
-        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
-        _wrong("small boxes left", "no enlargement", "value"),
-        _wrong("enlarged at the stride", "<= instead of <", "value"),
-        _wrong("edges outside", "< instead of <=", "value"),
-        _wrong("upright candidates", "the upright box around the rotated one", "value"),
-        _wrong("angles ignored", "overlap of upright boxes", "value"),
-        _wrong("aspect penalty", "the CIoU form of probiou", "value"),
-        _wrong("conflict by metric", "t instead of o decides", "value"),
-        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
-        _wrong("background class", "background carries class nc", "value reduced"),
+        _setting(
+            "enlarged everywhere", "small sides enlarged in overlap and result (QA12)", "value", small_rboxes="enlarged"
+        ),
+        _step("writes into gt_bboxes", "enlarges the caller's boxes", "pure", enlarge=wrong.enlarged_in_place),
+        _setting("small boxes left", "no enlargement", "value", small_boxes="off"),
+        _step("enlarged at the stride", "<= instead of <", "value", enlarge=wrong.enlarged_at_the_limit),
+        _step("edges outside", "< instead of <=", "value", inside=_edges_outside),
+        _step("upright candidates", "the upright box around the rotated one", "value", inside=_upright_candidates),
+        _step("angles ignored", "overlap of upright boxes", "value", match=_angles_ignored),
+        _step("aspect penalty", "the CIoU form of probiou", "value", match=_aspect_penalty),
+        _step("conflict by metric", "t instead of o decides", "value", settle=wrong.conflict_by_metric),
+        _step("topk2 before the conflicts", "an object loses everything", "value", settle=wrong.topk2_first),
+        _step("background class", "background carries class nc", "value reduced", present=wrong.background_class),
     ),
     api="RotatedTaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
     returns="five: (b, A), (b, A, 5), (b, A, c), (b, A), (b, A)",

@@ -11,20 +11,19 @@ Source: spec/20-assignment.md section 1, spec/05-decisions.md D9.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Spec, Target
-from lossref.core.precision import compute_dtype
-from lossref.losses.assignment.answer import Assignment, Metric, assigned, class_of, no_object, require_assignable
+from lossref.core.nouns import Spec
+from lossref.losses.assignment import impostors as wrong
+from lossref.losses.assignment.answer import Assigner, Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates
 from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
-from lossref.losses.assignment.impostors import dense
+from lossref.losses.assignment.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import UPRIGHT, oracle_dense
 from lossref.losses.overlap.bbox_iou import bbox_iou
@@ -60,56 +59,35 @@ def task_aligned(
     ValueError for shapes that do not fit, TypeError for inputs that are not floating, IndexError for a
     label without a score, RuntimeError for fewer anchors than topk. Formula: spec/20-assignment.md section 1.
     """
-    require_assignable(pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, 4)
-    if gt_bboxes.shape[1] == 0:
-        return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
-    if overlap not in ("ciou", "iou"):
-        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {overlap!r}")
+    given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
+    require_assignable(*given, PLAIN)
     rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one, edge)
-    dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
-    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
-    with torch.no_grad():
-        boxes = gt_bboxes.to(dtype)
-        pairs = candidates(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
-        matched = pair_overlap(boxes, pd_bboxes.to(dtype), pairs, overlap)
-        metric = Metric(topk, topk2, alpha, beta, eps)
-        return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
+    metric = Metric(topk, topk2, alpha, beta, eps)
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates, pair_overlap))
 
 
-def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, overlap: str) -> Tensor:
+def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rules) -> Tensor:
     """Overlap (p,) >= 0 of the object (b, G, 4) and the prediction (b, A, 4) of each pair, xyxy."""
+    if rules.overlap not in ("ciou", "iou"):
+        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {rules.overlap!r}")
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
-    return bbox_iou(truth, pred, xywh=False, CIoU=overlap == "ciou")[:, 0].clamp(min=0)
+    return bbox_iou(truth, pred, xywh=False, CIoU=rules.overlap == "ciou")[:, 0].clamp(min=0)
 
 
-def oracle(
-    m: Any,
-    pd_scores: Any,
-    pd_bboxes: Any,
-    anc_points: Any,
-    gt_labels: Any,
-    gt_bboxes: Any,
-    mask_gt: Any,
-    **params: Any,
-) -> Any:
-    """The five outputs in scalars."""
-    settings = SimpleNamespace(**params)
-    return oracle_dense(m, pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt, settings, UPRIGHT)
-
-
-def _strictly_inside(points: Tensor, boxes: Tensor, how: str) -> Tensor:
+def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:
     low, high = boxes[..., None, :2], boxes[..., None, 2:]
     depth = torch.cat([points - low, high - points], -1).amin(-1)
-    return depth >= 0 if how == "edges inside" else depth > 1e-9
+    return depth >= 0 if p.edge == "closed" else depth > 1e-9
 
 
-def _overlap(boxes: Tensor, predictions: Tensor, params: Any, how: str) -> Tensor:
-    complete = params.overlap == "ciou" and how != "plain IoU"
-    return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=complete)[..., 0]
+def _overlap(boxes: Tensor, predictions: Tensor, p: Any) -> Tensor:
+    return bbox_iou(boxes[:, :, None], predictions[:, None], xywh=False, CIoU=p.overlap == "ciou")[..., 0]
 
 
-class TaskAlignedAssigner(nn.Module):
+class TaskAlignedAssigner(Assigner):
     """Drop-in for the class of that name. `num_classes` is read at call time; `topk2` None or 0 means topk."""
+
+    _assign: Any = staticmethod(task_aligned)
 
     def __init__(
         self,
@@ -121,33 +99,17 @@ class TaskAlignedAssigner(nn.Module):
         eps: float = 1e-9,
         topk2: int | None = None,
     ) -> None:
-        super().__init__()
-        self.topk = topk
+        super().__init__(topk, num_classes, alpha, beta, eps)
         self.topk2 = topk2 or topk
-        self.num_classes = num_classes
-        self.alpha = alpha
-        self.beta = beta
         self.stride = list(stride)
         self.stride_val = stride[1] if len(stride) > 1 else stride[0]
-        self.eps = eps
 
-    def forward(
-        self,
-        pd_scores: Tensor,
-        pd_bboxes: Tensor,
-        anc_points: Tensor,
-        gt_labels: Tensor,
-        gt_bboxes: Tensor,
-        mask_gt: Tensor,
-    ) -> Assignment:
-        """`task_aligned` with the settings of this object."""
-        inputs = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
-        counts = self.topk, self.num_classes, self.alpha, self.beta
-        return task_aligned(*inputs, *counts, self.stride, self.eps, self.topk2)
+    def _settings(self) -> dict[str, Any]:
+        return {**super()._settings(), "stride": self.stride, "topk2": self.topk2}
 
 
-def _wrong(how: str, why: str, caught_by: str) -> Target:
-    return impostor(how, why, caught_by, dense(_strictly_inside, _overlap, how))
+DENSE = Steps(_inside, _overlap)
+_step, _setting = partial(wrong.with_step, DENSE), partial(wrong.with_setting, DENSE)
 
 
 _A, _B = (0, (2, 2, 22, 22)), (1, (10, 10, 30, 30))
@@ -171,7 +133,7 @@ SPEC = Spec(
     params={**COUNTS, **RULES},
     terms=TERMS,
     reference=task_aligned,
-    oracle=oracle,
+    oracle=partial(oracle_dense, geometry=UPRIGHT),
     sizes=SIZES,
     laws=LAWS,
     corners=(
@@ -199,27 +161,32 @@ SPEC = Spec(
         placed("dropped", "no positive without a metric", _APART, *_FAR, topk=4, zero_metric="dropped"),
     ),
     impostors=(
-        _wrong("conflict among picked", "QA4 missed", "value"),
-        _wrong("conflict by metric", "t instead of o decides", "value"),
-        _wrong("conflict among containing", "object 0 does not win where all overlaps are 0", "value"),
-        _wrong("conflicts kept", "an anchor learns two objects", "value"),
-        _wrong("maxima before the conflicts", "T and O of anchors that were lost", "value"),
-        _wrong("topk2 before the conflicts", "an object loses everything", "value"),
-        _wrong("no eps", "t O / T", "value"),
-        _wrong("eps 1e-7", "the epsilon of the overlap", "value"),
-        _wrong("small boxes left", "no enlargement", "value"),
-        _wrong("enlarged at the stride", "<= instead of <", "value"),
-        _wrong("both sides", "a small side enlarges the other, too", "value"),
-        _wrong("enlarged to stride[0]", "instead of stride[1]", "value"),
-        _wrong("enlarged everywhere", "in overlap and result", "value"),
-        _wrong("writes into gt_bboxes", "enlarges the caller's boxes", "pure"),
-        _wrong("edges inside", ">= instead of >", "value"),
-        _wrong("plain IoU", "instead of CIoU", "value"),
-        _wrong("logits", "instead of probabilities", "value"),
-        _wrong("background class", "background carries class nc", "value reduced"),
-        _wrong("index -1", "background carries index -1", "value reduced"),
-        _wrong("hard targets", "1 instead of the soft target", "value"),
-        _wrong("not scaled by the overlap", "t / T", "value"),
+        _setting("conflict among picked", "QA4 missed", "value", conflict="picked"),
+        _step("conflict by metric", "t instead of o decides", "value", settle=wrong.conflict_by_metric),
+        _setting(
+            "conflict among containing",
+            "object 0 does not win where all overlaps are 0",
+            "value",
+            conflict="containing",
+        ),
+        _step("conflicts kept", "an anchor learns two objects", "value", settle=wrong.conflicts_kept),
+        _step("maxima before the conflicts", "T and O of anchors that were lost", "value", settle=wrong.maxima_first),
+        _step("topk2 before the conflicts", "an object loses everything", "value", settle=wrong.topk2_first),
+        _setting("no eps", "t O / T", "value", eps=0.0),
+        _setting("eps 1e-7", "the epsilon of the overlap", "value", eps=1e-7),
+        _setting("small boxes left", "no enlargement", "value", small_boxes="off"),
+        _step("enlarged at the stride", "<= instead of <", "value", enlarge=wrong.enlarged_at_the_limit),
+        _step("both sides", "a small side enlarges the other, too", "value", enlarge=wrong.both_sides_enlarged),
+        _step("enlarged to stride[0]", "instead of stride[1]", "value", enlarge=wrong.enlarged_to_the_first_stride),
+        _setting("enlarged everywhere", "in overlap and result", "value", small_rboxes="enlarged"),
+        _step("writes into gt_bboxes", "enlarges the caller's boxes", "pure", enlarge=wrong.enlarged_in_place),
+        _setting("edges inside", ">= instead of >", "value", edge="closed"),
+        _setting("plain IoU", "instead of CIoU", "value", overlap="iou"),
+        _step("logits", "instead of probabilities", "value", certainty=wrong.logit),
+        _step("background class", "background carries class nc", "value reduced", present=wrong.background_class),
+        _step("index -1", "background carries index -1", "value reduced", present=wrong.background_index),
+        _step("hard targets", "1 instead of the soft target", "value", target=wrong.hard_targets),
+        _step("not scaled by the overlap", "t / T", "value", target=wrong.not_scaled_by_the_overlap),
     ),
     api="TaskAlignedAssigner(topk=13, num_classes=80, alpha=1.0, beta=6.0, stride, eps=1e-9, topk2=None)(...)",
     returns="five: (b, A), (b, A, 4), (b, A, c), (b, A), (b, A)",

@@ -18,7 +18,7 @@ from torch import Tensor
 from lossref.core.declare import corner, impostor
 from lossref.core.families import soft_labels
 from lossref.core.laws import differs, not_negative, permutation
-from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec, Target
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, shortest_side
@@ -101,20 +101,59 @@ def in_proportion(f: Any, x: Mapping[str, Array], params: Params, tol: Array) ->
 # Impostors --------------------------------------------------------------------------------------------------
 
 
-def _wrong(how: str, why: str, caught_by: str) -> Target:
-    def loss(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
-        ratio = ((target[:, 2] + EPS) / (target[:, 3] + EPS)).log()
-        scale = lambda_val if how == "lambda not squared" else lambda_val**2
-        factor = (-(ratio**2) / scale).exp()
-        factor = {"no aspect factor": torch.ones_like(factor), "1 - a": 1 - factor}.get(how, factor)
-        turn = pred[:, 4] - target[:, 4]
-        wave = (turn if how == "sin(d)" else 2 * turn).sin()
-        cost = factor * (wave.abs() if how == "not squared" else wave**2)
-        total = cost.sum() if how == "unweighted" else (weight * cost).sum()
-        result = total / (max(len(weight), 1) if how == "divided by n" else norm)
-        return result.nan_to_num() if how == "NaN to zero" else result
+def _factor(target: Tensor, scale: float) -> Tensor:
+    """exp(-rho^2 / scale) of each target."""
+    rho = ((target[:, 2] + EPS) / (target[:, 3] + EPS)).log()
+    return (-(rho**2) / scale).exp()
 
-    return impostor(how, why, caught_by, loss)
+
+def _turn(pred: Tensor, target: Tensor) -> Tensor:
+    """d of each positive."""
+    return pred[:, 4] - target[:, 4]
+
+
+def _wave(pred: Tensor, target: Tensor) -> Tensor:
+    return (2 * _turn(pred, target)).sin()
+
+
+def _cost(pred: Tensor, target: Tensor, scale: float) -> Tensor:
+    """What each positive costs."""
+    return _factor(target, scale) * _wave(pred, target) ** 2
+
+
+def sine_of_d(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    cost = _factor(target, lambda_val**2) * _turn(pred, target).sin() ** 2
+    return (weight * cost).sum() / norm
+
+
+def no_aspect_factor(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    return (weight * _wave(pred, target) ** 2).sum() / norm
+
+
+def one_less_factor(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    cost = (1 - _factor(target, lambda_val**2)) * _wave(pred, target) ** 2
+    return (weight * cost).sum() / norm
+
+
+def lambda_not_squared(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    return (weight * _cost(pred, target, lambda_val)).sum() / norm
+
+
+def not_squared(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    cost = _factor(target, lambda_val**2) * _wave(pred, target).abs()
+    return (weight * cost).sum() / norm
+
+
+def unweighted(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    return _cost(pred, target, lambda_val**2).sum() / norm
+
+
+def divided_by_n(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    return (weight * _cost(pred, target, lambda_val**2)).sum() / max(len(weight), 1)
+
+
+def nan_to_zero(pred: Tensor, target: Tensor, weight: Tensor, norm: Tensor, lambda_val: float) -> Tensor:
+    return ((weight * _cost(pred, target, lambda_val**2)).sum() / norm).nan_to_num()
 
 
 def _weights(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
@@ -184,14 +223,14 @@ SPEC = Spec(
         _case("many turns away", "periodic", (20.5, -0.5, 3, 2, 1)),
     ),
     impostors=(
-        _wrong("sin(d)", "not of twice the difference", "value reduced"),
-        _wrong("no aspect factor", "elongated targets count fully", "value reduced"),
-        _wrong("1 - a", "squares count for nothing", "value reduced"),
-        _wrong("lambda not squared", "divided by lambda", "value reduced"),
-        _wrong("not squared", "the sine instead of its square", "value reduced"),
-        _wrong("unweighted", "all positives alike", "value reduced"),
-        _wrong("divided by n", "mean over the positives", "value reduced"),
-        _wrong("NaN to zero", "a NaN gives a finite number", "refuses"),
+        impostor("sin(d)", "not of twice the difference", "value reduced", sine_of_d),
+        impostor("no aspect factor", "elongated targets count fully", "value reduced", no_aspect_factor),
+        impostor("1 - a", "squares count for nothing", "value reduced", one_less_factor),
+        impostor("lambda not squared", "divided by lambda", "value reduced", lambda_not_squared),
+        impostor("not squared", "the sine instead of its square", "value reduced", not_squared),
+        impostor("unweighted", "all positives alike", "value reduced", unweighted),
+        impostor("divided by n", "mean over the positives", "value reduced", divided_by_n),
+        impostor("NaN to zero", "a NaN gives a finite number", "refuses", nan_to_zero),
     ),
     api="v8OBBLoss(model).calculate_angle_loss(pred_bboxes, target_bboxes, fg_mask, weight, target_scores_sum)",
     returns="0-d",

@@ -10,23 +10,24 @@ Source: spec/30-elementary.md section 4, spec/10-geometry.md sections 3 and 7, D
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import impostor
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
-from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
-from lossref.core.precision import compute_dtype
+from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.dfl import DFLoss
-from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
-from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, shared_impostors
-from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
+from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, shared_impostors, variation
+from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
 from lossref.losses.coordinates.bbox2dist import bbox2dist
+from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
-from lossref.losses.overlap.ciou_alpha import EPS, ciou, oracle_ciou
+from lossref.losses.overlap.ciou import EPS, ciou, oracle_ciou
 
 
 def bbox_terms(
@@ -48,13 +49,8 @@ def bbox_terms(
     Boxes, points and distances in stride units, imgsz (H, W) and stride in pixels. Computed and returned
     in the promoted dtype of these tensors, at least float32. Formulas: spec/30-elementary.md section 4.
     """
-    compute, _ = compute_dtype(pred_dist, pred_boxes, target_boxes, weight)
-    boxes, target, weight = pred_boxes.to(compute), target_boxes.to(compute), weight.to(compute)
-    norm = torch.as_tensor(norm, dtype=compute, device=boxes.device)
-    iou = (weight * (1 - ciou(boxes, target, ciou_alpha))).sum() / norm
-    limit = reg_max - 1 if reg_max > 1 else None
-    distance = bbox2dist(points.to(compute), target, limit)
-    return BoxTerms(iou, distance_term(pred_dist.to(compute), distance, weight, norm, imgsz, stride, reg_max, edition))
+    given = (pred_dist, pred_boxes, points, target_boxes, weight, norm, imgsz, stride, reg_max, edition)
+    return terms_of_positives(*given, partial(ciou, alpha=ciou_alpha), bbox2dist)
 
 
 def bbox_loss(
@@ -77,38 +73,22 @@ def bbox_loss(
     normaliser. Without a positive both terms are 0 and every gradient is zero. Raises IndexError unless
     fg_mask is boolean, ValueError where the shapes do not fit or for an edition that there is not.
     """
-    require_dense(4, reg_max, pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, fg_mask, stride)
-    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, stride)
-    dist, boxes, points, targets, scores, scale = at_positives(fg_mask, *inputs)
-    given = (dist, boxes, points, targets, scores.sum(-1), target_scores_sum, imgsz, scale, reg_max)
-    terms = bbox_terms(*given, ciou_alpha=ciou_alpha, edition=edition)
-    return rounded(terms, pred_dist, pred_bboxes, target_bboxes, target_scores)
+    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, target_scores_sum)
+    terms = partial(bbox_terms, ciou_alpha=ciou_alpha, edition=edition)
+    return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 4, terms)
 
 
-def oracle(
-    m: Any,
-    pred_dist: Any,
-    pred_bboxes: Any,
-    anchor_points: Any,
-    target_bboxes: Any,
-    target_scores: Any,
-    target_scores_sum: Any,
-    fg_mask: Any,
-    imgsz: Any,
-    stride: Any,
-    reg_max: int = 16,
-    ciou_alpha: str = "detached",
-    edition: str = "8.4",
-) -> Any:
+def oracle(m: Any, ciou_alpha: str = "detached", **given: Any) -> Any:
     """Both terms in scalars."""
-    ious, dfls = [], []
-    rows = oracle_positives(m, fg_mask, anchor_points, stride, pred_dist, pred_bboxes, target_bboxes, target_scores)
-    for (px, py), step, raw, box, (x1, y1, x2, y2), scores in rows:
-        weight = m.sum(scores)
-        ious.append(weight * (1 - oracle_ciou(m, box, (x1, y1, x2, y2), ciou_alpha)))
-        distances = (px - x1, py - y1, x2 - px, y2 - py)
-        dfls.append(weight * oracle_distance_cost(m, raw, distances, imgsz, step, reg_max, edition))
-    return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum
+
+    def similarity(box: Any, target: Any) -> Any:
+        return oracle_ciou(m, box, target, ciou_alpha)
+
+    def sides(point: Any, target: Any) -> Any:
+        (px, py), (x1, y1, x2, y2) = point, target
+        return px - x1, py - y1, x2 - px, y2 - py
+
+    return oracle_terms(m, similarity, sides, **given)
 
 
 _right: Any = bbox_loss
@@ -146,6 +126,8 @@ def _alpha_attached(*inputs: Any, **params: Any) -> Any:
 class BboxLoss(nn.Module):
     """Drop-in for the class of that name; attributes reg_max, dfl_loss (None for one bin). See `bbox_loss`."""
 
+    _terms: Any = staticmethod(bbox_loss)
+
     def __init__(self, reg_max: int = 16) -> None:
         super().__init__()
         self.reg_max = reg_max
@@ -163,9 +145,10 @@ class BboxLoss(nn.Module):
         imgsz: Tensor,
         stride: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """`bbox_loss` with the number of bins of this object."""
+        """The two terms with the number of bins of this object."""
         inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores)
-        return bbox_loss(*inputs, target_scores_sum, fg_mask, imgsz, stride, self.reg_max)
+        terms: BoxTerms = self._terms(*inputs, target_scores_sum, fg_mask, imgsz, stride, self.reg_max)
+        return terms
 
 
 _ANCHOR: dict[str, Any] = {
@@ -175,10 +158,7 @@ _ANCHOR: dict[str, Any] = {
 }
 
 
-def _at(name: str, why: str, *flags: str, **changes: Any) -> Case:
-    """The worked example with 4 bins, and some of its numbers and parameters changed."""
-    params = {"reg_max": 4, **{key: changes.pop(key) for key in tuple(changes) if key not in _ANCHOR}}
-    return corner(name, why, *flags, params=params, **{**_ANCHOR, **changes})
+_at = partial(variation, _ANCHOR)
 
 
 def _solid(x: Array, params: Params) -> str | None:
@@ -210,6 +190,7 @@ SPEC = Spec(
     terms=("iou", "dfl"),
     reference=bbox_loss,
     oracle=oracle,
+    derived=BINS,
     sizes=SIZES,
     laws=LAWS,
     corners=(

@@ -19,6 +19,7 @@ from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.coordinates.dfl_decode import BINS
 
 
 def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
@@ -100,26 +101,51 @@ def reversed_bins(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol
     return differs(f(turned)[inside], f(x)[inside], 4 * tol[inside], "reversing the bins")
 
 
-def _wrong(z: Tensor, target: Tensor, reg_max: int, how: str) -> Tensor:
-    """One careless version, by name."""
-    top = {"clamped at R - 1": reg_max - 1 - 1e-9, "clamped at R - 2": reg_max - 2.0}.get(how, reg_max - 1 - 0.01)
-    t = target.clamp_(0, top) if how == "writes into target" else target.clamp(0, top)
-    left = t.floor()
-    w = t - left if how == "weights swapped" else left + 1 - t
-    if how == "nearest bin":
-        left, w = t.round().clamp(max=reg_max - 2), torch.ones_like(t)
+def _below(target: Tensor, top: float) -> tuple[Tensor, Tensor]:
+    """The distances clamped at `top`, and the bins on their left."""
+    t = target.clamp(0, top)
+    return t, t.floor()
+
+
+def _costs(z: Tensor, left: Tensor, weight: Tensor) -> Tensor:
+    """Cost of every side: cross entropy with the bin `left`, times its weight, and with the next one."""
     k = left.reshape(-1).long()
-    left_cost = cross_entropy(z, k, reduction="none").view(t.shape)
-    right_cost = cross_entropy(z, k + 1, reduction="none").view(t.shape)
-    cost = left_cost * w + right_cost * (1 - w)
-    return cost.sum(-1, keepdim=True) if how == "sum over the sides" else cost.mean(-1, keepdim=True)
+    left_cost = cross_entropy(z, k, reduction="none").view(left.shape)
+    right_cost = cross_entropy(z, k + 1, reduction="none").view(left.shape)
+    return left_cost * weight + right_cost * (1 - weight)
 
 
-def _variant(how: str) -> Any:
-    def loss(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
-        return _wrong(pred_dist, target, reg_max, how)
+def _mean_up_to(z: Tensor, target: Tensor, top: float) -> Tensor:
+    t, left = _below(target, top)
+    return _costs(z, left, left + 1 - t).mean(-1, keepdim=True)
 
-    return loss
+
+def clamped_at_last_bin(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    return _mean_up_to(pred_dist, target, reg_max - 1 - 1e-9)
+
+
+def clamped_before_last_bin(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    return _mean_up_to(pred_dist, target, reg_max - 2.0)
+
+
+def weights_swapped(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    t, left = _below(target, reg_max - 1 - 0.01)
+    return _costs(pred_dist, left, t - left).mean(-1, keepdim=True)
+
+
+def summed_over_sides(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    t, left = _below(target, reg_max - 1 - 0.01)
+    return _costs(pred_dist, left, left + 1 - t).sum(-1, keepdim=True)
+
+
+def nearest_bin(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    t, _ = _below(target, reg_max - 1 - 0.01)
+    return _costs(pred_dist, t.round().clamp(max=reg_max - 2), torch.ones_like(t)).mean(-1, keepdim=True)
+
+
+def writes_into_target(pred_dist: Tensor, target: Tensor, reg_max: int) -> Tensor:
+    top = reg_max - 1 - 0.01
+    return _mean_up_to(pred_dist, target.clamp_(0, top), top)
 
 
 class DFLoss(nn.Module):
@@ -151,6 +177,7 @@ SPEC = Spec(
     terms=("loss",),
     reference=dfl,
     oracle=oracle,
+    derived=BINS,
     sizes={"single": ({"n": 1},), "small": ({"n": 3}, {"n": 4}), "bulk": ({"n": 1024},), "empty": ({"n": 0},)},
     laws=(not_negative, shifted_logits, clamped_target, reversed_bins),
     corners=(
@@ -183,12 +210,12 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor("clamped at R - 1", "the 0.01 is forgotten", "value", _variant("clamped at R - 1")),
-        impostor("clamped at R - 2", "the last bin is never used", "value", _variant("clamped at R - 2")),
-        impostor("weights swapped", "the far bin gets the near weight", "value", _variant("weights swapped")),
-        impostor("sum over the sides", "sum instead of mean", "value", _variant("sum over the sides")),
-        impostor("nearest bin", "no interpolation between bins", "value", _variant("nearest bin")),
-        impostor("writes into target", "clamps its argument in place", "pure", _variant("writes into target")),
+        impostor("clamped at R - 1", "the 0.01 is forgotten", "value", clamped_at_last_bin),
+        impostor("clamped at R - 2", "the last bin is never used", "value", clamped_before_last_bin),
+        impostor("weights swapped", "the far bin gets the near weight", "value", weights_swapped),
+        impostor("sum over the sides", "sum instead of mean", "value", summed_over_sides),
+        impostor("nearest bin", "no interpolation between bins", "value", nearest_bin),
+        impostor("writes into target", "clamps its argument in place", "pure", writes_into_target),
     ),
     api="DFLoss(reg_max=16)(pred_dist, target)",
     returns="(n, 1): the mean over the four sides",

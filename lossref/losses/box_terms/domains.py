@@ -26,6 +26,33 @@ def oracle_positives(m: Any, fg_mask: Any, points: Any, stride: Any, *dense: Any
                 yield (points[anchor], stride[anchor][0], *(x[image][anchor] for x in dense))
 
 
+def oracle_terms(
+    m: Any,
+    similarity: Callable[[Any, Any], Any],
+    sides: Callable[[Any, Any], Any],
+    *,
+    pred_dist: Any,
+    pred_bboxes: Any,
+    anchor_points: Any,
+    target_bboxes: Any,
+    target_scores: Any,
+    target_scores_sum: Any,
+    fg_mask: Any,
+    imgsz: Any,
+    stride: Any,
+    reg_max: int = 16,
+    edition: str = "8.4",
+) -> Any:
+    """Both terms, from similarity(box, target) and the distances sides(point, target)."""
+    ious, dfls = [], []
+    rows = oracle_positives(m, fg_mask, anchor_points, stride, pred_dist, pred_bboxes, target_bboxes, target_scores)
+    for point, step, raw, box, target, scores in rows:
+        weight = m.sum(scores)
+        ious.append(weight * (1 - similarity(box, target)))
+        dfls.append(weight * oracle_distance_cost(m, raw, sides(point, target), imgsz, step, reg_max, edition))
+    return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum
+
+
 def oracle_edition(m: Any, p: Any) -> str:
     """The edition that the parameters name; losses that came with the current one have no such parameter."""
     return str(getattr(p, "edition", "8.4"))

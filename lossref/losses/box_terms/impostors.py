@@ -5,11 +5,14 @@ Source: spec/30-elementary.md sections 4 and 6 and its table of mistakes, rows 1
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from lossref.core.declare import impostor
-from lossref.core.nouns import Target
+import torch
+
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Case, Target
+from lossref.losses.box_terms.parts import Dense
 
 _Z = (0.5, -1, 0.25, 2, 0, 0.125, -0.5, 1, 1.5, 0.5, 0, -2, -0.75, 0.25, 3, 0.5)
 _EYE = (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1)
@@ -25,18 +28,10 @@ WORKED_EXAMPLE: dict[str, Any] = {
 ONE_BIN = [[(0.5, 0.5, 1, 0.75), (0.5, 0.5, 1, 1), (0.75, 1, 0.5, 0.5)]]
 
 
-class Dense(NamedTuple):
-    """The arguments of both losses, in order."""
-
-    pred_dist: Any
-    pred_bboxes: Any
-    anchor_points: Any
-    target_bboxes: Any
-    target_scores: Any
-    target_scores_sum: Any
-    fg_mask: Any
-    imgsz: Any
-    stride: Any
+def variation(example: Mapping[str, Any], name: str, why: str, *flags: str, **changes: Any) -> Case:
+    """The example with 4 bins, and some of its numbers and parameters changed."""
+    params = {"reg_max": 4, **{key: changes.pop(key) for key in tuple(changes) if key not in example}}
+    return corner(name, why, *flags, params=params, **{**example, **changes})
 
 
 def on(change: Callable[[Dense], Dense], loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +60,7 @@ def _unweighted(x: Dense) -> Dense:
 
 
 def _swapped_size(x: Dense) -> Dense:
-    return x._replace(imgsz=x.imgsz.flip(0))
+    return x._replace(imgsz=torch.as_tensor(x.imgsz).flip(0))
 
 
 def _no_stride(x: Dense) -> Dense:

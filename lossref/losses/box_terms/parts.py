@@ -1,10 +1,11 @@
-"""The torch parts that bbox and rotated_bbox share: gather the positives, then cost their distances.
+"""The torch parts that bbox and rotated_bbox share: gather the positives, cost boxes and distances.
 
 Source: spec/30-elementary.md sections 3, 4 and 6.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,55 @@ class BoxTerms(NamedTuple):
 
     iou: Tensor
     dfl: Tensor
+
+
+class Dense(NamedTuple):
+    """The inputs of a box loss, in order; see `bbox_loss`."""
+
+    pred_dist: Tensor
+    pred_bboxes: Tensor
+    anchor_points: Tensor
+    target_bboxes: Tensor
+    target_scores: Tensor
+    target_scores_sum: Tensor | float
+    fg_mask: Tensor
+    imgsz: Tensor | tuple[float, float]
+    stride: Tensor
+
+
+def terms_of_positives(
+    pred_dist: Tensor,
+    pred_boxes: Tensor,
+    points: Tensor,
+    target_boxes: Tensor,
+    weight: Tensor,
+    norm: Tensor | float,
+    imgsz: Tensor | tuple[float, float],
+    stride: Tensor,
+    reg_max: int,
+    edition: str,
+    similarity: Callable[[Tensor, Tensor], Tensor],
+    distances: Callable[[Tensor, Tensor, int | None], Tensor],
+) -> BoxTerms:
+    """Box loss on positives; see `bbox_terms`.
+
+    similarity(boxes, targets) is (n,), distances(points, targets, the last bin or None) is (n, 4).
+    """
+    compute, _ = compute_dtype(pred_dist, pred_boxes, target_boxes, weight)
+    boxes, target, weight = pred_boxes.to(compute), target_boxes.to(compute), weight.to(compute)
+    norm = torch.as_tensor(norm, dtype=compute, device=boxes.device)
+    iou = (weight * (1 - similarity(boxes, target))).sum() / norm
+    distance = distances(points.to(compute), target, reg_max - 1 if reg_max > 1 else None)
+    return BoxTerms(iou, distance_term(pred_dist.to(compute), distance, weight, norm, imgsz, stride, reg_max, edition))
+
+
+def terms_of_anchors(x: Dense, reg_max: int, box: int, terms: Callable[..., BoxTerms]) -> BoxTerms:
+    """`terms`, such as `bbox_terms`, of the anchors in the mask; see `bbox_loss`. `box` numbers describe one box."""
+    require_dense(x, reg_max, box)
+    inputs = (x.pred_dist, x.pred_bboxes, x.anchor_points, x.target_bboxes, x.target_scores, x.stride)
+    dist, boxes, points, targets, scores, stride = at_positives(x.fg_mask, *inputs)
+    found = terms(dist, boxes, points, targets, scores.sum(-1), x.target_scores_sum, x.imgsz, stride, reg_max)
+    return rounded(found, x.pred_dist, x.pred_bboxes, x.target_bboxes, x.target_scores)
 
 
 def distance_term(
@@ -67,30 +117,20 @@ def rounded(terms: BoxTerms, *inputs: Tensor) -> BoxTerms:
     return BoxTerms(terms.iou.to(result), terms.dfl.to(result))
 
 
-def require_dense(
-    box: int,
-    reg_max: int,
-    pred_dist: Tensor,
-    pred_bboxes: Tensor,
-    anchor_points: Tensor,
-    target_bboxes: Tensor,
-    target_scores: Tensor,
-    fg_mask: Tensor,
-    stride: Tensor,
-) -> None:
+def require_dense(x: Dense, reg_max: int, box: int) -> None:
     """Raise unless the arguments of `bbox_loss` fit together; `box` numbers describe one box."""
-    if fg_mask.dtype != torch.bool:
-        raise IndexError(f"fg_mask: expected a boolean mask, got {fg_mask.dtype}; call .bool() first")
-    require_floating(pred_dist=pred_dist, pred_bboxes=pred_bboxes, target_bboxes=target_bboxes)
-    require_floating(target_scores=target_scores)
-    images, anchors = fg_mask.shape
+    if x.fg_mask.dtype != torch.bool:
+        raise IndexError(f"fg_mask: expected a boolean mask, got {x.fg_mask.dtype}; call .bool() first")
+    require_floating(pred_dist=x.pred_dist, pred_bboxes=x.pred_bboxes, target_bboxes=x.target_bboxes)
+    require_floating(target_scores=x.target_scores)
+    images, anchors = x.fg_mask.shape
     expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
-        "pred_dist": (pred_dist, (images, anchors, 4 * max(reg_max, 1))),
-        "pred_bboxes": (pred_bboxes, (images, anchors, box)),
-        "anchor_points": (anchor_points, (anchors, 2)),
-        "target_bboxes": (target_bboxes, (images, anchors, box)),
-        "target_scores": (target_scores, (images, anchors, target_scores.shape[-1])),
-        "stride": (stride, (anchors, 1)),
+        "pred_dist": (x.pred_dist, (images, anchors, 4 * max(reg_max, 1))),
+        "pred_bboxes": (x.pred_bboxes, (images, anchors, box)),
+        "anchor_points": (x.anchor_points, (anchors, 2)),
+        "target_bboxes": (x.target_bboxes, (images, anchors, box)),
+        "target_scores": (x.target_scores, (images, anchors, x.target_scores.shape[-1])),
+        "stride": (x.stride, (anchors, 1)),
     }
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:

@@ -9,23 +9,23 @@ Source: spec/30-elementary.md section 6, spec/10-geometry.md sections 4 and 9, D
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core.declare import corner, impostor
-from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
-from lossref.core.precision import compute_dtype
+from lossref.core.declare import impostor
+from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.bbox import BboxLoss
-from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_distance_cost, oracle_positives
-from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, Dense, on, shared_impostors
-from lossref.losses.box_terms.parts import BoxTerms, at_positives, distance_term, require_dense, rounded
+from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
+from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, on, shared_impostors, variation
+from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
 from lossref.losses.coordinates.bbox2dist import bbox2dist
-from lossref.losses.coordinates.rbox2dist import rbox2dist
+from lossref.losses.coordinates.dfl_decode import BINS
+from lossref.losses.coordinates.rbox2dist import oracle_sides_of, rbox2dist
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
-from lossref.losses.coordinates.rotated_oracle import oracle_sides_of
 from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
 from lossref.losses.overlap.probiou import oracle_probiou, probiou
 
@@ -50,16 +50,20 @@ def rotated_bbox_terms(
     Computed and returned in the promoted dtype of these tensors, at least float32. Formulas:
     spec/30-elementary.md section 6.
     """
-    compute, _ = compute_dtype(pred_dist, pred_boxes, target_boxes, weight)
-    boxes, target, weight = pred_boxes.to(compute), target_boxes.to(compute), weight.to(compute)
-    norm = torch.as_tensor(norm, dtype=compute, device=boxes.device)
-    iou = (weight * (1 - probiou(boxes, target, cov_floor=cov_floor)[:, 0])).sum() / norm
-    limit, points = reg_max - 1 if reg_max > 1 else None, points.to(compute)
-    if edition == "8.3":
-        distance = bbox2dist(points, xywh2xyxy(target[:, :4]), limit)
-    else:
-        distance = rbox2dist(target[:, :4], points, target[:, 4:], reg_max=limit)
-    return BoxTerms(iou, distance_term(pred_dist.to(compute), distance, weight, norm, imgsz, stride, reg_max, edition))
+
+    def similarity(box: Tensor, target: Tensor) -> Tensor:
+        return probiou(box, target, cov_floor=cov_floor)[:, 0]
+
+    given = (pred_dist, pred_boxes, points, target_boxes, weight, norm, imgsz, stride, reg_max, edition)
+    return terms_of_positives(*given, similarity, _unturned_sides if edition == "8.3" else _sides)
+
+
+def _sides(points: Tensor, target: Tensor, limit: int | None) -> Tensor:
+    return rbox2dist(target[:, :4], points, target[:, 4:], reg_max=limit)
+
+
+def _unturned_sides(points: Tensor, target: Tensor, limit: int | None) -> Tensor:
+    return bbox2dist(points, xywh2xyxy(target[:, :4]), limit)
 
 
 def rotated_bbox_loss(
@@ -81,38 +85,21 @@ def rotated_bbox_loss(
     Without a positive both terms are 0 and every gradient is zero. Raises IndexError unless fg_mask is
     boolean, ValueError where the shapes do not fit or for an edition that there is not.
     """
-    require_dense(5, reg_max, pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, fg_mask, stride)
-    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, stride)
-    dist, boxes, points, targets, scores, scale = at_positives(fg_mask, *inputs)
-    given = (dist, boxes, points, targets, scores.sum(-1), target_scores_sum, imgsz, scale, reg_max)
-    terms = rotated_bbox_terms(*given, cov_floor=cov_floor, edition=edition)
-    return rounded(terms, pred_dist, pred_bboxes, target_bboxes, target_scores)
+    inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, target_scores_sum)
+    terms = partial(rotated_bbox_terms, cov_floor=cov_floor, edition=edition)
+    return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 5, terms)
 
 
-def oracle(
-    m: Any,
-    pred_dist: Any,
-    pred_bboxes: Any,
-    anchor_points: Any,
-    target_bboxes: Any,
-    target_scores: Any,
-    target_scores_sum: Any,
-    fg_mask: Any,
-    imgsz: Any,
-    stride: Any,
-    reg_max: int = 16,
-    cov_floor: float = 0.0,
-    edition: str = "8.4",
-) -> Any:
+def oracle(m: Any, cov_floor: float = 0.0, edition: str = "8.4", **given: Any) -> Any:
     """Both terms in scalars."""
-    ious, dfls = [], []
-    rows = oracle_positives(m, fg_mask, anchor_points, stride, pred_dist, pred_bboxes, target_bboxes, target_scores)
-    for point, step, raw, box, target, scores in rows:
-        weight = m.sum(scores)
-        ious.append(weight * (1 - oracle_probiou(m, box, target, cov_floor=cov_floor)))
-        sides = oracle_sides_of(m, point, (*target[:4], m.number(0.0)) if edition == "8.3" else target)
-        dfls.append(weight * oracle_distance_cost(m, raw, sides, imgsz, step, reg_max, edition))
-    return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum
+
+    def similarity(box: Any, target: Any) -> Any:
+        return oracle_probiou(m, box, target, cov_floor=cov_floor)
+
+    def sides(point: Any, target: Any) -> Any:
+        return oracle_sides_of(m, point, (*target[:4], m.number(0.0)) if edition == "8.3" else target)
+
+    return oracle_terms(m, similarity, sides, edition=edition, **given)
 
 
 _right: Any = rotated_bbox_loss
@@ -149,24 +136,10 @@ def _opposite_angles(x: Dense) -> Dense:
 class RotatedBboxLoss(BboxLoss):
     """Drop-in for the class of that name; attribute dfl_loss (None for one bin). See `rotated_bbox_loss`."""
 
+    _terms: Any = staticmethod(rotated_bbox_loss)
+
     def __init__(self, reg_max: int) -> None:
         super().__init__(reg_max)
-
-    def forward(
-        self,
-        pred_dist: Tensor,
-        pred_bboxes: Tensor,
-        anchor_points: Tensor,
-        target_bboxes: Tensor,
-        target_scores: Tensor,
-        target_scores_sum: Tensor | float,
-        fg_mask: Tensor,
-        imgsz: Tensor,
-        stride: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`rotated_bbox_loss` with the number of bins of this object."""
-        inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores)
-        return rotated_bbox_loss(*inputs, target_scores_sum, fg_mask, imgsz, stride, self.reg_max)
 
 
 def _side(x: Array, params: Params) -> Array:
@@ -180,12 +153,7 @@ _ANCHOR: dict[str, Any] = {
 }
 
 
-def _at(name: str, why: str, **changes: Any) -> Case:
-    """The worked example with 4 bins, and some of its numbers and parameters changed."""
-    params = {"reg_max": 4, **{key: changes.pop(key) for key in tuple(changes) if key not in _ANCHOR}}
-    return corner(name, why, params=params, **{**_ANCHOR, **changes})
-
-
+_at = partial(variation, _ANCHOR)
 _BOX: dict[str, Any] = {"unit": None, "legal": has_area, "extent": _side}
 _TARGETS = {name: draw for name, draw in ROTATED_FAMILIES.items() if name != "tiny"}
 _WRONG = {
@@ -212,6 +180,7 @@ SPEC = Spec(
     terms=("iou", "dfl"),
     reference=rotated_bbox_loss,
     oracle=oracle,
+    derived=BINS,
     sizes=SIZES,
     laws=LAWS,
     corners=(

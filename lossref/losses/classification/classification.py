@@ -85,27 +85,41 @@ def ignored_images_do_not_count(f: Any, x: Mapping[str, Array], params: Mapping[
     return differs(f(more), f(x), 2 * tol, "adding an ignored image")
 
 
-def _wrong(logits: Tensor, cls: Tensor, how: str) -> Tensor:
-    """One careless version, by name."""
-    counted = cls != IGNORED
-    labels = torch.where(counted, cls, 0)
-    cost = -logits.log_softmax(-1)[torch.arange(len(cls)), labels]
-    if how == "softmax twice":
-        cost = -logits.softmax(-1).log_softmax(-1)[torch.arange(len(cls)), labels]
-    if how == "background first":
-        cost = -logits.log_softmax(-1)[torch.arange(len(cls)), (labels + 1) % logits.shape[1]]
-    if how == "ignored as class 0":
-        return cost.mean()
-    total = torch.where(counted, cost, 0).sum()
-    mean = total / {"ignored counted": len(cls), "divided by 64": 64}.get(how, counted.sum())
-    return mean * len(cls) if how == "times the batch" else mean
+def labels_of(cls: Tensor) -> Tensor:
+    return torch.where(cls == IGNORED, 0, cls)
 
 
-def _variant(how: str) -> Any:
-    def loss(logits: Tensor, cls: Tensor) -> Tensor:
-        return _wrong(logits, cls, how)
+def cost_of(logits: Tensor, labels: Tensor) -> Tensor:
+    return -logits.log_softmax(-1)[torch.arange(len(labels)), labels]
 
-    return loss
+
+def sum_of_counted(cost: Tensor, cls: Tensor) -> Tensor:
+    return torch.where(cls == IGNORED, 0, cost).sum()
+
+
+def times_the_batch(logits: Tensor, cls: Tensor) -> Tensor:
+    return sum_of_counted(cost_of(logits, labels_of(cls)), cls) / (cls != IGNORED).sum() * len(cls)
+
+
+def divided_by_64(logits: Tensor, cls: Tensor) -> Tensor:
+    return sum_of_counted(cost_of(logits, labels_of(cls)), cls) / 64
+
+
+def ignored_counted(logits: Tensor, cls: Tensor) -> Tensor:
+    return sum_of_counted(cost_of(logits, labels_of(cls)), cls) / len(cls)
+
+
+def ignored_as_class_0(logits: Tensor, cls: Tensor) -> Tensor:
+    return cost_of(logits, labels_of(cls)).mean()
+
+
+def softmax_twice(logits: Tensor, cls: Tensor) -> Tensor:
+    return sum_of_counted(cost_of(logits.softmax(-1), labels_of(cls)), cls) / (cls != IGNORED).sum()
+
+
+def background_first(logits: Tensor, cls: Tensor) -> Tensor:
+    shifted = (labels_of(cls) + 1) % logits.shape[1]
+    return sum_of_counted(cost_of(logits, shifted), cls) / (cls != IGNORED).sum()
 
 
 class v8ClassificationLoss:
@@ -185,12 +199,12 @@ SPEC = Spec(
         corner("equal logits", "two classes share the maximum", logits=[(88, 88, -88)], cls=(1,)),
     ),
     impostors=(
-        impostor("times the batch", "multiplied by the number of images", "value", _variant("times the batch")),
-        impostor("divided by 64", "a constant in place of the batch size", "value", _variant("divided by 64")),
-        impostor("ignored counted", "an ignored image stays in the divisor", "value", _variant("ignored counted")),
-        impostor("ignored as class 0", "-100 read as class 0", "value", _variant("ignored as class 0")),
-        impostor("softmax twice", "probabilities taken for logits", "value", _variant("softmax twice")),
-        impostor("background first", "labels shifted by one", "value", _variant("background first")),
+        impostor("times the batch", "multiplied by the number of images", "value", times_the_batch),
+        impostor("divided by 64", "a constant in place of the batch size", "value", divided_by_64),
+        impostor("ignored counted", "an ignored image stays in the divisor", "value", ignored_counted),
+        impostor("ignored as class 0", "-100 read as class 0", "value", ignored_as_class_0),
+        impostor("softmax twice", "probabilities taken for logits", "value", softmax_twice),
+        impostor("background first", "labels shifted by one", "value", background_first),
     ),
     api="v8ClassificationLoss()(logits, {'cls': cls})",
     returns="0-d",

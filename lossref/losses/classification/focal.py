@@ -105,26 +105,42 @@ def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
     return differs(f(turned), f(x), 4 * tol, "exchanging the classes")
 
 
-def _wrong(x: Tensor, y: Tensor, gamma: float, alpha: float, how: str) -> Tensor:
-    """One careless version, by name."""
+def focal_factor(x: Tensor, y: Tensor, gamma: float) -> Tensor:
     p = x.sigmoid()
-    cost = kinked_bce(x, y) if how == "composed bce" else bce(x, y)
-    p_t = torch.exp(-cost) if how == "p_t = exp(-bce)" else y * p + (1 - y) * (1 - p)
-    factor = (1 - p_t).pow(gamma)
-    if how == "factor detached":
-        factor = factor.detach()
-    balance = torch.ones_like(y) if alpha <= 0 and how != "alpha 0 as a weight" else y * alpha + (1 - y) * (1 - alpha)
-    if how == "alpha swapped" and alpha > 0:
-        balance = y * (1 - alpha) + (1 - y) * alpha
-    loss = cost * factor * balance
-    return loss.mean() if how == "mean over everything" else loss.mean(1).sum()
+    return (1 - (y * p + (1 - y) * (1 - p))).pow(gamma)
 
 
-def _variant(how: str) -> Any:
-    def loss(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str = "") -> Tensor:
-        return _wrong(pred, label, gamma, alpha, how)
+def balance(y: Tensor, alpha: float) -> Tensor:
+    return torch.ones_like(y) if alpha <= 0 else y * alpha + (1 - y) * (1 - alpha)
 
-    return loss
+
+def factor_detached(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    factor = focal_factor(pred, label, gamma).detach()
+    return (bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
+
+
+def p_t_of_the_cost(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    cost = bce(pred, label)
+    return (cost * (1 - (-cost).exp()).pow(gamma) * balance(label, alpha)).mean(1).sum()
+
+
+def alpha_swapped(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    weight = balance(label, 1 - alpha if alpha > 0 else alpha)
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
+
+
+def alpha_zero_as_a_weight(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    weight = label * alpha + (1 - label) * (1 - alpha)
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
+
+
+def mean_over_everything(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * balance(label, alpha)).mean()
+
+
+def composed_bce(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    factor = focal_factor(pred, label, gamma)
+    return (kinked_bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
 
 
 class FocalLoss(nn.Module):
@@ -194,19 +210,12 @@ SPEC = Spec(
         corner("two axes", "axis 1 is the last one", "shape", pred=_X[0], label=_Y[0]),
     ),
     impostors=(
-        impostor(
-            "factor detached",
-            "right value, gradient of (1 - p_t)^gamma missing",
-            "gradient",
-            _variant("factor detached"),
-        ),
-        impostor("p_t = exp(-bce)", "differs for soft labels only", "value", _variant("p_t = exp(-bce)")),
-        impostor("alpha swapped", "alpha on the negatives", "value", _variant("alpha swapped")),
-        impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", _variant("alpha 0 as a weight")),
-        impostor(
-            "mean over everything", "one mean instead of a sum of means", "reduced", _variant("mean over everything")
-        ),
-        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+        impostor("factor detached", "right value, gradient of (1 - p_t)^gamma missing", "gradient", factor_detached),
+        impostor("p_t = exp(-bce)", "differs for soft labels only", "value", p_t_of_the_cost),
+        impostor("alpha swapped", "alpha on the negatives", "value", alpha_swapped),
+        impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", alpha_zero_as_a_weight),
+        impostor("mean over everything", "one mean instead of a sum of means", "reduced", mean_over_everything),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
     ),
     api="FocalLoss(gamma=1.5, alpha=0.25)(pred, label)",
     returns="0-d",

@@ -71,27 +71,50 @@ def oracle(
     return m.sum(terms) / len(pred_score[0])
 
 
-def _wrong(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, how: str) -> Tensor:
-    """One careless version, by name."""
-    p = x.sigmoid()
-    positive = (q > 0).to(x.dtype) if how == "positives by q" else y
-    weight = alpha * p.pow(gamma) * (1 - positive) + q * positive
-    if how == "weight detached":
-        weight = weight.detach()
-    if how == "alpha on positives":
-        weight = p.pow(gamma) * (1 - y) + alpha * q * y
-    target = y if how == "against y" else q
-    cost = kinked_bce(x, target) if how == "composed bce" else bce(x, target)
-    if how == "mean over the last axis":
-        return (cost * weight).mean(-1).sum()
-    return (cost * weight).mean(1).sum()
+def weight_of(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+    return alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
 
 
-def _variant(how: str) -> Any:
-    def loss(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float, weight_gradient: str = "") -> Tensor:
-        return _wrong(x, q, y, gamma, alpha, how)
+def weight_detached(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, label, gamma, alpha).detach()
+    return (bce(pred_score, gt_score) * weight).mean(1).sum()
 
-    return loss
+
+def mean_over_the_last_axis(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, label, gamma, alpha)
+    return (bce(pred_score, gt_score) * weight).mean(-1).sum()
+
+
+def positives_by_quality(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, (gt_score > 0).to(pred_score.dtype), gamma, alpha)
+    return (bce(pred_score, gt_score) * weight).mean(1).sum()
+
+
+def alpha_on_positives(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, alpha * gt_score, label, gamma, 1.0)
+    return (bce(pred_score, gt_score) * weight).mean(1).sum()
+
+
+def against_the_label(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, label, gamma, alpha)
+    return (bce(pred_score, label) * weight).mean(1).sum()
+
+
+def composed_bce(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, label, gamma, alpha)
+    return (kinked_bce(pred_score, gt_score) * weight).mean(1).sum()
 
 
 class VarifocalLoss(nn.Module):
@@ -162,16 +185,12 @@ SPEC = Spec(
         corner("two axes", "axis 1 is the last one", "shape", pred_score=_X[0], gt_score=_Q[0], label=_Y[0]),
     ),
     impostors=(
-        impostor(
-            "weight detached", "right value, gradient of the weight missing", "gradient", _variant("weight detached")
-        ),
-        impostor(
-            "mean over the last axis", "divides by c instead of q", "reduced", _variant("mean over the last axis")
-        ),
-        impostor("positives by q", "q > 0 instead of the label", "value", _variant("positives by q")),
-        impostor("alpha on positives", "alpha weights the wrong side", "value", _variant("alpha on positives")),
-        impostor("against y", "cross entropy against the hard label", "value", _variant("against y")),
-        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+        impostor("weight detached", "right value, gradient of the weight missing", "gradient", weight_detached),
+        impostor("mean over the last axis", "divides by c instead of q", "reduced", mean_over_the_last_axis),
+        impostor("positives by q", "q > 0 instead of the label", "value", positives_by_quality),
+        impostor("alpha on positives", "alpha weights the wrong side", "value", alpha_on_positives),
+        impostor("against y", "cross entropy against the hard label", "value", against_the_label),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
     ),
     api="VarifocalLoss(gamma=2.0, alpha=0.75)(pred_score, gt_score, label)",
     returns="0-d",

@@ -88,28 +88,39 @@ def bounded(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Arra
     return f"{value[wrong].flat[0]:.9g} is outside [0, {top:g}]" if wrong.any() else None
 
 
-def _wrong(anchor_points: Tensor, bbox: Tensor, reg_max: int | None, how: str) -> Tensor:
-    """One careless version, by name."""
+def box_minus_point(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
     distance = bbox2dist(anchor_points, bbox)
-    if how == "box minus point":
-        distance = distance * distance.new_tensor([-1.0, -1.0, 1.0, 1.0])
-    if how == "ltbr":
-        distance = distance[..., [0, 1, 3, 2]]
-    if how == "never below 0":
-        distance = distance.clamp(min=0)
-    if reg_max is None:
-        return distance
-    if how == "relu":
-        return torch.minimum(distance.relu(), distance.new_tensor(reg_max - 0.01))
-    top = {"bound R - 1.01": reg_max - 1.01, "bound without 0.01": float(reg_max)}.get(how, reg_max - 0.01)
-    return distance if how == "not clamped" else distance.clamp(0, top)
+    return within_bins(distance * distance.new_tensor([-1.0, -1.0, 1.0, 1.0]), reg_max)
 
 
-def _variant(how: str) -> Any:
-    def encode(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
-        return _wrong(anchor_points, bbox, reg_max, how)
+def right_and_bottom_exchanged(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    return bbox2dist(anchor_points, bbox, reg_max)[..., [0, 1, 3, 2]]
 
-    return encode
+
+def never_below_zero(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    return within_bins(bbox2dist(anchor_points, bbox).clamp(min=0), reg_max)
+
+
+def not_clamped(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    return bbox2dist(anchor_points, bbox)
+
+
+def one_taken_off_twice(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    return bbox2dist(anchor_points, bbox, None if reg_max is None else reg_max - 1)
+
+
+def bound_without_margin(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    distance = bbox2dist(anchor_points, bbox)
+    return distance if reg_max is None else distance.clamp(0, reg_max)
+
+
+def within_bins_by_relu(distance: Tensor, reg_max: int | None) -> Tensor:
+    """A careless limit: no gradient at exactly 0."""
+    return distance if reg_max is None else torch.minimum(distance.relu(), distance.new_tensor(reg_max - 0.01))
+
+
+def relu_bound(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
+    return within_bins_by_relu(bbox2dist(anchor_points, bbox), reg_max)
 
 
 _P = [(0.5, 0.5)]
@@ -147,13 +158,13 @@ SPEC = Spec(
         corner("one point for all", "(2,) and (1, 1, 4)", "shape", anchor_points=(0.5, 0.5), bbox=[[(-0.5, 0, 9, 3)]]),
     ),
     impostors=(
-        impostor("box minus point", "l = x1 - p", "value laws", _variant("box minus point")),
-        impostor("ltbr", "right and bottom exchanged", "value laws", _variant("ltbr")),
-        impostor("never below 0", "clamped without reg_max", "value laws", _variant("never below 0")),
-        impostor("not clamped", "reg_max has no effect", "value params", _variant("not clamped")),
-        impostor("bound R - 1.01", "1 is taken off twice", "value params", _variant("bound R - 1.01")),
-        impostor("bound without 0.01", "15 instead of 14.99", "value params", _variant("bound without 0.01")),
-        impostor("relu", "no gradient at exactly 0", "kinks", _variant("relu")),
+        impostor("box minus point", "l = x1 - p", "value laws", box_minus_point),
+        impostor("ltbr", "right and bottom exchanged", "value laws", right_and_bottom_exchanged),
+        impostor("never below 0", "clamped without reg_max", "value laws", never_below_zero),
+        impostor("not clamped", "reg_max has no effect", "value params", not_clamped),
+        impostor("bound R - 1.01", "1 is taken off twice", "value params", one_taken_off_twice),
+        impostor("bound without 0.01", "15 instead of 14.99", "value params", bound_without_margin),
+        impostor("relu", "no gradient at exactly 0", "kinks", relu_bound),
     ),
     api="bbox2dist(anchor_points, bbox, reg_max=None)",
     returns="(n, 4): l, t, r, b",

@@ -7,7 +7,7 @@ differ: bin-major channels, bins numbered from 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Derived, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 
 
@@ -89,33 +89,48 @@ def within_the_bins(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], t
     return f"{value[wrong].flat[0]:.9g} is outside [0, {top}]" if top and wrong.any() else None
 
 
-def _wrong(logits: Tensor, reg_max: int, how: str) -> Tensor:
-    """One careless version, by name."""
+def averaged(logits: Tensor, reg_max: int, mean: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Distances by a careless `mean` of logits (..., 4, R) and bins (R,)."""
     if reg_max == 1:
-        return logits.clamp(min=0) if how == "R = 1 clamped" else logits
-    first = logits.shape[:-1]
-    z = logits.reshape(*first, reg_max, 4).mT if how == "bin-major" else logits.reshape(*first, 4, reg_max)
-    p = z.softmax(-2 if how == "softmax over the sides" else -1)
-    if how == "not normalised":
-        p = z.sigmoid()
-    if how == "exp without shift":
-        p = z.exp() / z.exp().sum(-1, keepdim=True)
-    bins = torch.arange(reg_max, dtype=z.dtype, device=z.device)
-    if how == "likeliest bin":
-        return p.argmax(-1).to(z.dtype) + 0 * p.sum(-1)
-    return p @ (bins + 1 if how == "bins from 1" else bins)
+        return logits
+    z = logits.reshape(*logits.shape[:-1], 4, reg_max)
+    return mean(z, torch.arange(reg_max, dtype=z.dtype, device=z.device))
 
 
-def _variant(how: str) -> Any:
-    def decode(logits: Tensor, reg_max: int) -> Tensor:
-        return _wrong(logits, reg_max, how)
+def bins_from_one(logits: Tensor, reg_max: int) -> Tensor:
+    return averaged(logits, reg_max, lambda z, bins: z.softmax(-1) @ (bins + 1))
 
-    return decode
+
+def softmax_over_the_sides(logits: Tensor, reg_max: int) -> Tensor:
+    return averaged(logits, reg_max, lambda z, bins: z.softmax(-2) @ bins)
+
+
+def bin_major(logits: Tensor, reg_max: int) -> Tensor:
+    turned = logits.reshape(*logits.shape[:-1], reg_max, 4).mT
+    return dfl_distances(turned.reshape(logits.shape), reg_max)
+
+
+def not_normalised(logits: Tensor, reg_max: int) -> Tensor:
+    return averaged(logits, reg_max, lambda z, bins: z.sigmoid() @ bins)
+
+
+def exp_without_shift(logits: Tensor, reg_max: int) -> Tensor:
+    return averaged(logits, reg_max, lambda z, bins: z.exp() / z.exp().sum(-1, keepdim=True) @ bins)
+
+
+def likeliest_bin(logits: Tensor, reg_max: int) -> Tensor:
+    return averaged(logits, reg_max, lambda z, bins: z.softmax(-1).argmax(-1).to(z.dtype) + 0 * z.softmax(-1).sum(-1))
+
+
+def one_bin_clamped(logits: Tensor, reg_max: int) -> Tensor:
+    return logits.clamp(min=0) if reg_max == 1 else dfl_distances(logits, reg_max)
 
 
 _WORKED = [(0, 1, 2, 0.5, 1, 1, 1, 1, 0, 0, 0, 0, -1, 0, 1, 2)]
 _R4 = {"reg_max": 4}
 _RAMP = [[(3 * i + 5 * (i // 16)) % 7 / 4 for i in range(64)]]
+
+BINS = {"R": Derived(("reg_max",), int)}
 
 SPEC = Spec(
     name="dfl_decode",
@@ -127,6 +142,7 @@ SPEC = Spec(
     terms=("distances",),
     reference=dfl_distances,
     oracle=oracle,
+    derived=BINS,
     sizes={
         "single": ({"n": 1, "reg_max": 16}, {"n": 1, "reg_max": 4}),
         "small": ({"n": 3}, {"n": 4}),
@@ -146,13 +162,13 @@ SPEC = Spec(
         corner("three axes", "(1, 2, 16) is (1, 2, 4)", "shape", params=_R4, logits=[_WORKED * 2]),
     ),
     impostors=(
-        impostor("bins from 1", "1 too far", "value laws", _variant("bins from 1")),
-        impostor("softmax over the sides", "the wrong axis", "value laws", _variant("softmax over the sides")),
-        impostor("bin-major", "channels read as (R, 4)", "value laws", _variant("bin-major")),
-        impostor("not normalised", "sigmoid instead of softmax", "value laws", _variant("not normalised")),
-        impostor("likeliest bin", "argmax instead of the mean", "value gradient", _variant("likeliest bin")),
-        impostor("exp without shift", "overflows", "value", _variant("exp without shift")),
-        impostor("R = 1 clamped", "distances below 0 are cut off", "params", _variant("R = 1 clamped")),
+        impostor("bins from 1", "1 too far", "value laws", bins_from_one),
+        impostor("softmax over the sides", "the wrong axis", "value laws", softmax_over_the_sides),
+        impostor("bin-major", "channels read as (R, 4)", "value laws", bin_major),
+        impostor("not normalised", "sigmoid instead of softmax", "value laws", not_normalised),
+        impostor("likeliest bin", "argmax instead of the mean", "value gradient", likeliest_bin),
+        impostor("exp without shift", "overflows", "value", exp_without_shift),
+        impostor("R = 1 clamped", "distances below 0 are cut off", "params", one_bin_clamped),
     ),
     api="dfl_distances(logits, reg_max=16)",
     returns="(n, 4): l, t, r, b",

@@ -93,29 +93,29 @@ def reflected(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Ar
     return differs(turned, wanted, 8 * tol, "exchanging the sides")
 
 
-def _wrong(distance: Tensor, anchor_points: Tensor, xywh: bool, how: str) -> Tensor:
-    """One careless version, by name."""
-    if how == "clamped at 0":
-        distance = distance.clamp(min=0)
-    if how == "ltbr":
-        distance = distance[..., [0, 1, 3, 2]]
-    if how == "added on both sides":
-        distance = torch.cat((-distance[..., :2], distance[..., 2:]), dim=-1)
-    if how == "point detached":
-        anchor_points = anchor_points.detach()
-    if how == "writes into distance":
-        distance.data[..., :2] *= -1
-        distance = torch.cat((-distance[..., :2], distance[..., 2:]), dim=-1)
-    if how == "layouts exchanged":
-        return dist2bbox(distance, anchor_points, not xywh)
-    return dist2bbox(distance, anchor_points, xywh)
+def clamped_at_zero(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    return dist2bbox(distance.clamp(min=0), anchor_points, xywh)
 
 
-def _variant(how: str) -> Any:
-    def decode(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
-        return _wrong(distance, anchor_points, xywh, how)
+def right_and_bottom_exchanged(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    return dist2bbox(distance[..., [0, 1, 3, 2]], anchor_points, xywh)
 
-    return decode
+
+def added_on_both_sides(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    return dist2bbox(torch.cat((-distance[..., :2], distance[..., 2:]), dim=-1), anchor_points, xywh)
+
+
+def layouts_exchanged(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    return dist2bbox(distance, anchor_points, not xywh)
+
+
+def point_detached(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    return dist2bbox(distance, anchor_points.detach(), xywh)
+
+
+def writes_into_distance(distance: Tensor, anchor_points: Tensor, xywh: bool) -> Tensor:
+    distance.data[..., :2] *= -1
+    return added_on_both_sides(distance, anchor_points, xywh)
 
 
 _P = [(0.5, 0.5)]
@@ -166,12 +166,12 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor("clamped at 0", "negative distances are cut off", "value laws", _variant("clamped at 0")),
-        impostor("ltbr", "right and bottom exchanged", "value laws", _variant("ltbr")),
-        impostor("added on both sides", "x1 = p + l", "value laws", _variant("added on both sides")),
-        impostor("layouts exchanged", "corners for xywh and the reverse", "value", _variant("layouts exchanged")),
-        impostor("point detached", "no gradient to the points", "gradient", _variant("point detached")),
-        impostor("writes into distance", "negates l and t in place", "pure", _variant("writes into distance")),
+        impostor("clamped at 0", "negative distances are cut off", "value laws", clamped_at_zero),
+        impostor("ltbr", "right and bottom exchanged", "value laws", right_and_bottom_exchanged),
+        impostor("added on both sides", "x1 = p + l", "value laws", added_on_both_sides),
+        impostor("layouts exchanged", "corners for xywh and the reverse", "value", layouts_exchanged),
+        impostor("point detached", "no gradient to the points", "gradient", point_detached),
+        impostor("writes into distance", "negates l and t in place", "pure", writes_into_distance),
     ),
     api="dist2bbox(distance, anchor_points, xywh=True, dim=-1)",
     returns="(n, 4): xywh or xyxy",

@@ -97,29 +97,33 @@ def _arm(x: Mapping[str, Array]) -> Array:
     return np.asarray(np.hypot(offset[:, :1], offset[:, 1:]))
 
 
-def _wrong(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor, how: str) -> Tensor:
-    """One careless version, by name."""
-    if how == "angle detached":
-        pred_angle = pred_angle.detach()
-    if how == "turned backwards":
-        pred_angle = -pred_angle
-    if how == "clamped at 0":
-        pred_dist = pred_dist.clamp(min=0)
-    if how == "offset unrotated":
-        pred_angle = 0 * pred_angle
-    if how == "degrees":
-        pred_angle = torch.deg2rad(pred_angle)
-    box = dist2rbox(pred_dist, pred_angle, anchor_points)
-    if how == "corners":
-        return torch.cat((box[..., :2] - box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2), dim=-1)
-    return torch.cat((box, pred_angle), dim=-1) if how == "with the angle" else box
+def offset_unrotated(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox(pred_dist, 0 * pred_angle, anchor_points)
 
 
-def _variant(how: str) -> Any:
-    def decode(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
-        return _wrong(pred_dist, pred_angle, anchor_points, how)
+def turned_backwards(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox(pred_dist, -pred_angle, anchor_points)
 
-    return decode
+
+def angle_in_degrees(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox(pred_dist, torch.deg2rad(pred_angle), anchor_points)
+
+
+def as_corners(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    centre, size = dist2rbox(pred_dist, pred_angle, anchor_points).chunk(2, dim=-1)
+    return torch.cat((centre - size / 2, centre + size / 2), dim=-1)
+
+
+def clamped_at_zero(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox(pred_dist.clamp(min=0), pred_angle, anchor_points)
+
+
+def with_the_angle(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return torch.cat((dist2rbox(pred_dist, pred_angle, anchor_points), pred_angle), dim=-1)
+
+
+def angle_detached(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox(pred_dist, pred_angle.detach(), anchor_points)
 
 
 _P, _D = [(2, 3)], [(1, 2, 3, 4)]
@@ -165,13 +169,13 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor("offset unrotated", "the angle has no effect", "value laws", _variant("offset unrotated")),
-        impostor("turned backwards", "-a: y points up", "value", _variant("turned backwards")),
-        impostor("degrees", "the angle taken in degrees", "value laws", _variant("degrees")),
-        impostor("corners", "xyxy instead of xywh", "value laws", _variant("corners")),
-        impostor("clamped at 0", "negative distances are cut off", "value laws", _variant("clamped at 0")),
-        impostor("with the angle", "five numbers instead of four", "reduced shape", _variant("with the angle")),
-        impostor("angle detached", "no gradient to the angle", "gradient", _variant("angle detached")),
+        impostor("offset unrotated", "the angle has no effect", "value laws", offset_unrotated),
+        impostor("turned backwards", "-a: y points up", "value", turned_backwards),
+        impostor("degrees", "the angle taken in degrees", "value laws", angle_in_degrees),
+        impostor("corners", "xyxy instead of xywh", "value laws", as_corners),
+        impostor("clamped at 0", "negative distances are cut off", "value laws", clamped_at_zero),
+        impostor("with the angle", "five numbers instead of four", "reduced shape", with_the_angle),
+        impostor("angle detached", "no gradient to the angle", "gradient", angle_detached),
     ),
     api="dist2rbox(pred_dist, pred_angle, anchor_points, dim=-1)",
     returns="(n, 4): cx, cy, w, h",

@@ -21,6 +21,7 @@ from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 
 Shapes = tuple[tuple[int, int], ...]
+Strides = tuple[float, ...]
 
 
 class Anchors(NamedTuple):
@@ -62,7 +63,7 @@ def _grid(h: int, w: int, offset: float, dtype: torch.dtype, device: torch.devic
 def anchors_of(
     like: Tensor,
     shapes: Shapes = ((3, 4), (2, 3)),
-    strides: tuple[float, ...] = (8, 16),
+    strides: Strides = (8, 16),
     grid_cell_offset: float = 0.5,
 ) -> Anchors:
     """The form in which lossref asks: maps (1, 1, h, w) of the given shapes, dtype and device of `like`."""
@@ -74,7 +75,7 @@ def oracle(
     m: Any,
     like: Any,
     shapes: Shapes = ((3, 4), (2, 3)),
-    strides: tuple[float, ...] = (8, 16),
+    strides: Strides = (8, 16),
     grid_cell_offset: float = 0.5,
 ) -> tuple[Any, Any]:
     """Points and strides in scalars, cell by cell."""
@@ -141,27 +142,44 @@ def row_after_row(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol
     return None
 
 
-def _wrong(how: str, like: Tensor, shapes: Shapes, strides: tuple[float, ...], offset: float) -> Any:
-    """One careless version, by name."""
-    if how == "levels reversed":
-        shapes, strides = shapes[::-1], strides[: len(shapes)][::-1]
-    points, steps = anchors_of(like, shapes, strides, 0.5 if how == "offset fixed" else offset)
-    if how == "column-major":
-        grids = [torch.arange(h * w).reshape(h, w).t().reshape(-1) for h, w in shapes]
-        starts = np.cumsum([0] + [h * w for h, w in shapes]).tolist()
-        points = points[torch.cat([grid + start for grid, start in zip(grids, starts, strict=False)])]
-    if how == "strides (A,)":
-        return points, steps[:, 0]
-    changed = {"pixels": points * steps, "y first": points.flip(-1), "no offset": points - offset}
-    points = changed.get(how, points)
-    return (points.float(), steps.float()) if how == "always float32" else (points, steps)
+def y_first(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    return Anchors(points.flip(-1), steps)
 
 
-def _variant(how: str) -> Any:
-    def anchors(like: Tensor, shapes: Shapes, strides: tuple[float, ...], grid_cell_offset: float) -> Any:
-        return _wrong(how, like, shapes, strides, grid_cell_offset)
+def column_major(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    levels = points.split([h * w for h, w in shapes])
+    grids = [level.reshape(h, w, 2).transpose(0, 1) for level, (h, w) in zip(levels, shapes, strict=True)]
+    return Anchors(torch.cat([grid.reshape(-1, 2) for grid in grids]), steps)
 
-    return anchors
+
+def levels_reversed(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    return anchors_of(like, shapes[::-1], strides[: len(shapes)][::-1], grid_cell_offset)
+
+
+def in_pixels(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    return Anchors(points * steps, steps)
+
+
+def no_offset(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    return Anchors(points - grid_cell_offset, steps)
+
+
+def offset_fixed(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    return anchors_of(like, shapes, strides, 0.5)
+
+
+def flat_strides(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    return Anchors(points, steps[:, 0])
+
+
+def always_float32(like: Tensor, shapes: Shapes, strides: Strides, grid_cell_offset: float) -> Anchors:
+    points, steps = anchors_of(like, shapes, strides, grid_cell_offset)
+    return Anchors(points.float(), steps.float())
 
 
 _LIKE = [(0.5, -1)]
@@ -202,14 +220,14 @@ SPEC = Spec(
         corner("three levels", "A = 12 + 6 + 1", "shape", params=_THREE, like=_LIKE),
     ),
     impostors=(
-        impostor("y first", "row before column", "value reduced laws", _variant("y first")),
-        impostor("column-major", "y runs fastest", "value reduced laws", _variant("column-major")),
-        impostor("levels reversed", "the coarsest level first", "value reduced laws", _variant("levels reversed")),
-        impostor("pixels", "multiplied by the stride", "value reduced laws", _variant("pixels")),
-        impostor("no offset", "the corner of the cell", "value reduced laws", _variant("no offset")),
-        impostor("offset fixed", "0.5 whatever is asked for", "params", _variant("offset fixed")),
-        impostor("strides (A,)", "the last axis is lost", "shape", _variant("strides (A,)")),
-        impostor("always float32", "the dtype of the maps is not kept", "dtype", _variant("always float32")),
+        impostor("y first", "row before column", "value reduced laws", y_first),
+        impostor("column-major", "y runs fastest", "value reduced laws", column_major),
+        impostor("levels reversed", "the coarsest level first", "value reduced laws", levels_reversed),
+        impostor("pixels", "multiplied by the stride", "value reduced laws", in_pixels),
+        impostor("no offset", "the corner of the cell", "value reduced laws", no_offset),
+        impostor("offset fixed", "0.5 whatever is asked for", "params", offset_fixed),
+        impostor("strides (A,)", "the last axis is lost", "shape", flat_strides),
+        impostor("always float32", "the dtype of the maps is not kept", "dtype", always_float32),
     ),
     api="make_anchors(feats, strides, grid_cell_offset=0.5)",
     returns="(A, 2) points x, y in stride units, and (A, 1) strides",

@@ -19,7 +19,7 @@ from lossref.core.families import xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Param, Params, Spec
 from lossref.core.precision import compute_dtype
-from lossref.losses.coordinates.bbox2dist import bounded, oracle_limited, within_bins
+from lossref.losses.coordinates.bbox2dist import bounded, oracle_limited, within_bins, within_bins_by_relu
 from lossref.losses.coordinates.dist2bbox import coordinate_axis
 from lossref.losses.coordinates.maps import (
     ANGLE_FAMILIES,
@@ -29,6 +29,8 @@ from lossref.losses.coordinates.maps import (
     length_domain,
     turning_room,
 )
+
+Bins = int | None
 
 
 def rbox2dist(
@@ -66,10 +68,15 @@ def oracle(m: Any, target_bboxes: Any, anchor_points: Any, target_angle: Any, re
 
 def oracle_rbox2dist(m: Any, box: Any, point: Any, angle: Any, reg_max: int | None) -> tuple[Any, ...]:
     """Four distances, in the frame of the box, from one point to its sides."""
-    dx, dy, cos, sin = box[0] - point[0], box[1] - point[1], m.cos(angle), m.sin(angle)
-    along, across = dx * cos + dy * sin, dy * cos - dx * sin
-    w, h = box[2], box[3]
-    return tuple(oracle_limited(m, d, reg_max) for d in (w / 2 - along, h / 2 - across, w / 2 + along, h / 2 + across))
+    return tuple(oracle_limited(m, d, reg_max) for d in oracle_sides_of(m, point, (*box, angle)))
+
+
+def oracle_sides_of(m: Any, point: Any, box: Any) -> tuple[Any, ...]:
+    """Distances l, t, r, b from a point to the sides of a rotated box (cx, cy, w, h, r), along its own axes."""
+    x, y, w, h, r = box
+    right = (point[0] - x) * m.cos(r) + (point[1] - y) * m.sin(r)  # how far the point lies along the w axis
+    down = (point[1] - y) * m.cos(r) - (point[0] - x) * m.sin(r)
+    return w / 2 + right, h / 2 + down, w / 2 - right, h / 2 - down
 
 
 def together(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
@@ -109,31 +116,40 @@ def adds_up(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Arra
     return differs(distance[:, :2] + distance[:, 2:], x["target_bboxes"][:, 2:], room, "the sum of two distances")
 
 
-def _wrong(box: Tensor, point: Tensor, angle: Tensor, reg_max: int | None, how: str) -> Tensor:
-    """One careless version, by name."""
-    if how == "turned backwards":
-        angle = -angle
-    if how == "angle detached":
-        angle = angle.detach()
-    if how == "unrotated":
-        angle = 0 * angle
-    if how == "corners taken for a centre":
-        box = torch.cat((box[..., :2] - box[..., 2:] / 2, box[..., 2:]), dim=-1)
-    distance = rbox2dist(box, point, angle)
-    if how == "ltbr":
-        distance = distance[..., [0, 1, 3, 2]]
-    if reg_max is None or how == "not clamped":
-        return distance
-    if how == "relu":
-        return torch.minimum(distance.relu(), distance.new_tensor(reg_max - 0.01))
-    return distance.clamp(0, reg_max - 1.01 if how == "bound R - 1.01" else reg_max - 0.01)
+def turned_backwards(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    return rbox2dist(target_bboxes, anchor_points, -target_angle, reg_max=reg_max)
 
 
-def _variant(how: str) -> Any:
-    def encode(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: int | None) -> Tensor:
-        return _wrong(target_bboxes, anchor_points, target_angle, reg_max, how)
+def unrotated(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    return rbox2dist(target_bboxes, anchor_points, 0 * target_angle, reg_max=reg_max)
 
-    return encode
+
+def right_and_bottom_exchanged(
+    target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins
+) -> Tensor:
+    return rbox2dist(target_bboxes, anchor_points, target_angle, reg_max=reg_max)[..., [0, 1, 3, 2]]
+
+
+def corner_as_centre(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    first, size = target_bboxes[..., :2] - target_bboxes[..., 2:] / 2, target_bboxes[..., 2:]
+    return rbox2dist(torch.cat((first, size), dim=-1), anchor_points, target_angle, reg_max=reg_max)
+
+
+def not_clamped(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    return rbox2dist(target_bboxes, anchor_points, target_angle)
+
+
+def one_taken_off_twice(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    bound = None if reg_max is None else reg_max - 1
+    return rbox2dist(target_bboxes, anchor_points, target_angle, reg_max=bound)
+
+
+def relu_bound(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    return within_bins_by_relu(rbox2dist(target_bboxes, anchor_points, target_angle), reg_max)
+
+
+def angle_detached(target_bboxes: Tensor, anchor_points: Tensor, target_angle: Tensor, reg_max: Bins) -> Tensor:
+    return rbox2dist(target_bboxes, anchor_points, target_angle.detach(), reg_max=reg_max)
 
 
 def layout(x: Array, params: Params) -> Array:
@@ -187,14 +203,14 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor("turned backwards", "+a instead of -a", "value laws", _variant("turned backwards")),
-        impostor("unrotated", "the distances of the upright box, as in 8.3", "value laws", _variant("unrotated")),
-        impostor("ltbr", "right and bottom exchanged", "value laws", _variant("ltbr")),
-        impostor("corner as centre", "half a size off", "value laws", _variant("corners taken for a centre")),
-        impostor("not clamped", "reg_max has no effect", "value params", _variant("not clamped")),
-        impostor("bound R - 1.01", "1 is taken off twice", "value params", _variant("bound R - 1.01")),
-        impostor("relu", "no gradient at exactly 0", "kinks", _variant("relu")),
-        impostor("angle detached", "no gradient to the angle", "gradient", _variant("angle detached")),
+        impostor("turned backwards", "+a instead of -a", "value laws", turned_backwards),
+        impostor("unrotated", "the distances of the upright box, as in 8.3", "value laws", unrotated),
+        impostor("ltbr", "right and bottom exchanged", "value laws", right_and_bottom_exchanged),
+        impostor("corner as centre", "half a size off", "value laws", corner_as_centre),
+        impostor("not clamped", "reg_max has no effect", "value params", not_clamped),
+        impostor("bound R - 1.01", "1 is taken off twice", "value params", one_taken_off_twice),
+        impostor("relu", "no gradient at exactly 0", "kinks", relu_bound),
+        impostor("angle detached", "no gradient to the angle", "gradient", angle_detached),
     ),
     api="rbox2dist(target_bboxes, anchor_points, target_angle, dim=-1, reg_max=None)",
     returns="(n, 4): l, t, r, b",

@@ -32,12 +32,19 @@ def xywhr2xyxyxyxy(x: Tensor) -> Tensor:
         raise ValueError(f"x: expected shape (..., 5), got {tuple(x.shape)}")
     require_floating(x=x)
     compute, result = compute_dtype(x)
-    x = x.to(compute)
+    return around(*half_sides(x.to(compute))).to(result)
+
+
+def half_sides(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """c, u and v, each (..., 2)."""
     centre, w, h, r = x[..., :2], x[..., 2:3], x[..., 3:4], x[..., 4:]
     cos, sin = r.cos(), r.sin()
-    u = w / 2 * torch.cat((cos, sin), dim=-1)
-    v = h / 2 * torch.cat((-sin, cos), dim=-1)
-    return torch.stack((centre + u + v, centre + u - v, centre - u - v, centre - u + v), dim=-2).to(result)
+    return centre, w / 2 * torch.cat((cos, sin), dim=-1), h / 2 * torch.cat((-sin, cos), dim=-1)
+
+
+def around(centre: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """The four corners, in the order of the specification."""
+    return torch.stack((centre + u + v, centre + u - v, centre - u - v, centre - u + v), dim=-2)
 
 
 def oracle(m: Any, x: Any) -> Any:
@@ -91,24 +98,34 @@ def mirrored(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Arr
     return differs(mirror, wanted, 2 * tol, "the mirror image")
 
 
-def _wrong(x: Tensor, how: str) -> Tensor:
-    """One careless version, by name."""
-    centre, w, h, r = x[..., :2], x[..., 2:3], x[..., 3:4], x[..., 4:]
-    r = {"turned backwards": -r, "degrees": torch.deg2rad(r), "angle detached": r.detach()}.get(how, r)
-    cos, sin = r.cos(), r.sin()
-    half = 1 if how == "full sides" else 2
-    u = w / half * torch.cat((cos, sin), dim=-1)
-    v = h / half * torch.cat((sin if how == "sheared" else -sin, cos), dim=-1)
-    corners = (centre + u + v, centre + u - v, centre - u - v, centre - u + v)
-    order = {"from the top left": (2, 1, 0, 3), "w edge first": (0, 3, 2, 1)}.get(how, (0, 1, 2, 3))
-    return torch.stack([corners[i] for i in order], dim=-2)
+def turned_backwards(x: Tensor) -> Tensor:
+    return xywhr2xyxyxyxy(torch.cat((x[..., :4], -x[..., 4:]), dim=-1))
 
 
-def _variant(how: str) -> Any:
-    def corners(x: Tensor) -> Tensor:
-        return _wrong(x, how)
+def angle_in_degrees(x: Tensor) -> Tensor:
+    return xywhr2xyxyxyxy(torch.cat((x[..., :4], torch.deg2rad(x[..., 4:])), dim=-1))
 
-    return corners
+
+def full_sides(x: Tensor) -> Tensor:
+    centre, u, v = half_sides(x)
+    return around(centre, 2 * u, 2 * v)
+
+
+def sheared(x: Tensor) -> Tensor:
+    centre, u, v = half_sides(x)
+    return around(centre, u, v * v.new_tensor([-1.0, 1.0]))
+
+
+def from_the_top_left(x: Tensor) -> Tensor:
+    return xywhr2xyxyxyxy(x)[..., [2, 1, 0, 3], :]
+
+
+def w_edge_first(x: Tensor) -> Tensor:
+    return xywhr2xyxyxyxy(x)[..., [0, 3, 2, 1], :]
+
+
+def angle_detached(x: Tensor) -> Tensor:
+    return xywhr2xyxyxyxy(torch.cat((x[..., :4], x[..., 4:].detach()), dim=-1))
 
 
 SPEC = Spec(
@@ -134,13 +151,13 @@ SPEC = Spec(
         corner("three axes", "(1, 2, 5) is (1, 2, 4, 2)", "shape", x=[[(4, 3, 2, 1, 0.5), (0, 0, 1, 3, 1)]]),
     ),
     impostors=(
-        impostor("turned backwards", "-r: y points up", "value", _variant("turned backwards")),
-        impostor("degrees", "r taken in degrees", "value laws", _variant("degrees")),
-        impostor("full sides", "w and h are not halved", "value laws", _variant("full sides")),
-        impostor("sheared", "v = (sin r, cos r)", "value laws", _variant("sheared")),
-        impostor("from the top left", "another corner comes first", "value", _variant("from the top left")),
-        impostor("w edge first", "the order of the corners is turned round", "value laws", _variant("w edge first")),
-        impostor("angle detached", "no gradient through r", "gradient", _variant("angle detached")),
+        impostor("turned backwards", "-r: y points up", "value", turned_backwards),
+        impostor("degrees", "r taken in degrees", "value laws", angle_in_degrees),
+        impostor("full sides", "w and h are not halved", "value laws", full_sides),
+        impostor("sheared", "v = (sin r, cos r)", "value laws", sheared),
+        impostor("from the top left", "another corner comes first", "value", from_the_top_left),
+        impostor("w edge first", "the order of the corners is turned round", "value laws", w_edge_first),
+        impostor("angle detached", "no gradient through r", "gradient", angle_detached),
     ),
     api="xywhr2xyxyxyxy(x)",
     returns="(n, 4, 2): x, y of the corners c+u+v, c+u-v, c-u-v, c-u+v",

@@ -19,7 +19,7 @@ from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import branch
 from lossref.losses.detection.cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
-from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, detection_laws, mirrored
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms
 from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
@@ -128,6 +128,7 @@ FIELDS: dict[str, Any] = {
     "inputs": branch_inputs(),
     "wrt": PER_IMAGE,
     "composite": True,
+    "derived": DERIVED,
     "sizes": {**SIZES, "bulk": ({"b": 2, "n": 40, "c": 80, "imgsz": (320, 320)},)},
 }
 

@@ -13,7 +13,7 @@ from lossref.core.nouns import Target
 from lossref.losses.box_terms.bbox import bbox_terms
 from lossref.losses.detection.batch import class_indices, feats_of, grid_of, rows_at, targets_of
 from lossref.losses.detection.terms import Found, Gains, Terms, class_cost, detect, matching_of
-from lossref.losses.overlap.ciou_alpha import ciou
+from lossref.losses.overlap.ciou import ciou
 
 Detection = Callable[..., Any]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Param
+from lossref.core.nouns import Array, Derived, Param
+from lossref.losses.coordinates.dfl_decode import BINS
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]
@@ -42,6 +43,15 @@ GAINS = {
     "cls_gain": Param(0.5, (3.0,), "factor of the class term"),
     "dfl_gain": Param(1.5, (0.25,), "factor of the distance term"),
 }
+
+
+def anchors_of(imgsz: tuple[int, int], strides: tuple[int, ...]) -> int:
+    """How many anchors the levels have together."""
+    height, width = imgsz
+    return sum((height // stride) * (width // stride) for stride in strides)
+
+
+DERIVED = {**BINS, "A": Derived(("imgsz", "strides"), anchors_of)}
 SIZES: dict[str, Any] = {
     "single": ({"b": 1, "n": 1, "c": 1},),
     "small": ({"b": 2, "n": 3, "c": 3}, {"b": 1, "n": 2, "c": 2}),

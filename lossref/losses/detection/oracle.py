@@ -16,7 +16,7 @@ from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_editio
 from lossref.losses.coordinates.bbox2dist import oracle_bbox2dist
 from lossref.losses.coordinates.dfl_decode import oracle_dfl_distances
 from lossref.losses.coordinates.dist2bbox import oracle_dist2bbox
-from lossref.losses.overlap.ciou_alpha import oracle_ciou
+from lossref.losses.overlap.ciou import oracle_ciou
 from lossref.losses.overlap.pairs import oracle_overlap, oracle_sides
 
 

@@ -2,7 +2,7 @@
 
 Objects are assigned to anchors by t = score^alpha overlap^beta (lossref/losses/assignment/positives.py), without
 gradient; S = max(sum of the target scores, 1). Then cls = sum of bce over all anchors and classes / S, and
-(box, dfl) as in lossref/losses/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
+(box, dfl) as in lossref/losses/box_terms/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
 scores and boxes are looked at where an object contains an anchor. Source: spec/40-yolo.md section 1.3.
 """
 
@@ -25,7 +25,7 @@ from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
 from lossref.losses.detection.batch import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
 from lossref.losses.detection.decoding import decoded, distances
 from lossref.losses.overlap.bbox_iou import overlap
-from lossref.losses.overlap.ciou_alpha import EPS, ciou
+from lossref.losses.overlap.ciou import EPS, ciou
 
 OVERLAPS = ("ciou", "iou")
 

@@ -22,7 +22,7 @@ from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import CENTRE, WEAK, of_f
-from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
@@ -149,6 +149,7 @@ SPEC = Spec(
     reference=tvp_detect,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes={**SIZES, "bulk": _BULK},
     laws=(*detection_laws(("boxes", "scores"), ("bboxes",), 4, 0), mirrored),
     corners=(

@@ -37,7 +37,7 @@ from lossref.losses.detection.batch import (
 )
 from lossref.losses.detection.cases import CORNERS
 from lossref.losses.detection.impostors import impostors
-from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Found, Gains, Matching, Terms, dense, detect, matching_of, to_pixels
 
@@ -172,6 +172,7 @@ SPEC = Spec(
     reference=v8_detection,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores"), ("bboxes",)), mirrored),
     corners=CORNERS,

@@ -27,7 +27,7 @@ DETR_PARAMS = {
     "matcher_giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost in the matching"),
     "matcher_alpha": Param(0.25, (0.75,), "alpha of the focal cost in the matching"),
     "matcher_gamma": Param(2.0, (1.5,), "gamma of the focal cost in the matching"),
-    "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching"),
+    "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching", small=True),
     "vfl_weight_gradient": Param("attached", ("detached",), "whether gradient flows through the varifocal weight"),
     "vfl_empty": Param("focal", ("varifocal",), "what use_vfl means where nothing is matched"),
     "vfl_constants": Param("given", ("own",), "gamma and alpha of varifocal; own: 2.0 and 0.75, up to 8.3.110"),

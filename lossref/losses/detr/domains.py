@@ -112,6 +112,7 @@ def objects() -> dict[str, Domain]:
             dtype="int64",
             legal=in_order,
             layout=lambda x, params: np.sort(x),
+            indexes="b",
         ),
         "cls": Domain("n", "class ids", {"any": any_class}, row=0, dtype="int64", legal=not_below_zero),
         "bboxes": Domain("n 4", "boxes of the objects, xywh normalised", NORMALISED_FAMILIES, legal=positive_sides),

@@ -8,8 +8,9 @@ Source: spec/20-assignment.md section 4, spec/05-decisions.md D9, D13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from lossref.core.declare import impostor
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Param, Spec
+from lossref.core.nouns import Array, Param, Params, Spec
 from lossref.losses.detr.domains import MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.impostors import with_params
 from lossref.losses.detr.matching import Costs, Matching, groups_of, match, prices
 from lossref.losses.detr.matching_oracle import oracle_match
 
@@ -101,33 +103,11 @@ def bad_query_is_last(f: Any, x: Mapping[str, Array], params: Mapping[str, Any],
     return differs(f({**x, "pred_scores": bad})[spare], want, tol[spare], "a NaN query")
 
 
-CHANGED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "gamma of the loss": lambda params: {"gamma": 1.5},
-    "softmax": lambda params: {"use_fl": not params["use_fl"]},
-    "no negative part": lambda params: {"alpha": 1.0, "class_gain": params["class_gain"] * params["alpha"]},
-    "no GIoU": lambda params: {"giou_gain": 0.0},
-    "bad cost 0": lambda params: {"bad_cost": "zero"},
-}
-
-
-def _wrong(inputs: tuple[Tensor, ...], params: Mapping[str, Any], how: str) -> Tensor:
-    """One careless version, by name."""
-    pred_bboxes, pred_scores, batch_idx, cls, bboxes = inputs
-    changed = CHANGED.get(how, dict)(params)
-    if how == "the images as one":
-        boxes, scores = (x.flatten(0, 1)[None] for x in (pred_bboxes, pred_scores))
-        return hungarian(boxes, scores, batch_idx * 0, cls, bboxes, **params).reshape(pred_bboxes.shape[:2])
-    if how == "greedy":
-        costs = Costs(**params)
-        return _greedy(prices(pred_bboxes[None], pred_scores[None], bboxes, cls, batch_idx, costs)[0], *inputs[:3])
-    grid = hungarian(*inputs, **{**params, **changed})
-    if how == "indices within the image":
-        counts = torch.bincount(batch_idx, minlength=len(grid))
-        grid = torch.where(grid < 0, grid, grid - (counts.cumsum(0) - counts)[:, None])
-    return grid
-
-
-def _greedy(price: Tensor, pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: Tensor) -> Tensor:
+def greedy(
+    pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, **costs: Any
+) -> Tensor:
+    every = Costs(**costs)
+    price = prices(pred_bboxes[None], pred_scores[None], bboxes, cls, batch_idx, every)[0]
     grid = torch.full(pred_bboxes.shape[:2], -1)
     for number, image in enumerate(batch_idx.tolist()):
         free = price[number].masked_fill(grid[image] >= 0, torch.inf)
@@ -136,11 +116,26 @@ def _greedy(price: Tensor, pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: 
     return grid
 
 
-def _variant(how: str) -> Any:
-    def matcher(*inputs: Tensor, **params: Any) -> Tensor:
-        return _wrong(inputs, params, how)
+def images_as_one(
+    pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, **costs: Any
+) -> Tensor:
+    boxes, scores = (x.flatten(0, 1)[None] for x in (pred_bboxes, pred_scores))
+    return hungarian(boxes, scores, batch_idx * 0, cls, bboxes, **costs).reshape(pred_bboxes.shape[:2])
 
-    return matcher
+
+def numbered_within_the_image(
+    pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, **costs: Any
+) -> Tensor:
+    grid = hungarian(pred_bboxes, pred_scores, batch_idx, cls, bboxes, **costs)
+    counts = torch.bincount(batch_idx, minlength=len(grid))
+    return torch.where(grid < 0, grid, grid - (counts.cumsum(0) - counts)[:, None])
+
+
+def negative_part_left_out(costs: Params) -> Params:
+    return {"alpha": 1.0, "class_gain": costs["class_gain"] * costs["alpha"]}
+
+
+_with = partial(with_params, hungarian)
 
 
 class HungarianMatcher(nn.Module):
@@ -215,7 +210,7 @@ SPEC = Spec(
         "alpha": Param(0.25, (0.75,), "weight of the positive part of the focal cost"),
         "gamma": Param(2.0, (1.5,), "exponent of the focal cost"),
         "bad_cost": Param("last", ("zero",), "what a NaN or infinite cost becomes: the worst of its image + 1, or 0"),
-        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU"),
+        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU", small=True),
     },
     terms=("matched",),
     reference=hungarian,
@@ -233,14 +228,14 @@ SPEC = Spec(
     laws=(one_to_one, reversed_queries, translation, bad_query_is_last),
     corners=MATCHING_CORNERS,
     impostors=(
-        impostor("gamma of the loss", "gamma 1.5 instead of 2", "value", _variant("gamma of the loss")),
-        impostor("no negative part", "only -ln q of the focal cost", "value", _variant("no negative part")),
-        impostor("softmax", "the other class cost", "value", _variant("softmax")),
-        impostor("no GIoU", "class and L1 alone", "value", _variant("no GIoU")),
-        impostor("greedy", "each object takes its cheapest free query", "value", _variant("greedy")),
-        impostor("the images as one", "one problem for the whole batch", "value", _variant("the images as one")),
-        impostor("indices within the image", "not offset", "value", _variant("indices within the image")),
-        impostor("bad cost 0", "a NaN query wins (D13)", "laws", _variant("bad cost 0")),
+        impostor("gamma of the loss", "gamma 1.5 instead of 2", "value", _with(lambda costs: {"gamma": 1.5})),
+        impostor("no negative part", "only -ln q of the focal cost", "value", _with(negative_part_left_out)),
+        impostor("softmax", "the other class cost", "value", _with(lambda costs: {"use_fl": not costs["use_fl"]})),
+        impostor("no GIoU", "class and L1 alone", "value", _with(lambda costs: {"giou_gain": 0.0})),
+        impostor("greedy", "each object takes its cheapest free query", "value", greedy),
+        impostor("the images as one", "one problem for the whole batch", "value", images_as_one),
+        impostor("indices within the image", "not offset", "value", numbered_within_the_image),
+        impostor("bad cost 0", "a NaN query wins (D13)", "laws", _with(lambda costs: {"bad_cost": "zero"})),
     ),
     api="HungarianMatcher(cost_gain=None, use_fl=True)(pred_bboxes, pred_scores, gt_bboxes, gt_cls, gt_groups)",
     returns="(b, q): the object of each query, -1 for none",

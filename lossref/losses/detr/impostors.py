@@ -3,69 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from lossref.core.declare import impostor
-from lossref.core.nouns import Target
+from lossref.core.nouns import Params, Target
 from lossref.losses.classification.bce import bce
-from lossref.losses.detr.layers import DetrLosses
 from lossref.losses.detr.matching import Costs, Matching, groups_of, match
 from lossref.losses.overlap.bbox_iou import bbox_iou
 
-Reference = Callable[..., DetrLosses]
+Layers = list[list[Tensor]]  # class, L1 and GIoU of each layer
 
 
-def _focal(x: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+# The loss as published, in steps ------------------------------------------------------------------------
+
+
+def cells(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    """Class loss of every logit (b, q, c), for the one-hot y and the IoU in its place, q."""
+    if not p["use_fl"]:
+        return bce(x, q)
+    return varifocal(x, y, q, p) if p["use_vfl"] else focal(x, y, p["gamma"], p["alpha"])
+
+
+def focal(x: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
+    """Focal loss of every logit."""
     p = x.sigmoid()
     balance = y * alpha + (1 - y) * (1 - alpha) if alpha > 0 else torch.ones_like(y)
     miss: Tensor = y * (1 - p) + (1 - y) * p
     return bce(x, y) * miss.pow(gamma) * balance
 
 
-def _class_cells(x: Tensor, y: Tensor, q: Tensor, params: Mapping[str, Any], how: str) -> Tensor:
-    """The class loss of every logit (b, q, c), from dense targets."""
-    if not params["use_fl"]:
-        return bce(x, y if how == "cross entropy against the one-hot" else q)
-    if not params["use_vfl"]:
-        return _focal(x, q if how == "focal against the IoU" else y, params["gamma"], params["alpha"])
-    gamma, alpha = (2.0, 0.75) if params["vfl_constants"] == "own" else (params["gamma"], params["alpha"])
+def varifocal(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    """Varifocal loss of every logit."""
+    gamma, alpha = (2.0, 0.75) if p["vfl_constants"] == "own" else (p["gamma"], p["alpha"])
     weight: Tensor = alpha * x.sigmoid().pow(gamma) * (1 - y) + q * y
-    return bce(x, q) * (weight.detach() if params["vfl_weight_gradient"] == "detached" else weight)
+    return bce(x, q) * (weight.detach() if p["vfl_weight_gradient"] == "detached" else weight)
 
 
-def _layer(
-    boxes: Tensor, scores: Tensor, cls: Tensor, bboxes: Tensor, pairs: Matching, params: Mapping[str, Any], how: str
-) -> list[Tensor]:
-    """One layer as published: dense one-hot targets, one mistake by name."""
-    image, query, which = pairs
-    pred, target = boxes[image, query], bboxes[which]
-    xywh = how != "xyxy"
-    iou = bbox_iou(pred, target, xywh, eps=params["eps"])[:, 0]
-    giou = bbox_iou(pred, target, xywh, GIoU=how != "CIoU", CIoU=how == "CIoU", eps=params["eps"])
-    label = torch.full(scores.shape[:2], scores.shape[2])
-    label[image, query] = cls[which]
-    y = one_hot(label, scores.shape[2] + 1)[..., :-1].to(scores)
-    quality = torch.zeros(scores.shape[:2], dtype=scores.dtype).index_put(
-        (image, query), iou if how == "IoU attached" else iou.detach()
-    )
-    count = max(len(query), 1)
-    cells = _class_cells(scores, y, quality[..., None] * y, params, how)
-    averaged = not params["use_fl"] or how == "class over queries"
-    found = cells.sum() / (scores.shape[1] if averaged else count)
-    near = (pred - target).abs().sum() / (4 if how == "mean of four" else 1)
-    return [
-        params["class_gain"] * found,
-        params["bbox_gain"] * near / count,
-        params["giou_gain"] * (1 - giou).sum() / count,
-    ]
+def divisor(pairs: int, queries: int, p: Params) -> int:
+    """What the class losses of a layer are divided by."""
+    return pairs if p["use_fl"] else queries
 
 
-def careless(how: str) -> Callable[..., tuple[Tensor, ...]]:
-    """The loss layer by layer from dense targets, right but for the mistake of that name."""
+def overlaps(pred: Tensor, target: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """IoU and GIoU (m, 1) of pairs xywh."""
+    return bbox_iou(pred, target, eps=eps), bbox_iou(pred, target, GIoU=True, eps=eps)
+
+
+def distance(pred: Tensor, target: Tensor) -> Tensor:
+    """L1 of all pairs."""
+    return (pred - target).abs().sum()
+
+
+def summed(layers: Layers, zero: Tensor) -> list[Tensor]:
+    """The auxiliary losses: sums over all layers but the last."""
+    return [sum(parts, zero) for parts in zip(*layers[:-1], strict=True)] if layers[1:] else [zero] * 3
+
+
+class Steps(NamedTuple):
+    """What the loss does; each mistake puts another function in the place of one."""
+
+    cells: Callable[[Tensor, Tensor, Tensor, Params], Tensor] = cells
+    divisor: Callable[[int, int, Params], int] = divisor
+    overlaps: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]] = overlaps
+    quality: Callable[[Tensor], Tensor] = Tensor.detach
+    distance: Callable[[Tensor, Tensor], Tensor] = distance
+    aux: Callable[[Layers, Tensor], list[Tensor]] = summed
+
+
+def layer_by_layer(steps: Steps) -> Callable[..., tuple[Tensor, ...]]:
+    """The loss of these steps, layer by layer from dense targets."""
 
     def loss(
         pred_bboxes: Tensor, pred_scores: Tensor, batch_idx: Tensor, cls: Tensor, bboxes: Tensor, **params: Any
@@ -77,38 +87,98 @@ def careless(how: str) -> Callable[..., tuple[Tensor, ...]]:
         for boxes, scores in zip(pred_bboxes, pred_scores, strict=True):
             pairs = match(boxes[None], scores[None], bboxes, cls, groups, costs)
             one = Matching(pairs.image, pairs.query[0], pairs.object[0])
-            layers.append(_layer(boxes, scores, cls, bboxes, one, params, how))
-        others = layers if how == "aux with the last layer" else layers[:-1]
+            layers.append(_layer(boxes, scores, cls, bboxes, one, params, steps))
         zero = pred_bboxes[:0].sum() + pred_scores[:0].sum()
-        aux = [sum(parts, zero) for parts in zip(*others, strict=True)] if others else [zero] * 3
-        if how == "aux averaged":
-            aux = [x / max(len(others), 1) for x in aux]
-        return (*layers[-1], *aux)
+        return (*layers[-1], *steps.aux(layers, zero))
 
     return loss
 
 
-def _with(reference: Reference, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Callable[..., Any]:
+def _layer(
+    boxes: Tensor, scores: Tensor, cls: Tensor, bboxes: Tensor, pairs: Matching, p: Params, steps: Steps
+) -> list[Tensor]:
+    image, query, which = pairs
+    pred, target = boxes[image, query], bboxes[which]
+    iou, giou = steps.overlaps(pred, target, p["eps"])
+    label = torch.full(scores.shape[:2], scores.shape[2])
+    label[image, query] = cls[which]
+    y = one_hot(label, scores.shape[2] + 1)[..., :-1].to(scores)
+    quality = torch.zeros(scores.shape[:2], dtype=scores.dtype)
+    quality = quality.index_put((image, query), steps.quality(iou[:, 0]))
+    count = max(len(query), 1)
+    found = steps.cells(scores, y, quality[..., None] * y, p).sum() / steps.divisor(count, scores.shape[1], p)
+    near, apart = steps.distance(pred, target), (1 - giou).sum()
+    return [p["class_gain"] * found, p["bbox_gain"] * near / count, p["giou_gain"] * apart / count]
+
+
+# Mistakes -----------------------------------------------------------------------------------------------
+
+
+def over_queries(pairs: int, queries: int, p: Params) -> int:
+    return queries
+
+
+def focal_against_iou(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    plain_focal = p["use_fl"] and not p["use_vfl"]
+    return focal(x, q, p["gamma"], p["alpha"]) if plain_focal else cells(x, y, q, p)
+
+
+def cross_entropy_against_one_hot(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    return cells(x, y, q, p) if p["use_fl"] else bce(x, y)
+
+
+def attached(iou: Tensor) -> Tensor:
+    return iou
+
+
+def mean_of_four(pred: Tensor, target: Tensor) -> Tensor:
+    return distance(pred, target) / 4
+
+
+def ciou_instead(pred: Tensor, target: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    return bbox_iou(pred, target, eps=eps), bbox_iou(pred, target, CIoU=True, eps=eps)
+
+
+def as_corners(pred: Tensor, target: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    return bbox_iou(pred, target, xywh=False, eps=eps), bbox_iou(pred, target, xywh=False, GIoU=True, eps=eps)
+
+
+def averaged(layers: Layers, zero: Tensor) -> list[Tensor]:
+    return [x / max(len(layers) - 1, 1) for x in summed(layers, zero)]
+
+
+def last_layer_too(layers: Layers, zero: Tensor) -> list[Tensor]:
+    return summed([*layers, layers[-1]], zero)
+
+
+def with_params(reference: Callable[..., Any], change: Callable[[Params], Params]) -> Callable[..., Any]:
+    """The reference under changed parameters."""
+
     def loss(*inputs: Tensor, **params: Any) -> Any:
         return reference(*inputs, **{**params, **change(params)})
 
     return loss
 
 
-def detr_impostors(reference: Reference) -> tuple[Target, ...]:
+def detr_impostors(reference: Callable[..., Any]) -> tuple[Target, ...]:
     """Rows of the table of mistakes."""
-    dense = (
-        ("class over queries", "divided by q instead of the pairs", "value"),
-        ("focal against the IoU", "soft labels instead of the one-hot", "value"),
-        ("cross entropy against the one-hot", "without use_fl the target is the IoU", "value"),
-        ("IoU attached", "gradient through the target", "gradient"),
-        ("mean of four", "L1 averaged over the components", "value"),
-        ("CIoU", "CIoU instead of GIoU", "value"),
-        ("xyxy", "boxes taken as corners", "value"),
-        ("aux averaged", "mean over the auxiliary layers", "value"),
-        ("aux with the last layer", "the last layer counts twice", "value"),
+    steps: tuple[tuple[str, str, str, Mapping[str, Any]], ...] = (
+        ("class over queries", "divided by q instead of the pairs", "value", {"divisor": over_queries}),
+        ("focal against the IoU", "soft labels instead of the one-hot", "value", {"cells": focal_against_iou}),
+        (
+            "cross entropy against the one-hot",
+            "without use_fl the target is the IoU",
+            "value",
+            {"cells": cross_entropy_against_one_hot},
+        ),
+        ("IoU attached", "gradient through the target", "gradient", {"quality": attached}),
+        ("mean of four", "L1 averaged over the components", "value", {"distance": mean_of_four}),
+        ("CIoU", "CIoU instead of GIoU", "value", {"overlaps": ciou_instead}),
+        ("xyxy", "boxes taken as corners", "value", {"overlaps": as_corners}),
+        ("aux averaged", "mean over the auxiliary layers", "value", {"aux": averaged}),
+        ("aux with the last layer", "the last layer counts twice", "value", {"aux": last_layer_too}),
     )
-    changed: tuple[tuple[str, str, str, Callable[[Mapping[str, Any]], dict[str, Any]]], ...] = (
+    changed: tuple[tuple[str, str, str, Callable[[Params], Params]], ...] = (
         ("objects counted", "divided by all objects", "value", lambda p: {"counted": "objects"}),
         ("varifocal when empty", "no switch to focal", "value", lambda p: {"vfl_empty": "varifocal"}),
         (
@@ -126,6 +196,6 @@ def detr_impostors(reference: Reference) -> tuple[Target, ...]:
         ("uni matching of the last", "index -1", "value", lambda p: {"uni_match_ind": -1 - p["uni_match_ind"]}),
     )
     return (
-        *(impostor(label, why, check, careless(label)) for label, why, check in dense),
-        *(impostor(label, why, check, _with(reference, change)) for label, why, check, change in changed),
+        *(impostor(label, why, check, layer_by_layer(Steps(**step))) for label, why, check, step in steps),
+        *(impostor(label, why, check, with_params(reference, change)) for label, why, check, change in changed),
     )

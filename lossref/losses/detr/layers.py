@@ -1,4 +1,7 @@
-"""Which decoder layer of a DETR loss is matched how, and what is summed. Source: spec/50-detr.md 1.3, 1.6, 1.7."""
+"""Which decoder layer of a DETR loss is matched how, and what is summed.
+
+Source: spec/50-detr.md sections 1.3, 1.6 and 1.7.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +84,18 @@ def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
     number = torch.arange(len(match_indices)).repeat_interleave(counts)
     query = torch.cat([number[:0], *(query for query, _ in match_indices)])
     return (number, query), torch.cat([number[:0], *(which for _, which in match_indices)])
+
+
+def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list[Tensor]:
+    """Positions of the denoising queries of each image: group after group, one for each of its objects.
+
+    Every group is as long as the fullest image has objects. Raises ValueError for more than `queries`.
+    """
+    longest = max(groups, default=0)
+    if longest * dn_num_group > queries:
+        raise ValueError(f"dn_num_group: {dn_num_group} groups of {longest} need more than {queries} positions")
+    starts = longest * torch.arange(dn_num_group)[:, None]
+    return [(starts + torch.arange(count)).flatten() for count in groups]
 
 
 def layers_by_name(layers: Layers, postfix: str) -> dict[str, Tensor]:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import corner
 from lossref.core.nouns import Case, Param, Spec
 from lossref.losses.detr.cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
 from lossref.losses.detr.detr import DETRLoss, detr
+from lossref.losses.detr.dn_impostors import dn_impostors
 from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
-from lossref.losses.detr.layers import Objects, last_and_others
+from lossref.losses.detr.layers import Objects, dn_positions, last_and_others
 from lossref.losses.detr.matching import groups_of
 from lossref.losses.detr.oracle import oracle_detr, oracle_pairs
 from lossref.losses.detr.terms import Rule
@@ -75,18 +76,6 @@ def rtdetr(
     return RtdetrLosses(*normal, *(x / less for x in found))
 
 
-def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list[Tensor]:
-    """Positions of the denoising queries of each image: group after group, one for each of its objects.
-
-    Every group is as long as the fullest image has objects. Raises ValueError for more than `queries`.
-    """
-    longest = max(groups, default=0)
-    if longest * dn_num_group > queries:
-        raise ValueError(f"dn_num_group: {dn_num_group} groups of {longest} need more than {queries} positions")
-    starts = longest * torch.arange(dn_num_group)[:, None]
-    return [(starts + torch.arange(count)).flatten() for count in groups]
-
-
 def oracle(
     m: Any,
     pred_bboxes: Any,
@@ -113,33 +102,6 @@ def oracle(
     if not len(cls) and p["use_fl"] and dn_empty == "groups":
         noisy = tuple(x / dn_num_group for x in noisy)
     return (*normal, *noisy)
-
-
-def _careless(how: str) -> Any:
-    """One mistake about the denoising part, by name; the rest is right."""
-
-    def loss(*inputs: Any, **params: Any) -> tuple[Tensor, ...]:
-        batch_idx, cls, bboxes, dn_bboxes, dn_scores = inputs[2:]
-        right = rtdetr(*inputs, **params)
-        count, _ = params.pop("dn_num_group"), params.pop("dn_empty")
-        if how == "matched again":
-            return (*right[:6], *detr(dn_bboxes, dn_scores, batch_idx, cls, bboxes, **params))
-        if how == "dn not divided by the groups":
-            return (*right[:6], *(x * count for x in right[6:]))
-        if how in ("dn left out", "dn detached"):
-            return (*right[:6], *(x * 0 if how == "dn left out" else x.detach() for x in right[6:]))
-        groups = groups_of(batch_idx, cls, dn_bboxes.shape[1])
-        positions = dn_positions(groups, dn_bboxes.shape[2], count)
-        first = [0, *accumulate(groups)]
-        pairs = [
-            (place, (start + torch.arange(n)).repeat_interleave(count))
-            for place, n, start in zip(positions, groups, first, strict=False)
-        ]
-        rule = Rule(**{name: value for name, value in params.items() if name in Rule._fields})
-        them = Objects(bboxes, cls, groups)
-        return (*right[:6], *last_and_others(dn_bboxes, dn_scores, them, None, rule, match_indices=pairs))
-
-    return loss
 
 
 class RTDETRDetectionLoss(DETRLoss):
@@ -229,15 +191,7 @@ SPEC = Spec(
         _corner("last layer only", "no auxiliary losses", aux_loss=False),
         _corner("three groups", "the number of groups drops out", dn_num_group=3),
     ),
-    impostors=(
-        impostor("matched again", "the denoising queries are matched by cost", "value", _careless("matched again")),
-        impostor(
-            "dn not divided by the groups", "n = number of objects", "value", _careless("dn not divided by the groups")
-        ),
-        impostor("objects one by one", "0 0 1 1 instead of 0 1 0 1", "value", _careless("objects one by one")),
-        impostor("dn left out", "zeros although there are denoising queries", "value", _careless("dn left out")),
-        impostor("dn detached", "right value, no gradient", "connected", _careless("dn detached")),
-    ),
+    impostors=dn_impostors(rtdetr),
     api="RTDETRDetectionLoss(nc=80, use_vfl=True)(preds, batch, dn_bboxes, dn_scores, dn_meta)",
     returns="0-d each: the six losses of detr, and the six of the denoising queries",
     composite=True,

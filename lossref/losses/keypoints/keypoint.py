@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import corner
 from lossref.core.families import HARD_LABEL_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.keypoints.keypoint_impostors import IMPOSTORS
 
 EPS = 1e-9
 
@@ -93,31 +94,6 @@ def keypoints_in_any_order(f: Any, x: Mapping[str, Array], params: Mapping[str, 
     """Reversing the keypoints, with their sigmas, changes nothing."""
     turned = {name: x[name][:, ::-1].copy() for name in ("pred_kpts", "gt_kpts", "kpt_mask")}
     return differs(f({**x, **turned, "sigmas": x["sigmas"][::-1].copy()}), f(x), 2 * tol, "reversing the keypoints")
-
-
-def _wrong(pred: Tensor, target: Tensor, mask: Tensor, area: Tensor, sigmas: Tensor, how: str) -> Tensor:
-    """One careless version, by name."""
-    seen = mask.to(pred.dtype)
-    d = ((pred[..., :2] - target[..., :2]) ** 2).sum(-1)
-    width = sigmas**2 if how == "sigma not doubled" else (2 * sigmas) ** 2
-    scale = width * (area + (0 if how == "no eps" else EPS)) * (1 if how == "factor 2 missing" else 2)
-    scale = 2 * (area * sigmas) ** 2 if how == "area squared" else scale
-    count = seen.sum(1, keepdim=True) + EPS
-    lost = (1 - (-d / scale).exp()) * seen
-    if how == "factor of the batch":
-        return (seen.numel() / (seen.sum() + EPS) * lost).mean()
-    if how == "mean over all visible":
-        return lost.sum() / (seen.sum() + EPS)
-    if how == "sum over objects":
-        return (lost / count).sum()
-    return (seen.shape[1] / count * (lost * d.sqrt() if how == "distance not squared" else lost)).mean()
-
-
-def _variant(how: str) -> Any:
-    def loss(pred: Tensor, target: Tensor, mask: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
-        return _wrong(pred, target, mask, area, sigmas, how)
-
-    return loss
 
 
 class KeypointLoss(nn.Module):
@@ -228,15 +204,7 @@ SPEC = Spec(
             **{**_ANCHOR, "pred_kpts": np.insert(np.array(_PRED), 2, 2.0, axis=2)},
         ),
     ),
-    impostors=(
-        impostor("factor of the batch", "one factor for all objects", "value reduced", _variant("factor of the batch")),
-        impostor("mean over all visible", "an unseen object is left out", "value", _variant("mean over all visible")),
-        impostor("sum over objects", "not divided by n", "value", _variant("sum over objects")),
-        impostor("area squared", "(area sigma)^2", "value", _variant("area squared")),
-        impostor("sigma not doubled", "sigma^2 instead of (2 sigma)^2", "value", _variant("sigma not doubled")),
-        impostor("factor 2 missing", "the 2 of the Gaussian", "value", _variant("factor 2 missing")),
-        impostor("no eps", "area 0 gives NaN", "value", _variant("no eps")),
-    ),
+    impostors=IMPOSTORS,
     api="KeypointLoss(sigmas)(pred_kpts, gt_kpts, kpt_mask, area)",
     returns="0-d",
 )

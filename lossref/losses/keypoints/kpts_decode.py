@@ -89,25 +89,27 @@ def keypoints_independent(f: Any, x: Mapping[str, Array], params: Mapping[str, A
 # Impostors -------------------------------------------------------------------------------------------
 
 
-def _wrong(points: Tensor, raw: Tensor, form: str, how: str) -> Tensor:
-    """One careless version, by name."""
-    factor, offset = FORMS[form]
-    if how == "one decoding for both losses":
-        factor, offset = FORMS["26" if form == "v8" else "v8"]
-    offset = 0.0 if how == "offset forgotten" else offset
-    beside = points[:, None, :].flip(-1) if how == "x and y of the anchor exchanged" else points[:, None, :]
-    if how == "decodes in place":
-        raw[..., :2] = raw[..., :2] * factor + beside + offset
-        return raw
-    rest = raw[..., 2:].sigmoid() if how == "visibility squashed" else raw[..., 2:]
-    return torch.cat((raw[..., :2] * factor + beside + offset, rest), -1)
+def one_decoding_for_both_losses(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
+    return kpts_decode(anchor_points, pred_kpts, "26" if form == "v8" else "v8")
 
 
-def _variant(how: str) -> Any:
-    def decode(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
-        return _wrong(anchor_points, pred_kpts, form, how)
+def offset_forgotten(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
+    factor, _ = FORMS[form]
+    return torch.cat((pred_kpts[..., :2] * factor + anchor_points[:, None], pred_kpts[..., 2:]), -1)
 
-    return decode
+
+def anchor_axes_exchanged(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
+    return kpts_decode(anchor_points.flip(-1), pred_kpts, form)
+
+
+def visibility_squashed(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
+    position = kpts_decode(anchor_points, pred_kpts, form)[..., :2]
+    return torch.cat((position, pred_kpts[..., 2:].sigmoid()), -1)
+
+
+def decodes_in_place(anchor_points: Tensor, pred_kpts: Tensor, form: str) -> Tensor:
+    pred_kpts[..., :2] = kpts_decode(anchor_points, pred_kpts, form)[..., :2]
+    return pred_kpts
 
 
 # Material --------------------------------------------------------------------------------------------
@@ -175,14 +177,12 @@ SPEC = Spec(
             "one decoding for both losses",
             "the decoding of the other head",
             "value params",
-            _variant("one decoding for both losses"),
+            one_decoding_for_both_losses,
         ),
-        impostor("offset forgotten", "2 x + p without - 1/2", "value", _variant("offset forgotten")),
-        impostor(
-            "x and y of the anchor exchanged", "row before column", "value", _variant("x and y of the anchor exchanged")
-        ),
-        impostor("visibility squashed", "sigmoid of the visibility logit", "value", _variant("visibility squashed")),
-        impostor("decodes in place", "writes into its argument", "pure", _variant("decodes in place")),
+        impostor("offset forgotten", "2 x + p without - 1/2", "value", offset_forgotten),
+        impostor("x and y of the anchor exchanged", "row before column", "value", anchor_axes_exchanged),
+        impostor("visibility squashed", "sigmoid of the visibility logit", "value", visibility_squashed),
+        impostor("decodes in place", "writes into its argument", "pure", decodes_in_place),
     ),
     api="v8PoseLoss.kpts_decode(anchor_points, pred_kpts)",
     returns="(b, A, K, D): x, y in cells, the rest as given",

@@ -7,26 +7,31 @@ differ: half precision and NaN. Source: spec/20-assignment.md section 5, spec/05
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
 
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Draw, Pick
-from lossref.core.precision import HALF
+from lossref.losses.keypoints.flow import (
+    BACKWARDS,
+    LOG_2PI,
+    MASK,
+    coupling,
+    log_density,
+    parameters_of,
+    to_normal,
+    undone,
+)
 from lossref.losses.keypoints.flow_states import COUPLINGS, HIDDEN, layers_of
 
-MASK = ((0, 1), (1, 0)) * 3
-LOG_2PI = math.log(2 * math.pi)
+Step = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 def realnvp(x: Tensor, state: str = "woven") -> Tensor:
@@ -36,61 +41,6 @@ def realnvp(x: Tensor, state: str = "woven") -> Tensor:
     and for NaN or infinite x. Formula: spec/20-assignment.md section 5.
     """
     return log_density(x, parameters_of(state))
-
-
-def log_density(x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """Log-density of errors (n, 2) under the flow with the given state; (n,), dtype of x. Raises as `realnvp`."""
-    if not bool(x.isfinite().all()):
-        raise ValueError("x: expected finite numbers, got NaN or infinity")
-    z, log_det = to_normal(x, parameters)
-    return (log_det - z.square().sum(1) / 2 - LOG_2PI).to(x.dtype)
-
-
-def to_normal(x: Tensor, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """z (n, 2), where the standard normal is to be read at x (n, 2), and log_det (n,); at least float32.
-
-    Parameters of another dtype are read in float32; for float64 errors that is a RuntimeError.
-    """
-    if x.ndim != 2 or x.shape[1] != 2 or not x.is_floating_point():
-        raise ValueError(f"x: expected floating (n, 2), got {x.dtype} {tuple(x.shape)}")
-    kinds = {tensor.dtype for tensor in parameters.values()}
-    if x.dtype == torch.float64 and kinds != {torch.float64}:
-        raise RuntimeError(f"x: float64 errors need float64 parameters, got {kinds}")
-    z = x.float() if x.dtype in HALF else x
-    log_det = z.new_zeros(len(z))
-    for k in reversed(range(COUPLINGS)):
-        kept = torch.tensor(MASK[k], dtype=z.dtype, device=z.device)
-        u = kept * z
-        scale = _net(u, parameters, f"s.{k}").tanh() * (1 - kept)
-        shift = _net(u, parameters, f"t.{k}") * (1 - kept)
-        z = (1 - kept) * (z - shift) * torch.exp(-scale) + u
-        log_det = log_det - scale.sum(1)
-    return z, log_det
-
-
-def _net(u: Tensor, parameters: Mapping[str, Tensor], name: str) -> Tensor:
-    """Three linear layers with SiLU between them."""
-    for layer in (0, 2, 4):
-        weight, bias = (parameters[f"{name}.{layer}.{part}"].to(u.dtype) for part in ("weight", "bias"))
-        u = linear(silu(u) if layer else u, weight, bias)
-    return u
-
-
-@cache
-def parameters_of(state: str) -> dict[str, Tensor]:
-    """The parameters of `STATES[state]` by their names in a state dict, float64."""
-    found = {}
-    for name in ("s", "t"):
-        for k in range(COUPLINGS):
-            for place, layer in zip((0, 2, 4), layers_of(state, name, k), strict=True):
-                weight = torch.zeros(len(layer.bias), 2 if place == 0 else HIDDEN, dtype=torch.float64)
-                cells = [(row, column, w) for row, line in enumerate(layer.weight) for column, w in line.items()]
-                if cells:
-                    rows, columns, values = zip(*cells, strict=True)
-                    weight[rows, columns] = torch.tensor(values, dtype=torch.float64)
-                found[f"{name}.{k}.{place}.weight"] = weight
-                found[f"{name}.{k}.{place}.bias"] = torch.tensor(layer.bias, dtype=torch.float64)
-    return found
 
 
 def oracle(m: Any, x: Any, state: str = "woven") -> Any:
@@ -140,30 +90,48 @@ def one_by_one(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: A
 # Impostors -------------------------------------------------------------------------------------------
 
 
-def _wrong(x: Tensor, state: str, how: str) -> Tensor:
-    """One careless version, by name."""
-    parameters = {name: tensor.to(x.dtype) for name, tensor in parameters_of(state).items()}
-    order = range(COUPLINGS) if how == "forward order" else reversed(range(COUPLINGS))
+def density_by(step: Step, x: Tensor, order: Iterable[int] = BACKWARDS) -> Tensor:
+    """Log-density by a careless step, which takes z and k and gives z and s."""
     z, log_det = x, x.new_zeros(len(x))
     for k in order:
-        kept = torch.tensor(MASK[1 - k % 2 if how == "masks swapped" else k]).to(x)
-        scale = _net(kept * z, parameters, f"s.{k}") * (1 - kept)
-        scale = scale if how == "no tanh" else scale.tanh()
-        shift = _net(kept * z, parameters, f"t.{k}") * (1 - kept)
-        if how == "generative direction":
-            z = (1 - kept) * (z * torch.exp(scale) + shift) + kept * z
-        else:
-            z = (1 - kept) * (z - shift) * torch.exp(-scale) + kept * z
-        log_det = log_det + scale.sum(1) * (1 if how == "sign of log_det" else -1)
-    constant = 0.0 if how == "no constant" else LOG_2PI
-    return log_det - z.square().sum(1) / 2 - constant
+        z, scale = step(z, k)
+        log_det = log_det - scale.sum(1)
+    return log_det - z.square().sum(1) / 2 - LOG_2PI
 
 
-def _variant(how: str) -> Any:
-    def density(x: Tensor, state: str) -> Tensor:
-        return _wrong(x, state, how)
+def forward_order(x: Tensor, state: str) -> Tensor:
+    return density_by(lambda z, k: undone(z, parameters_of(state), k, MASK[k]), x, range(COUPLINGS))
 
-    return density
+
+def masks_swapped(x: Tensor, state: str) -> Tensor:
+    return density_by(lambda z, k: undone(z, parameters_of(state), k, MASK[1 - k % 2]), x)
+
+
+def log_det_added(x: Tensor, state: str) -> Tensor:
+    z, log_det = to_normal(x, parameters_of(state))
+    return -log_det - z.square().sum(1) / 2 - LOG_2PI
+
+
+def generative_direction(x: Tensor, state: str) -> Tensor:
+    def done(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        c = coupling(z, parameters_of(state), k, MASK[k])
+        scale = c.scale.tanh()
+        return c.mapped * (z * torch.exp(scale) + c.shift) + c.u, scale
+
+    return density_by(done, x)
+
+
+def no_tanh(x: Tensor, state: str) -> Tensor:
+    def unbounded(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        c = coupling(z, parameters_of(state), k, MASK[k])
+        return c.mapped * (z - c.shift) * torch.exp(-c.scale) + c.u, c.scale
+
+    return density_by(unbounded, x)
+
+
+def no_constant(x: Tensor, state: str) -> Tensor:
+    z, log_det = to_normal(x, parameters_of(state))
+    return log_det - z.square().sum(1) / 2
 
 
 class RealNVP(nn.Module):
@@ -237,12 +205,12 @@ SPEC = Spec(
         corner("far out", "1000 standard deviations away", params={"state": "F1"}, x=[(1024, -1024)]),
     ),
     impostors=(
-        impostor("forward order", "k = 0 to 5", "value", _variant("forward order")),
-        impostor("masks swapped", "the wrong coordinate is kept", "value", _variant("masks swapped")),
-        impostor("sign of log_det", "added instead of subtracted", "value", _variant("sign of log_det")),
-        impostor("generative direction", "from normal to errors", "value", _variant("generative direction")),
-        impostor("no tanh", "s is not bounded", "value", _variant("no tanh")),
-        impostor("no constant", "ln(2 pi) is forgotten", "value", _variant("no constant")),
+        impostor("forward order", "k = 0 to 5", "value", forward_order),
+        impostor("masks swapped", "the wrong coordinate is kept", "value", masks_swapped),
+        impostor("sign of log_det", "added instead of subtracted", "value", log_det_added),
+        impostor("generative direction", "from normal to errors", "value", generative_direction),
+        impostor("no tanh", "s is not bounded", "value", no_tanh),
+        impostor("no constant", "ln(2 pi) is forgotten", "value", no_constant),
     ),
     api="RealNVP().log_prob(x)",
     returns="(n,): one number for each error",

@@ -16,12 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, permutation
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Draw, Pick
 from lossref.core.precision import compute_dtype, in_dtype, require_floating, require_same_shape
+from lossref.losses.keypoints.rle_impostors import IMPOSTORS
+
+EPS, FARTHEST = 1e-9, 100.0  # of the errors in units of sigma: added to sigma, and where they are clamped
+
+
+def standard_normal(error: Tensor) -> Tensor:
+    """Log-density (n,) of the flow whose parameters are all zero, at errors (n, 2)."""
+    return -(error**2).sum(-1) / 2 - math.log(2 * math.pi)
 
 
 def rle(
@@ -116,37 +124,6 @@ def sigma_counts_twice(f: Any, x: Mapping[str, Array], params: Mapping[str, Any]
     return differs(f({**x, "sigma": 2 * x["sigma"]}), f(x) + step, 4 * tol + 1e-14 * step, "doubling sigma")
 
 
-def _wrong(
-    sigma: Tensor,
-    log_phi: Tensor,
-    error: Tensor,
-    weight: Tensor,
-    use_target_weight: bool,
-    size_average: bool,
-    residual: bool,
-    how: str,
-) -> Tensor:
-    """One careless version, by name."""
-    factor = weight[:, None] if use_target_weight else weight.new_ones(())
-    part = log_phi[:, None] / (sigma.shape[1] if how == "log_phi once" else 1)
-    cost = sigma.log() - (part.detach() if how == "log_phi detached" else part)
-    if residual:
-        spread = {"2 missing": sigma.log(), "ln sigma missing": 0 * sigma}.get(how, (2 * sigma).log())
-        cost = cost + spread + (error**2 if how == "squared error" else error.abs())
-    rows: dict[str, Any] = {
-        "divided by n D": cost.numel(),
-        "divided by the weight": (factor.expand(len(sigma), 1)).sum(),
-    }
-    return (cost * factor).sum() / (rows.get(how, len(sigma)) if size_average else 1)
-
-
-def _variant(how: str) -> Any:
-    def loss(sigma: Tensor, log_phi: Tensor, error: Tensor, weight: Tensor, **params: bool) -> Tensor:
-        return _wrong(sigma, log_phi, error, weight, how=how, **params)
-
-    return loss
-
-
 class RLELoss(nn.Module):
     """Drop-in for the class of that name; attributes as its arguments. See `rle`."""
 
@@ -236,15 +213,7 @@ SPEC = Spec(
         ),
         corner("one weight", "0-d", "shape", **{**_ANCHOR, "target_weight": 0.5}),
     ),
-    impostors=(
-        impostor("log_phi once", "subtracted once for each row", "value", _variant("log_phi once")),
-        impostor("log_phi detached", "no gradient reaches the flow", "gradient reduced", _variant("log_phi detached")),
-        impostor("divided by n D", "mean over all numbers", "value", _variant("divided by n D")),
-        impostor("divided by the weight", "mean by weight", "value", _variant("divided by the weight")),
-        impostor("2 missing", "ln sigma instead of ln(2 sigma)", "value", _variant("2 missing")),
-        impostor("ln sigma missing", "sigma counts once", "value", _variant("ln sigma missing")),
-        impostor("squared error", "Gauss instead of Laplace", "value", _variant("squared error")),
-    ),
+    impostors=IMPOSTORS,
     api="RLELoss(use_target_weight=True, size_average=True, residual=True)(sigma, log_phi, error, target_weight)",
     returns="0-d",
 )

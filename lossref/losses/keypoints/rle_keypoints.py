@@ -8,7 +8,6 @@ p the density of a flow; L may be negative. Nothing is detached. Where sources d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,22 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import corner
 from lossref.core.families import HARD_LABEL_FAMILIES, soft_labels
 from lossref.core.laws import differs, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.keypoints.oracle import oracle_rle_keypoints
-from lossref.losses.keypoints.rle import rle
+from lossref.losses.keypoints.rle import EPS, FARTHEST, rle, standard_normal
+from lossref.losses.keypoints.rle_keypoints_impostors import IMPOSTORS
 
 LogProb = Callable[[Tensor], Tensor]
-EPS, FARTHEST = 1e-9, 100.0
-
-
-def standard_normal(error: Tensor) -> Tensor:
-    """Log-density (n,) of the flow whose parameters are all zero, at errors (n, 2)."""
-    return -(error**2).sum(-1) / 2 - math.log(2 * math.pi)
 
 
 def rle_keypoints(
@@ -109,44 +103,6 @@ def invisible_ignored(f: Any, x: Mapping[str, Array], params: Mapping[str, Any],
     """What stands at an invisible keypoint does not matter."""
     pred = np.where(x["kpt_mask"][..., None], x["pred_kpt"], 7.0)
     return differs(f({**x, "pred_kpt": pred}), f(x), 2 * tol, "changing invisible keypoints")
-
-
-# Impostors -------------------------------------------------------------------------------------------
-
-
-def careless(pred: Tensor, gt: Tensor, mask: Tensor, weights: Tensor, how: str) -> Tensor:
-    """One careless version, by name."""
-    rows = pred[mask]
-    sigma = rows[:, -2:].exp() if how == "exp" else rows[:, -2:].sigmoid()
-    if how != "unbounded":
-        sigma = sigma.clamp(min=torch.finfo(sigma.dtype).tiny)
-    divisor = sigma.detach() if how == "error with detached sigma" else sigma
-    error = (rows[:, :2] - gt[mask][:, :2]) / (divisor + EPS)
-    error = error if how == "no clamp of the error" else error.clamp(-FARTHEST, FARTHEST)
-    weight = torch.ones_like(weights) if how == "weights ignored" else weights
-    log_phi = standard_normal(error)
-    loss = rle(sigma, log_phi, error, weight.to(pred.dtype).expand(mask.shape)[mask])
-    if how == "clamped at 0":
-        return loss.clamp(min=0)
-    return loss * mask.sum() / mask.numel() if how == "divided by all keypoints" else loss
-
-
-def _variant(how: str) -> Any:
-    def loss(pred: Tensor, gt: Tensor, mask: Tensor, weights: Tensor, **params: Any) -> Tensor:
-        return careless(pred, gt, mask, weights, how)
-
-    return loss
-
-
-_CARELESS = (
-    ("exp", "sigma = exp instead of sigmoid", "value"),
-    ("divided by all keypoints", "invisible ones count", "value"),
-    ("weights ignored", "every keypoint weighs 1", "value laws"),
-    ("no clamp of the error", "outliers decide", "value"),
-    ("clamped at 0", "max(0, .) belongs to the caller", "value"),
-    ("error with detached sigma", "sigma is trained by its logarithm only", "gradient reduced"),
-    ("unbounded", "ln 0 times 0 is NaN (upstream, D5)", "value"),
-)
 
 
 # Material --------------------------------------------------------------------------------------------
@@ -239,7 +195,7 @@ SPEC = Spec(
             **{**_HIT, "weights": [0.0, 1.5]},
         ),
     ),
-    impostors=tuple(impostor(label, why, caught, _variant(label)) for label, why, caught in _CARELESS),
+    impostors=IMPOSTORS,
     api="PoseLoss26(model).calculate_rle_loss(pred_kpt, gt_kpt, kpt_mask)",
     returns="0-d, may be negative",
 )

@@ -83,25 +83,29 @@ def doubled_pixels(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], to
     return differs(f({**x, "target": larger}), f(x), 2 * tol, "doubling every target pixel")
 
 
-def _wrong(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float, how: str) -> Tensor:
-    """One careless version, by name."""
-    size = pred.shape[2:]
-    if target.shape[2:] == size:
-        t = target
-    elif how == "bilinear":
-        t = interpolate(target, size=size, mode="bilinear", align_corners=False)
-    else:
-        t = interpolate(target, size=size, mode="nearest-exact" if how == "pixel centres" else "nearest")
-    cost = kinked_bce(pred, t) if how == "composed bce" else bce(pred, t)
-    total = cost.sum() / len(pred) if how == "sum over pixels" else cost.mean()
-    return weight_bce * total + weight_dice * dice(pred, t, 1e-6 if how == "smooth 1e-6" else SMOOTH)
+def resampled_bilinearly(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = interpolate(target, size=pred.shape[2:], mode="bilinear", align_corners=False)
+    return weight_bce * bce(pred, t).mean() + weight_dice * dice(pred, t, SMOOTH)
 
 
-def _variant(how: str) -> Any:
-    def loss(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
-        return _wrong(pred, target, weight_bce, weight_dice, how)
+def nearest_by_pixel_centres(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = interpolate(target, size=pred.shape[2:], mode="nearest-exact")
+    return weight_bce * bce(pred, t).mean() + weight_dice * dice(pred, t, SMOOTH)
 
-    return loss
+
+def smooth_of_dice(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = _resample(target, pred.shape[2], pred.shape[3])
+    return weight_bce * bce(pred, t).mean() + weight_dice * dice(pred, t, 1e-6)
+
+
+def sum_over_pixels(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = _resample(target, pred.shape[2], pred.shape[3])
+    return weight_bce * (bce(pred, t).sum() / len(pred)) + weight_dice * dice(pred, t, SMOOTH)
+
+
+def composed_bce(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = _resample(target, pred.shape[2], pred.shape[3])
+    return weight_bce * kinked_bce(pred, t).mean() + weight_dice * dice(pred, t, SMOOTH)
 
 
 class BCEDiceLoss(nn.Module):
@@ -166,11 +170,11 @@ SPEC = Spec(
         corner("sure and wrong", "cross entropy 1e4, Dice 2/3", pred=[[[[-1e4, 1e4]]]], target=[[[[1, 0]]]]),
     ),
     impostors=(
-        impostor("bilinear", "the target is resampled bilinearly", "reduced shape", _variant("bilinear")),
-        impostor("pixel centres", "nearest by pixel centres", "reduced shape", _variant("pixel centres")),
-        impostor("smooth 1e-6", "the default of the Dice loss", "value", _variant("smooth 1e-6")),
-        impostor("sum over pixels", "cross entropy summed over pixels", "value", _variant("sum over pixels")),
-        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+        impostor("bilinear", "the target is resampled bilinearly", "reduced shape", resampled_bilinearly),
+        impostor("pixel centres", "nearest by pixel centres", "reduced shape", nearest_by_pixel_centres),
+        impostor("smooth 1e-6", "the default of the Dice loss", "value", smooth_of_dice),
+        impostor("sum over pixels", "cross entropy summed over pixels", "value", sum_over_pixels),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
     ),
     api="BCEDiceLoss(weight_bce=0.5, weight_dice=0.5)(pred, target)",
     returns="0-d",

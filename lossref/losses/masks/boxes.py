@@ -1,6 +1,6 @@
-"""Families of masks, of boxes in mask pixels, and the corner cases of cropping.
+"""Families of masks, of boxes in mask pixels and of areas, and the corner cases of cropping.
 
-All numbers are multiples of 1/4, exact in every dtype. H and W are the size of the mask (`dims`).
+All numbers are multiples of 1/16, exact in every dtype. H and W are the size of the mask (`dims`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.families import LOGIT_FAMILIES, hard_labels
-from lossref.core.nouns import Case
+from lossref.core.nouns import Case, Derived
 from lossref.core.picking import Array, Draw, Pick
 
 MASK_FAMILIES: dict[str, Draw] = {"numbers": LOGIT_FAMILIES["moderate"], "binary": hard_labels}
@@ -67,6 +67,32 @@ MASK_BOX_FAMILIES: dict[str, Draw] = {
     "empty": empty_box,
 }
 
+
+def some_area(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
+    """1/16 to 1, as a part of the image."""
+    return pick(1, 16, rows).reshape(rows, 1) / 16
+
+
+def no_area(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
+    """0: the object is too small to be seen."""
+    return np.zeros((rows, 1))
+
+
+AREA_FAMILIES: dict[str, Draw] = {"some": some_area, "none": no_area}
+
+
+def areas_left_out(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The families that are undefined where every cost is divided by its area."""
+    return () if params.get("zero_area_mask", "none") == "none" else ("none",)
+
+
+def areas_legal(x: Array, params: Mapping[str, Any]) -> str | None:
+    """None, or what is wrong with these areas."""
+    if (x < 0).any() or (areas_left_out(params) and (x == 0).any()):
+        return "expected positive areas (0 only where zero_area_mask is 'none')"
+    return None
+
+
 SIX = [[[6 * j + i for i in range(6)] for j in range(6)]]
 BOXES = (
     ("fractional", "the worked example: three columns, three rows", (1.25, 1.5, 4.5, 4.5)),
@@ -93,3 +119,11 @@ def box_corners(corner: Callable[..., Case]) -> tuple[Case, ...]:
 def ones(count: int) -> dict[str, Any]:
     """Masks (count, 2, 3) of ones and fractional boxes."""
     return {"masks": np.ones((count, 2, 3)), "boxes": [(0.5, 0.25, 2.5, 1.5)] * count}
+
+
+def masks_of(overlap: bool, b: int, n: int) -> int:
+    """How many masks a batch has: one for each image, in which objects overlap, or one for each object."""
+    return b if overlap else n
+
+
+MASKS = {"M": Derived(("overlap", "b", "n"), masks_of)}

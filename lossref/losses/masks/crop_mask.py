@@ -9,7 +9,7 @@ the releases 8.4.14 to 8.4.24 do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_cor
 
 CROPS = ("exact", "rounded", "clipped", "by_count")
 FEW = 50
+Kept = Callable[[Tensor, Tensor, Tensor], Tensor]  # whether, by low edge, index and high edge
 
 
 def crop_mask(masks: Tensor, boxes: Tensor, crop: str = "exact") -> Tensor:
@@ -142,41 +143,51 @@ def transposed(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: A
     return differs(value.transpose(0, 2, 1), f(x), tol, "exchanging x and y")
 
 
-def _wrong(masks: Tensor, boxes: Tensor, crop: str, how: str) -> Tensor:
-    """One careless version, by name."""
+def half_open(low: Tensor, index: Tensor, high: Tensor) -> Tensor:
+    return (low <= index) & (index < high)
+
+
+def outside_of(masks: Tensor, boxes: Tensor, kept: Kept = half_open) -> Tensor:
+    """Which pixels (n, H, W) a box does not keep, by its edges and the numbers of rows and columns."""
     x1, y1, x2, y2 = boxes.detach()[:, :, None].unbind(1)
-    j = torch.arange(masks.shape[1], dtype=boxes.dtype)
-    i = torch.arange(masks.shape[2], dtype=boxes.dtype)
-    if how == "pixel centres":
-        i, j = i + 0.5, j + 0.5
-    if how == "floor":
-        x1, y1, x2, y2 = x1.floor(), y1.floor(), x2.floor(), y2.floor()
-    if how == "x and y exchanged":
-        x1, y1, x2, y2 = y1, x1, y2, x2
-    rows, columns = (y1 <= j) & (j < y2), (x1 <= i) & (i < x2)
-    if how == "closed upper edge":
-        rows, columns = (y1 <= j) & (j <= y2), (x1 <= i) & (i <= x2)
-    if how == "open lower edge":
-        rows, columns = (y1 < j) & (j < y2), (x1 < i) & (i < x2)
-    outside = ~(rows[:, :, None] & columns[:, None, :])
-    if how == "in place":
-        masks.data[outside] = 0
-        return masks * 1
+    rows, columns = (torch.arange(size, dtype=boxes.dtype) for size in masks.shape[1:])
+    return ~(kept(y1, rows, y2)[:, :, None] & kept(x1, columns, x2)[:, None, :])
+
+
+def closed_upper_edge(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    outside = outside_of(masks, boxes, lambda low, index, high: (low <= index) & (index <= high))
     return masks.masked_fill(outside, 0)
 
 
-def _variant(how: str) -> Any:
-    def crop_wrongly(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
-        return _wrong(masks, boxes, crop, how)
-
-    return crop_wrongly
+def open_lower_edge(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    outside = outside_of(masks, boxes, lambda low, index, high: (low < index) & (index < high))
+    return masks.masked_fill(outside, 0)
 
 
-def always(rule: str) -> Any:
-    def crop_by_one_rule(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
-        return crop_mask(masks, boxes, rule)
+def by_pixel_centres(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    outside = outside_of(masks, boxes, lambda low, index, high: half_open(low, index + 0.5, high))
+    return masks.masked_fill(outside, 0)
 
-    return crop_by_one_rule
+
+def edges_rounded_down(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    return masks.masked_fill(outside_of(masks, boxes.floor()), 0)
+
+
+def columns_by_y(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    return masks.masked_fill(outside_of(masks, boxes[:, [1, 0, 3, 2]]), 0)
+
+
+def always_rounded(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    return crop_mask(masks, boxes, "rounded")
+
+
+def always_exact(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    return crop_mask(masks, boxes, "exact")
+
+
+def in_place(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    masks.data[outside_of(masks, boxes)] = 0
+    return masks * 1
 
 
 SPEC = Spec(
@@ -206,14 +217,14 @@ SPEC = Spec(
         corner("forty-nine masks", "by_count rounds", params={"crop": "by_count"}, **ones(49)),
     ),
     impostors=(
-        impostor("closed upper edge", "i <= x2", "value", _variant("closed upper edge")),
-        impostor("open lower edge", "x1 < i", "value", _variant("open lower edge")),
-        impostor("pixel centres", "i + 0.5 is compared", "value", _variant("pixel centres")),
-        impostor("floor", "edges rounded down", "value", _variant("floor")),
-        impostor("x and y exchanged", "columns by y", "value", _variant("x and y exchanged")),
-        impostor("rounded", "edges rounded, negative ones wrap, as upstream for few masks", "value", always("rounded")),
-        impostor("always exact", "crop has no effect", "params", always("exact")),
-        impostor("in place", "zeroes its argument, as upstream for few masks", "pure", _variant("in place")),
+        impostor("closed upper edge", "i <= x2", "value", closed_upper_edge),
+        impostor("open lower edge", "x1 < i", "value", open_lower_edge),
+        impostor("pixel centres", "i + 0.5 is compared", "value", by_pixel_centres),
+        impostor("floor", "edges rounded down", "value", edges_rounded_down),
+        impostor("x and y exchanged", "columns by y", "value", columns_by_y),
+        impostor("rounded", "edges rounded, negative ones wrap, as upstream for few masks", "value", always_rounded),
+        impostor("always exact", "crop has no effect", "params", always_exact),
+        impostor("in place", "zeroes its argument, as upstream for few masks", "pure", in_place),
     ),
     api="crop_mask(masks, boxes, crop='exact')",
     returns="(n, H, W), 0 outside the boxes",

@@ -95,24 +95,38 @@ def oracle_channel(
     return 1 - above / (m.sum(p for p, _ in pairs) + total + smooth)
 
 
-def _wrong(pred: Tensor, target: Tensor, smooth: float, reduction: str, how: str) -> Tensor:
-    """One careless version, by name."""
-    p, t = (pred if how == "no sigmoid" else pred.sigmoid()), target
-    axes = {"channels together": (1, 2, 3), "images together": (0, 2, 3)}.get(how, (2, 3))
-    both = (p * t).sum(axes, keepdim=True)
-    either = (p * p + t * t if how == "squares" else p + t).sum(axes, keepdim=True)
-    above = 0.0 if how == "smooth below only" else smooth
-    per_image = (1 - (2 * both + above) / (either + smooth)).flatten(1).mean(1)
+def shared(p: Tensor, t: Tensor, axes: tuple[int, ...] = (2, 3)) -> tuple[Tensor, Tensor]:
+    """The sums of P T and of P + T over the axes."""
+    return (p * t).sum(axes, keepdim=True), (p + t).sum(axes, keepdim=True)
+
+
+def reduced(cost: Tensor, reduction: str) -> Tensor:
+    per_image = cost.flatten(1).mean(1)
     if reduction not in ("mean", "sum"):
         return per_image
     return per_image.mean() if reduction == "mean" else per_image.sum()
 
 
-def _variant(how: str) -> Any:
-    def loss(pred: Tensor, target: Tensor, smooth: float, reduction: str, **variant: Any) -> Tensor:
-        return _wrong(pred, target, smooth, reduction, how)
+def channels_together(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    return reduced(dice_cost(*shared(pred.sigmoid(), target, (1, 2, 3)), smooth), reduction)
 
-    return loss
+
+def images_together(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    return reduced(dice_cost(*shared(pred.sigmoid(), target, (0, 2, 3)), smooth), reduction)
+
+
+def squared_sums(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    p = pred.sigmoid()
+    both, _ = shared(p, target)
+    return reduced(dice_cost(both, (p * p + target * target).sum((2, 3), keepdim=True), smooth), reduction)
+
+
+def smooth_below_only(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    return reduced(dice_cost(*shared(pred.sigmoid(), target), smooth, smooth_above=False), reduction)
+
+
+def no_sigmoid(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    return reduced(dice_cost(*shared(pred, target), smooth), reduction)
 
 
 class MultiChannelDiceLoss(nn.Module):
@@ -158,7 +172,7 @@ SPEC = Spec(
     },
     wrt=("pred",),
     params={
-        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction"),
+        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction", small=True),
         "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
         "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well; not in kornia"),
         "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: costs 0, as in smp"),
@@ -198,15 +212,11 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor(
-            "channels together", "one Dice for all channels of an image", "reduced", _variant("channels together")
-        ),
-        impostor("images together", "one Dice for each channel of the batch", "reduced", _variant("images together")),
-        impostor("squares", "squared sums below the fraction", "value", _variant("squares")),
-        impostor(
-            "smooth below only", "smooth missing above the fraction", "value params", _variant("smooth below only")
-        ),
-        impostor("no sigmoid", "takes logits for probabilities", "value", _variant("no sigmoid")),
+        impostor("channels together", "one Dice for all channels of an image", "reduced", channels_together),
+        impostor("images together", "one Dice for each channel of the batch", "reduced", images_together),
+        impostor("squares", "squared sums below the fraction", "value", squared_sums),
+        impostor("smooth below only", "smooth missing above the fraction", "value params", smooth_below_only),
+        impostor("no sigmoid", "takes logits for probabilities", "value", no_sigmoid),
     ),
     api="MultiChannelDiceLoss(smooth=1e-6, reduction='mean')(pred, target)",
     returns="0-d, or (b,) without reduction",

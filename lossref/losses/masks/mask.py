@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +18,9 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.picking import Draw, Pick
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce
-from lossref.losses.masks.boxes import MASK_BOX_FAMILIES
+from lossref.losses.masks.boxes import AREA_FAMILIES, MASK_BOX_FAMILIES, areas_left_out, areas_legal
 from lossref.losses.masks.crop_mask import crop_mask, oracle_crop, oracle_rule
 
 
@@ -97,27 +95,7 @@ def oracle_pixel(m: Any, x: Any, t: Any) -> Any:
 # Domains, laws, impostors -------------------------------------------------------------------------------------
 
 
-def _areas(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
-    """1/16 to 1."""
-    return pick(1, 16, rows).reshape(rows, 1) / 16
-
-
-def _no_area(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
-    return np.zeros((rows, 1))
-
-
-def _divided(params: Mapping[str, Any]) -> tuple[str, ...]:
-    return () if params.get("zero_area_mask", "none") == "none" else ("none",)
-
-
-def _areas_legal(x: Array, params: Mapping[str, Any]) -> str | None:
-    if (x < 0).any() or (_divided(params) and (x == 0).any()):
-        return "expected positive areas (0 only where zero_area_mask is 'none')"
-    return None
-
-
-AREAS: dict[str, Draw] = {"some": _areas, "none": _no_area}
-NUMBERS: dict[str, Draw] = {name: LOGIT_FAMILIES[name] for name in ("moderate", "zero", "+-20")}
+NUMBERS = {name: LOGIT_FAMILIES[name] for name in ("moderate", "zero", "+-20")}
 ROWS = ("gt_mask", "pred", "xyxy", "area")
 
 
@@ -144,27 +122,47 @@ def backwards(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Ar
     return differs(f(other), f(x), 2 * tol, "reversing the prototypes")
 
 
-def _wrong(how: str, gt: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor) -> Tensor:
-    """One careless version, by name."""
-    height, width = gt.shape[1:]
-    logits = _logits(pred, proto)
-    cost = kinked_bce(logits, gt) if how == "composed bce" else bce(logits, gt)
-    box = xyxy * xyxy.new_tensor([width, height, width, height]) if how == "normalised boxes" else xyxy
-    box = box + xyxy.new_tensor([0, 0, 2**-20, 2**-20]) if how == "closed upper edge" else box
-    if how != "not cropped":
-        cost = crop_mask(cost, box, "rounded" if how == "rounded" else "exact")
-    mean = cost.mean((1, 2))
-    if how == "mean over the crop":
-        mean = cost.sum((1, 2)) / crop_mask(torch.ones_like(cost), box).sum((1, 2)).clamp(min=1)
-    each = mean if how == "area ignored" else mean * _weight(area, "nan" if how == "zero area divides" else "none")
-    return each.mean() if how == "mean over the positives" else each.sum()
+def area_ignored(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    return single_mask_loss(gt_mask, pred, proto, xyxy, torch.ones_like(area))
 
 
-def _variant(how: str) -> Any:
-    def loss(*inputs: Tensor, crop: str, zero_area_mask: str) -> Tensor:
-        return _wrong(how, *inputs)
+def mean_over_crop(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    cost = crop_mask(bce(_logits(pred, proto), gt_mask), xyxy)
+    kept = crop_mask(torch.ones_like(cost), xyxy).sum((1, 2)).clamp(min=1)
+    return (cost.sum((1, 2)) / kept * _weight(area, "none")).sum()
 
-    return loss
+
+def not_cropped(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    return (bce(_logits(pred, proto), gt_mask).mean((1, 2)) * _weight(area, "none")).sum()
+
+
+def mean_over_positives(
+    gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str
+) -> Tensor:
+    cost = crop_mask(bce(_logits(pred, proto), gt_mask), xyxy)
+    return (cost.mean((1, 2)) * _weight(area, "none")).mean()
+
+
+def closed_upper_edge(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    return single_mask_loss(gt_mask, pred, proto, xyxy + xyxy.new_tensor([0, 0, 2**-20, 2**-20]), area)
+
+
+def normalised_boxes(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    height, width = gt_mask.shape[1:]
+    return single_mask_loss(gt_mask, pred, proto, xyxy * xyxy.new_tensor([width, height, width, height]), area)
+
+
+def rounded_edges(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    return single_mask_loss(gt_mask, pred, proto, xyxy, area, crop="rounded")
+
+
+def zero_area_divides(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    return single_mask_loss(gt_mask, pred, proto, xyxy, area, zero_area_mask="nan")
+
+
+def composed_bce(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:
+    cost = crop_mask(kinked_bce(_logits(pred, proto), gt_mask), xyxy)
+    return (cost.mean((1, 2)) * _weight(area, "none")).sum()
 
 
 _GT = [[(1, 0, 0, 0), (1, 1, 0, 0), (0, 1, 1, 0)], [(0, 0, 0, 0), (0, 0, 1, 1), (0, 0, 1, 1)]]
@@ -190,7 +188,9 @@ SPEC = Spec(
         "pred": Domain("n k", "mask coefficients", NUMBERS),
         "proto": Domain("k H W", "prototypes", NUMBERS, row=2),
         "xyxy": Domain("n 4", "target boxes xyxy in mask pixels", MASK_BOX_FAMILIES, nan_free=True),
-        "area": Domain("n", "areas, parts of the image", AREAS, row=0, legal=_areas_legal, leave_out=_divided),
+        "area": Domain(
+            "n", "areas, parts of the image", AREA_FAMILIES, row=0, legal=areas_legal, leave_out=areas_left_out
+        ),
     },
     wrt=("pred", "proto"),
     params={
@@ -233,17 +233,15 @@ SPEC = Spec(
         corner("fifty positives", "by_count takes exact edges", params={"crop": "by_count"}, **_many(50)),
     ),
     impostors=(
-        impostor("area ignored", "not divided by the area", "value", _variant("area ignored")),
-        impostor(
-            "mean over the crop", "divided by the pixels kept, not by all", "value", _variant("mean over the crop")
-        ),
-        impostor("not cropped", "all pixels count", "value", _variant("not cropped")),
-        impostor("mean over the positives", "not their sum", "reduced", _variant("mean over the positives")),
-        impostor("closed upper edge", "the pixel at x2 counts", "value", _variant("closed upper edge")),
-        impostor("normalised boxes", "boxes in [0, 1], as a page says", "value", _variant("normalised boxes")),
-        impostor("rounded", "edges rounded, negative ones wrap", "value", _variant("rounded")),
-        impostor("zero area divides", "infinite or NaN where an area is 0", "value", _variant("zero area divides")),
-        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", _variant("composed bce")),
+        impostor("area ignored", "not divided by the area", "value", area_ignored),
+        impostor("mean over the crop", "divided by the pixels kept, not by all", "value", mean_over_crop),
+        impostor("not cropped", "all pixels count", "value", not_cropped),
+        impostor("mean over the positives", "not their sum", "reduced", mean_over_positives),
+        impostor("closed upper edge", "the pixel at x2 counts", "value", closed_upper_edge),
+        impostor("normalised boxes", "boxes in [0, 1], as a page says", "value", normalised_boxes),
+        impostor("rounded", "edges rounded, negative ones wrap", "value", rounded_edges),
+        impostor("zero area divides", "infinite or NaN where an area is 0", "value", zero_area_divides),
+        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
     ),
     api="v8SegmentationLoss.single_mask_loss(gt_mask, pred, proto, xyxy, area)",
     returns="0-d",

@@ -1,4 +1,4 @@
-"""Cross entropy plus Dice of semantic logits against a class map, as lossref/losses/bce_dice.py, never one-hot.
+"""Cross entropy plus Dice of semantic logits against a class map, as lossref/losses/masks/bce_dice.py, never one-hot.
 
 With T one-hot where a pixel is labelled and 0 elsewhere, and P = sigmoid(x):
 mean bce = (sum softplus(x) - sum over labelled pixels of x at their class) / number of logits,

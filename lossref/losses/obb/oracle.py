@@ -12,7 +12,7 @@ from lossref.losses.box_terms.angle import oracle_angle
 from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_edition
 from lossref.losses.coordinates.dfl_decode import oracle_dfl_distances
 from lossref.losses.coordinates.dist2rbox import oracle_dist2rbox
-from lossref.losses.coordinates.rotated_oracle import oracle_sides_of
+from lossref.losses.coordinates.rbox2dist import oracle_sides_of
 from lossref.losses.detection.oracle import (
     Hit,
     Place,

@@ -1,7 +1,7 @@
-"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection.py is for upright ones.
+"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms.py is for upright ones.
 
 Objects with w or h below 2 pixels are left out before anything else. The overlap of the assignment is probiou,
-(box, dfl) are those of lossref/losses/rotated_bbox.py, and an angle term is added. Objects keep their true
+(box, dfl) are those of lossref/losses/box_terms/rotated_bbox.py, and an angle term is added. Objects keep their true
 sizes (D2). Source: spec/40-yolo.md section 5.3.
 """
 
@@ -22,7 +22,7 @@ from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
 from lossref.losses.detection.decoding import distances
 from lossref.losses.detection.terms import Found, Matching, assign, class_cost, columns_at, scale_of
-from lossref.losses.overlap.probiou import Covariance, bhattacharyya, covariance, similarity
+from lossref.losses.overlap.gaussians import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
 EPS = 1e-7

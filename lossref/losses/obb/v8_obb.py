@@ -1,7 +1,7 @@
 """Detection loss of rotated boxes: task-aligned assignment by probiou (arXiv 2106.06072), DFL, an angle term.
 
 box, cls and dfl as in v8_detection with boxes (x, y, w, h, r), angle = g_angle (sum t_i a_i sin^2 2 d_i) / S as in
-lossref/losses/angle.py. Objects with w or h below 2 pixels are dropped first.
+lossref/losses/box_terms/angle.py. Objects with w or h below 2 pixels are dropped first.
 Where sources differ: small objects enlarged in overlap and targets (`small_rboxes="enlarged"`, up to 8.4.24),
 the size filter with w H and h W, distances of the unturned box, ten anchors for every object, no angle term
 (releases 8.3, `edition="8.3"`), a floor under the variances in the box term (`cov_floor`, from 8.4.190).
@@ -26,7 +26,7 @@ from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, feats_of, grid_of, padded, slots_of, targets_of, vector_of
-from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.terms import Found, dense, matching_of
 from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
 from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
@@ -181,6 +181,7 @@ SPEC = Spec(
     reference=v8_obb,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores", "angle"), ("bboxes",), 4, 4), mirrored),
     corners=CORNERS,

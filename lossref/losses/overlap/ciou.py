@@ -18,7 +18,9 @@ from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.overlap.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
 from lossref.losses.overlap.iou import overlap_without_touch
-from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, pairwise
+from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, oracle_sides, pairwise
+
+EPS = 1e-7  # where a loss takes CIoU for its box term
 
 
 def oracle(m: Any, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:
@@ -31,6 +33,17 @@ def oracle(m: Any, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:
         return iou - distance
     factor = v / (v - iou + (1 + eps))
     return iou - (distance + v * (factor if alpha == "attached" else m.stop(factor)))
+
+
+def ciou(box1: Tensor, box2: Tensor, alpha: str = "detached") -> Tensor:
+    """CIoU of xyxy boxes (n, 4), one number for each pair (n,); alpha "detached", "attached" or "gated"."""
+    return ciou_of(overlap(box1, box2, False, EPS), EPS, alpha)
+
+
+def oracle_ciou(m: Any, box1: Any, box2: Any, alpha: str) -> Any:
+    """CIoU of one pair of xyxy boxes."""
+    a, b = (oracle_sides(m, box, False, EPS) for box in (box1, box2))
+    return oracle(m, a, b, EPS, alpha)
 
 
 def no_eps_in_alpha(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
@@ -72,11 +85,12 @@ def nan_to_zero(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) 
     return torch.nan_to_num(bbox_iou(box1, box2, xywh, CIoU=True, eps=eps))
 
 
-def _with_alpha(how: str) -> Any:
-    def loss(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
-        return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps, alpha=how)
+def alpha_attached(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps, alpha="attached")
 
-    return loss
+
+def alpha_gated(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps, alpha="gated")
 
 
 def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
@@ -92,8 +106,8 @@ SPEC = Spec(
     reference=partial(bbox_iou, CIoU=True),
     oracle=pairwise(oracle),
     impostors=(
-        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", _with_alpha("attached")),
-        impostor("alpha gated", "alpha only where IoU >= 0.5", "value", _with_alpha("gated")),
+        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
+        impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
         impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
         impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
         impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),

@@ -92,7 +92,7 @@ def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
 
 BOX_PARAMS = {
     "xywh": Param(True, (False,), "boxes are (cx, cy, w, h) rather than (x1, y1, x2, y2)", convention=True),
-    "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero"),
+    "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
 }
 
 BOX_SIZES = {"single": ({"n": 1},), "small": ({"n": 5}, {"n": 4}), "bulk": ({"n": 4096},), "empty": ({"n": 0},)}

@@ -13,7 +13,7 @@ result never reaches 1 (QG3). A box without an area has a value but no gradient 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -35,46 +35,9 @@ from lossref.losses.coordinates.rotated import (
     symmetric,
     transposed,
 )
+from lossref.losses.overlap.gaussians import Covariance, aspect_penalty, bhattacharyya, covariance, similarity
 
-
-class Covariance(NamedTuple):
-    """[[a, c], [c, b]] of each box, of the leading shape."""
-
-    a: Tensor
-    b: Tensor
-    c: Tensor
-
-
-def covariance(w: Tensor, h: Tensor, r: Tensor, cov_floor: float) -> Covariance:
-    """The covariance of uniform boxes w x h turned by r, `cov_floor` added along both sides."""
-    along, across = w**2 / 12 + cov_floor, h**2 / 12 + cov_floor
-    cos, sin = r.cos(), r.sin()
-    cos2, sin2 = cos**2, sin**2
-    return Covariance(along * cos2 + across * sin2, along * sin2 + across * cos2, (along - across) * cos * sin)
-
-
-def bhattacharyya(dx: Tensor, dy: Tensor, one: Covariance, two: Covariance, eps: float) -> Tensor:
-    """BD, the clamped distance of two Gaussians whose centres are (dx, dy) apart."""
-    a, b, c = one.a + two.a, one.b + two.b, one.c + two.c
-    delta = a * b - c**2
-    d1 = (one.a * one.b - one.c**2).clamp(min=0)
-    d2 = (two.a * two.b - two.c**2).clamp(min=0)
-    t1 = (a * dy**2 + b * dx**2) / (delta + eps) / 4
-    t2 = -(c * dx * dy) / (delta + eps) / 2
-    t3 = (delta / (4 * (d1 * d2).sqrt() + eps) + eps).log() / 2
-    return (t1 + t2 + t3).clamp(eps, 100)
-
-
-def similarity(distance: Tensor, eps: float) -> Tensor:
-    """1 - Hellinger distance."""
-    return 1 - (1 - (-distance).exp() + eps).sqrt()
-
-
-def aspect_penalty(iou: Tensor, w1: Tensor, h1: Tensor, w2: Tensor, h2: Tensor, eps: float) -> Tensor:
-    """v alpha of CIoU from the raw sizes; alpha carries no gradient."""
-    v = (4 / math.pi**2) * (torch.atan(w2 / h2) - torch.atan(w1 / h1)) ** 2
-    alpha = (v / (v - iou + (1 + eps))).detach()
-    return v * alpha
+Turned = Callable[[Tensor, Tensor, Tensor, float], Covariance]  # of w, h, r and the floor
 
 
 def probiou(obb1: Tensor, obb2: Tensor, CIoU: bool = False, eps: float = 1e-7, cov_floor: float = 0.0) -> Tensor:
@@ -138,33 +101,87 @@ def bounded(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Arra
     return f"{value[wrong].flat[0]:.9g} is outside [{low:.9g}, {high:.9g}]" if wrong.any() else None
 
 
-def _wrong(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, floor: float, how: str) -> Tensor:
-    """One careless version, by name."""
-    x1, y1, w1, h1, r1 = obb1.unbind(-1)
-    x2, y2, w2, h2, r2 = obb2.unbind(-1)
-    if how == "degrees":
-        r1, r2 = torch.deg2rad(r1), torch.deg2rad(r2)
-    size = {"sigma = w / 2": 3**0.5, "sigma = w": 12**0.5}.get(how, 1.0)
-    one, two = (covariance(w * size, h * size, r, floor) for w, h, r in ((w1, h1, r1), (w2, h2, r2)))
-    if how == "c from a sum":
-        sums = [(w**2 + h**2) / 12 * r.cos() * r.sin() for w, h, r in ((w1, h1, r1), (w2, h2, r2))]
-        one, two = Covariance(one.a, one.b, sums[0]), Covariance(two.a, two.b, sums[1])
-    dx = x2 - x1 if how == "cross term of the other sign" else x1 - x2
-    distance = bhattacharyya(dx, y1 - y2, one, two, 1e-15 if how == "no eps" else eps)
-    value = similarity(distance, 1e-15 if how == "no eps" else eps)
-    if how == "squared distance":
-        value = (-distance).exp()
-    if CIoU and how != "CIoU ignored":
-        v = (4 / math.pi**2) * (torch.atan(w2 / h2) - torch.atan(w1 / h1)) ** 2
-        value = value - v * (v / (v - value + (1 + eps)))
-    return torch.nan_to_num(value)[..., None] if how == "NaN to zero" else value[..., None]
+class Box(NamedTuple):
+    """Rotated boxes, one number each; of the leading shape."""
+
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    h: Tensor
+    r: Tensor
 
 
-def _variant(how: str) -> Any:
-    def loss(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
-        return _wrong(obb1, obb2, CIoU, eps, cov_floor, how)
+def boxes(obb1: Tensor, obb2: Tensor) -> tuple[Box, Box]:
+    return Box(*obb1.unbind(-1)), Box(*obb2.unbind(-1))
 
-    return loss
+
+def distance_by(turned: Turned, one: Box, two: Box, eps: float, cov_floor: float) -> Tensor:
+    first, second = (turned(box.w, box.h, box.r, cov_floor) for box in (one, two))
+    return bhattacharyya(one.x - two.x, one.y - two.y, first, second, eps)
+
+
+def less_aspect(value: Tensor, one: Box, two: Box, CIoU: bool, eps: float) -> Tensor:
+    """A careless aspect term: with a gradient through alpha."""
+    if not CIoU:
+        return value[..., None]
+    v = (4 / math.pi**2) * (torch.atan(two.w / two.h) - torch.atan(one.w / one.h)) ** 2
+    return (value - v * (v / (v - value + (1 + eps))))[..., None]
+
+
+def similar_by(turned: Turned, obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    one, two = boxes(obb1, obb2)
+    return less_aspect(similarity(distance_by(turned, one, two, eps, cov_floor), eps), one, two, CIoU, eps)
+
+
+def alpha_attached(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return similar_by(covariance, obb1, obb2, CIoU, eps, cov_floor)
+
+
+def cross_term_of_the_other_sign(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    mirror = obb1.new_tensor([-1.0, 1.0, 1.0, 1.0, 1.0])
+    return alpha_attached(obb1 * mirror, obb2 * mirror, CIoU, eps, cov_floor)
+
+
+def c_from_a_sum(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    def added(w: Tensor, h: Tensor, r: Tensor, cov_floor: float) -> Covariance:
+        return covariance(w, h, r, cov_floor)._replace(c=(w**2 + h**2) / 12 * r.cos() * r.sin())
+
+    return similar_by(added, obb1, obb2, CIoU, eps, cov_floor)
+
+
+def sigma_half_a_side(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return similar_by(enlarged(3**0.5), obb1, obb2, CIoU, eps, cov_floor)
+
+
+def sigma_a_side(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return similar_by(enlarged(12**0.5), obb1, obb2, CIoU, eps, cov_floor)
+
+
+def enlarged(factor: float) -> Turned:
+    return lambda w, h, r, cov_floor: covariance(w * factor, h * factor, r, cov_floor)
+
+
+def no_eps(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    one, two = boxes(obb1, obb2)
+    value = similarity(distance_by(covariance, one, two, 1e-15, cov_floor), 1e-15)
+    return less_aspect(value, one, two, CIoU, eps)
+
+
+def angles_in_degrees(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return similar_by(lambda w, h, r, floor: covariance(w, h, r.deg2rad(), floor), obb1, obb2, CIoU, eps, cov_floor)
+
+
+def bhattacharyya_coefficient(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    one, two = boxes(obb1, obb2)
+    return less_aspect((-distance_by(covariance, one, two, eps, cov_floor)).exp(), one, two, CIoU, eps)
+
+
+def aspect_ignored(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return probiou(obb1, obb2, False, eps, cov_floor)
+
+
+def nan_to_zero(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+    return torch.nan_to_num(alpha_attached(obb1, obb2, CIoU, eps, cov_floor))
 
 
 _ONE, _TWO = [(4, 4, 6, 2, 0.5)], [(5, 4.5, 4, 3, -0.25)]
@@ -183,7 +200,7 @@ SPEC = Spec(
     wrt=("obb1", "obb2"),
     params={
         "CIoU": Param(False, (True,), "subtract the aspect term of CIoU"),
-        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero"),
+        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
         "cov_floor": Param(0.0, (0.01, 1e-7), "added to both variances of both boxes; `floor` of ultralytics 8.4.190"),
     },
     terms=("probiou",),
@@ -215,20 +232,18 @@ SPEC = Spec(
         corner("many with one", "(2, 5) with (1, 5) is (2, 1)", "shape", obb1=_ONE + _TWO, obb2=_TWO),
     ),
     impostors=(
-        impostor("cross term of the other sign", "+ S_c dx dy", "value", _variant("cross term of the other sign")),
-        impostor("c from a sum", "c = (a0 + b0) cos sin", "value laws", _variant("c from a sum")),
-        impostor("sigma = w / 2", "variance w^2 / 4", "value", _variant("sigma = w / 2")),
-        impostor("sigma = w", "variance w^2", "value", _variant("sigma = w")),
-        impostor("no eps", "1 for identical boxes", "value laws", _variant("no eps")),
-        impostor("degrees", "r taken in degrees", "value laws", _variant("degrees")),
+        impostor("cross term of the other sign", "+ S_c dx dy", "value", cross_term_of_the_other_sign),
+        impostor("c from a sum", "c = (a0 + b0) cos sin", "value laws", c_from_a_sum),
+        impostor("sigma = w / 2", "variance w^2 / 4", "value", sigma_half_a_side),
+        impostor("sigma = w", "variance w^2", "value", sigma_a_side),
+        impostor("no eps", "1 for identical boxes", "value laws", no_eps),
+        impostor("degrees", "r taken in degrees", "value laws", angles_in_degrees),
         impostor(
-            "squared distance", "exp(-BD), the Bhattacharyya coefficient", "value laws", _variant("squared distance")
+            "squared distance", "exp(-BD), the Bhattacharyya coefficient", "value laws", bhattacharyya_coefficient
         ),
-        impostor(
-            "alpha attached", "gradient through alpha; the value is right", "gradient", _variant("alpha attached")
-        ),
-        impostor("CIoU ignored", "the flag has no effect", "params", _variant("CIoU ignored")),
-        impostor("NaN to zero", "a NaN box gives a finite number", "refuses", _variant("NaN to zero")),
+        impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
+        impostor("CIoU ignored", "the flag has no effect", "params", aspect_ignored),
+        impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),
     ),
     api="probiou(obb1, obb2, CIoU=False, eps=1e-7)",
     returns="(n, 1): one number for each pair",

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Domain, Param
+from lossref.core.nouns import Array, Derived, Domain, Param
 from lossref.core.picking import Pick
 from lossref.core.scenes import UNIT, Dims
+from lossref.losses.detection.laws import DERIVED as DETECTION_DERIVED
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]
@@ -162,3 +163,10 @@ def _mirrored(x: Inputs, params: Params, form: str) -> dict[str, Array]:
     found["keypoints"] = x["keypoints"] * flip + (flip < 0)
     found["bboxes"] = x["bboxes"] * [-1, 1, 1, 1] + [1, 0, 0, 0]
     return found
+
+
+DERIVED = {
+    **DETECTION_DERIVED,
+    "K": Derived(("kpt_shape",), lambda shape: int(shape[0])),
+    "D": Derived(("kpt_shape",), lambda shape: int(shape[1])),
+}

@@ -18,7 +18,7 @@ from lossref.core.nouns import Array, Case, Target
 from lossref.core.scenes import anchors
 from lossref.losses.classification.bce import bce
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.keypoints.rle_keypoints import careless as careless_rle
+from lossref.losses.keypoints.rle_keypoints_impostors import careless as careless_rle
 from lossref.losses.pose.keypoint_terms import COCO, keypoint_terms, sigmas_of, weights_of
 
 PartsOf = Callable[..., Any]

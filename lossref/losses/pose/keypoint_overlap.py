@@ -3,7 +3,7 @@
 E_k = exp(-d_k^2 / (2 (2 sigma_k)^2 (0.53 w h + 1e-9))), o = mean of E_k over the keypoints whose visibility is > 0,
 all in pixels, w and h those of the object. "oks" (8.4.187 to 8.4.190): o takes the place of max(0, CIoU); "ciou
 and oks" (8.4.180 to 8.4.186): the mean of both; an object without such a keypoint keeps max(0, CIoU). No gradient.
-Source: measured on these releases as a black box; the specification (8.4.24) has CIoU only.
+Source: spec/40-yolo.md section 4.5, measured on these releases as a black box.
 """
 
 from __future__ import annotations

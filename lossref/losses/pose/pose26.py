@@ -1,9 +1,9 @@
 """Pose loss of end-to-end heads: v8_pose with another decoding, and the likelihood of the keypoint errors.
 
 box, pose, kobj, cls and dfl as v8_pose, but decoded as x -> x + p_x; rle = g_rle max(0, likelihood) over the
-visible keypoints of all positives, as in lossref/losses/rle_keypoints.py, with the density of a flow. Without sigmas
-or positives rle is 0. Where sources differ: a sigma that underflows (D5), keypoints of two values with sigmas
-(D6: all visible), assignment by keypoints (from 8.4.180, see keypoint_overlap.py).
+visible keypoints of all positives, as in lossref/losses/keypoints/rle_keypoints.py, with the density of a flow. Without
+sigmas or positives rle is 0. Where sources differ: a sigma that underflows (D5), keypoints of two values with
+sigmas (D6: all visible), assignment by keypoints (from 8.4.180, see keypoint_overlap.py).
 Source: spec/40-yolo.md section 4, D5, D6, D8 to D12; arXiv 2107.11291.
 """
 
@@ -28,6 +28,7 @@ from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms,
 from lossref.losses.keypoints.rle import RLELoss
 from lossref.losses.keypoints.rle_keypoints import rle_keypoints
 from lossref.losses.pose.domains import (
+    DERIVED,
     POSE,
     keypoint_predictions,
     keypoint_targets,
@@ -225,6 +226,7 @@ SPEC = Spec(
     reference=pose26,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(
         *detection_laws(("boxes", "scores", "kpts", "kpts_sigma"), ("bboxes", "keypoints"), 6, 0),

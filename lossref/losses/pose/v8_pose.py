@@ -1,8 +1,8 @@
 """Pose loss of YOLO heads: detection, and location and visibility of keypoints, arXiv 2204.06806.
 
 Over the n positives, in cells: pose = g_pose keypoint(decoded, true, visible, area of the target box) as in
-lossref/losses/keypoint.py, kobj = g_kobj mean of bce(visibility logit, visible) over all n K keypoints; box, cls
-and dfl as v8_detection; each times the number of images. Decoding: x -> 2 x + p_x - 1/2. Where sources differ:
+lossref/losses/keypoints/keypoint.py, kobj = g_kobj mean of bce(visibility logit, visible) over all n K keypoints; box,
+cls and dfl as v8_detection; each times the number of images. Decoding: x -> 2 x + p_x - 1/2. Where sources differ:
 area in pixels or times 0.53, kobj over visible keypoints only, visible meaning > 1, the other head's decoding,
 sigmas in float64 (releases 8.3).
 Source: spec/40-yolo.md section 3, spec/05-decisions.md D8 to D12, spec/00-conventions.md QC3.
@@ -29,7 +29,7 @@ from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_pose_terms, oracle_poses
-from lossref.losses.pose.domains import POSE, keypoint_predictions, keypoint_targets, pose_laws
+from lossref.losses.pose.domains import DERIVED, POSE, keypoint_predictions, keypoint_targets, pose_laws
 from lossref.losses.pose.impostors import V8_ONLY, pose_corners, pose_impostors
 from lossref.losses.pose.keypoint_terms import (
     COCO,
@@ -197,6 +197,7 @@ SPEC = Spec(
     reference=v8_pose,
     oracle=oracle,
     composite=True,
+    derived=DERIVED,
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores", "kpts"), ("bboxes", "keypoints"), 5, 0), *pose_laws("v8", (1, 2))),
     corners=pose_corners(),

@@ -106,6 +106,8 @@ _MAPS = {
     "bulk": (maps_of(160, 160, 80, k=32),),
     "empty": (maps_of(8, 8, 8),),
 }
+
+
 SIZES: dict[str, Any] = {
     kind: tuple({**one, **maps} for one, maps in zip(DETECTION_SIZES[kind], cycle(_MAPS[kind]))) for kind in _MAPS
 }

@@ -1,6 +1,6 @@
 """Text and visual prompt segmentation (YOLOE, arXiv 2503.07465): only the class term of the loss is trained.
 
-As lossref/losses/tvp_detect.py with the vector of v8_segmentation without a semantic branch: the loss is its
+As lossref/losses/detection/tvp_detect.py with the vector of v8_segmentation without a semantic branch: the loss is its
 cls entry, the items are all five. Where sources differ: with as many score channels as the head has classes,
 four zeros instead of five (D7); any number of channels trained, and zeros without one (releases 8.3).
 Source: spec/40-yolo.md section 9, spec/05-decisions.md D7, spec/60-api.md section 2.
@@ -19,9 +19,10 @@ from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.tvp_detect import TVPDetectLoss, zeros_to_train
+from lossref.losses.masks.boxes import MASKS
 from lossref.losses.segmentation.cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
 from lossref.losses.segmentation.oracle import oracle_seg
 from lossref.losses.segmentation.v8_segmentation import v8_segmentation, v8SegmentationLoss
@@ -127,6 +128,7 @@ SPEC = Spec(
     reference=tvp_segment,
     oracle=oracle,
     composite=True,
+    derived={**DERIVED, **MASKS},
     sizes={**SIZES, "bulk": _BULK},
     laws=laws_of(6, 0, "proto", "masks"),
     corners=(

@@ -21,11 +21,12 @@ from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection.batch import slots_of
-from lossref.losses.detection.laws import GAINS, GRID, RULES, TOPK
+from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term, of_edition
 from lossref.losses.masks.bce_dice import BCEDiceLoss
+from lossref.losses.masks.boxes import MASKS
 from lossref.losses.masks.mask import single_mask_loss
 from lossref.losses.segmentation.cases import (
     MASK_PARAMS,
@@ -191,6 +192,7 @@ SPEC = Spec(
     reference=v8_segmentation,
     oracle=oracle,
     composite=True,
+    derived={**DERIVED, **MASKS},
     sizes=SIZES,
     laws=(*laws_of(5, 1, "proto", "semseg", "masks", "sem_masks"), masks_twice, reversed_semantic_classes),
     corners=corners(),

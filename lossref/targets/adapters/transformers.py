@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.losses.detr.rtdetr import dn_positions
+from lossref.losses.detr.layers import dn_positions
 from lossref.targets import packages
 from lossref.targets.packages import Row
 

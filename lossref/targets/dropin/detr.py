@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.losses.keypoints.realnvp import parameters_of as parameters_of_flow
+from lossref.losses.keypoints.flow import parameters_of as parameters_of_flow
 from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 
 TERMS = ("loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux")
@@ -113,6 +113,9 @@ ENTRIES = (
         _matcher,
         _matched,
     ),
-    Entry("detr", "DETRLoss", _accepts, _make, _detr),
-    Entry("rtdetr", "RTDETRDetectionLoss", lambda kind: (*_accepts(kind), "dn_num_group"), _make, _rtdetr),
+    Entry("detr", "DETRLoss", _accepts, _make, _detr, classes_at=("pred_scores", -1)),
+    Entry(
+        *("rtdetr", "RTDETRDetectionLoss", lambda kind: (*_accepts(kind), "dn_num_group"), _make, _rtdetr),
+        classes_at=("pred_scores", -1),
+    ),
 )

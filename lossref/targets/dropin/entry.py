@@ -22,6 +22,7 @@ class Entry:
     make:    (thing, params, shapes of the inputs) -> the object that is called
     ask:     (object, params, **inputs) -> the terms
     method:  what is asked, where it is no call of the object: a release may lack it
+    classes_at: the input, and its axis, that tells how many classes the object is made for; none: it does not matter
     """
 
     spec: str
@@ -32,12 +33,11 @@ class Entry:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     usage: str = ""
     method: str = ""
+    classes_at: tuple[str, int] | None = None
 
     def classes(self, shapes: Shapes) -> int:
         """The class count of the inputs, on which a loss that is built on a model depends; 0 for others."""
-        if "pred_scores" in shapes:
-            return shapes["pred_scores"][-1]
-        return shapes["scores"][1] if "scores" in shapes else 0
+        return shapes[self.classes_at[0]][self.classes_at[1]] if self.classes_at else 0
 
 
 class Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -182,7 +183,7 @@ def _with_flow(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
     return _on_plain_model(kind, {**params, "flow": True}, shapes)
 
 
-ENTRIES = (
+_ON_MODELS = (
     Entry("v8_detection", "v8DetectionLoss", accepts(), make, _detection),
     Entry("v8_segmentation", "v8SegmentationLoss", accepts("overlap", "semantic"), make, _segmentation),
     Entry("v8_pose", "v8PoseLoss", accepts("pose_gain", "kobj_gain", "kpt_shape"), make, _pose(5)),
@@ -192,6 +193,9 @@ ENTRIES = (
     Entry("e2e", "E2ELoss", accepts("updates", "epochs"), _scheduled, _e2e),
     Entry("tvp_detect", "TVPDetectLoss", accepts("ori_nc"), make, _tvp_detect),
     Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
+)
+ENTRIES: tuple[Entry, ...] = (
+    *(replace(entry, classes_at=("scores", 1)) for entry in _ON_MODELS),
     Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}, method="kpts_decode"),
     Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle, method="calculate_angle_loss"),
     Entry("rle_keypoints", "PoseLoss26", lambda kind: (), _with_flow, _rle_keypoints, method="calculate_rle_loss"),

@@ -1,0 +1,158 @@
+"""Targets that live in a host: a TARGET word is read, imported and described there, and declared here."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lossref.core.nouns import Host, Target
+from lossref.hosts.command import CommandHost
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.kept import host_of
+from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
+from lossref.losses import spec as find
+from lossref.losses import specs
+from lossref.targets.resolve import (
+    Unavailable,
+    UnknownTarget,
+    adapters,
+    checked_slack,
+    has_parameters,
+    how_to_declare,
+    reference,
+    usage_of,
+)
+
+
+class Ended(Unavailable):
+    """The process ended, or hung, while a word was imported there: a crash, not a missing package."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
+    """Every target that a word stands for, each in its host; the notation is not settled yet.
+
+    Raises `UnknownTarget`, `Unavailable`, or its kind `Ended`.
+    """
+    if word == "reference":
+        return [reference(spec) for spec in specs().values()]
+    host = host_of(word, lodging)
+    if isinstance(host, CommandHost):
+        return _of_peer(host, lodging)
+    module, _, attribute = word.partition(":")
+    adapter = word in adapters()
+    if as_spec and not attribute:
+        raise UnknownTarget(f"--as says which loss one function is: lossref validate {word}:FUNCTION --as {as_spec}")
+    try:
+        things = _loaded(host, module, attribute, adapter)["things"]
+        rows = _rows(things, host, lodging) if adapter else _marked(things, word, as_spec, host, lodging)
+    except TargetEnded as error:
+        raise Ended(str(error), error.status) from None
+    if not rows:
+        raise UnknownTarget(how_to_declare(word))
+    return rows
+
+
+def version(word: str, lodging: Lodging) -> str:
+    """The version of the package that an adapter asks, as its host says; an empty string for other words."""
+    if word not in adapters() or word == "reference":
+        return ""
+    host = host_of(word, lodging)
+    return str(_loaded(host, word, "", True).get("version", "")) if isinstance(host, ProcessHost) else ""
+
+
+def _loaded(host: ProcessHost, module: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
+    try:
+        return host.loaded(module, attribute, adapter)
+    except Absent as error:
+        near = difflib.get_close_matches(module, adapters(), n=1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else "a module must be importable from here, a file must end in .py."
+        )
+        raise UnknownTarget(f"{error}; {hint} Built in: {', '.join(adapters())}") from None
+    except Unimportable as error:
+        lacks = error.lacking
+        advice = f"; if {lacks} is a package: pip install -c constraints.txt {lacks}" if lacks else ""
+        raise Unavailable(f"{module} cannot be imported: {error}{advice}") from None
+
+
+def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
+    """The rows of an adapter, as it declared them."""
+    return [
+        Target(
+            row["spec"],
+            _nothing,
+            row["label"],
+            tuple(row["accepts"]),
+            dict(row["fixed"]),
+            tuple(row["dtypes"]),
+            slack={check: (float(pair[0]), str(pair[1])) for check, pair in row["slack"].items()},
+            known=dict(row["known"]),
+            unsupported=row["unsupported"],
+            note=row["note"],
+            usage=row["usage"],
+            host=host,
+            thing=number,
+            device=lodging.device,
+        )
+        for number, row in enumerate(things)
+    ]
+
+
+def _marked(things: Any, word: str, as_spec: str | None, host: Host, lodging: Lodging) -> list[Target]:
+    """Marked functions and classes, or the one that `--as` names."""
+    marks = [{"spec": as_spec} if as_spec else thing["mark"] for thing in things]
+    if not all(marks):
+        raise UnknownTarget(f"say which loss it is: lossref validate {word} --as SPEC")
+    labels = _labels([(mark["spec"], thing) for mark, thing in zip(marks, things, strict=True)])
+    rows = zip(things, marks, labels, strict=True)
+    return [
+        replace(_declared(thing, mark, label, word), host=host, thing=number, device=lodging.device)
+        for number, (thing, mark, label) in enumerate(rows)
+    ]
+
+
+def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """The name of each thing; with its attribute, or with its line, where others of the same spec share it."""
+    names = [str(thing["name"]) for _, thing in pairs]
+    longer = [f"{thing['name']} ({thing['attribute']})" for _, thing in pairs]
+    shared = Counter((spec, name) for (spec, _), name in zip(pairs, names, strict=True))
+    return [
+        name if shared[spec, name] == 1 else long for (spec, _), name, long in zip(pairs, names, longer, strict=True)
+    ]
+
+
+def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, word: str) -> Target:
+    spec = find(mark["spec"])
+    fixed = dict(mark.get("fixed", {}))
+    has_parameters(spec, fixed)
+    accepts = tuple(name for name in spec.params if name in thing["parameters"] and name not in fixed)
+    usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
+    where = f"{thing['file']}:{thing['line']} {thing['qualname']}"
+    known, slack = dict(mark.get("known", {})), checked_slack(mark.get("slack", {}))
+    return Target(spec.name, _nothing, label, accepts, fixed, known=known, slack=slack, usage=usage, where=where)
+
+
+def _of_peer(host: CommandHost, lodging: Lodging) -> list[Target]:
+    try:
+        offers = host.describe()
+    except TargetEnded as error:
+        raise Ended(str(error), error.status) from None
+    except Unimportable as error:
+        raise Unavailable(str(error)) from None
+    found = []
+    for number, one in enumerate(offers):
+        has_parameters(find(one.spec), (*one.params, *one.fixed))
+        made = Target(one.spec, _nothing, one.name, one.params, dict(one.fixed), one.dtypes, known=dict(one.known))
+        found.append(replace(made, host=host, thing=number, device=lodging.device, gradients=one.gradients))
+    return found
+
+
+def _nothing(**params: Any) -> Any:
+    raise AssertionError("a target in a host is not built here")
