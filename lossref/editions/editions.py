@@ -14,7 +14,6 @@ from typing import Any
 import lossref
 
 EDITIONS = ("8.3", "8.4")
-_NOT_LOSSES = ("target", "edition")
 _NEWER = ("RLELoss", "MultiChannelDiceLoss", "BCEDiceLoss", "PoseLoss26", "E2ELoss", "RealNVP", "rbox2dist")
 _OLDER = {
     **dict.fromkeys(("bbox2dist", "TaskAlignedAssigner", "RotatedTaskAlignedAssigner"), "parts83"),
@@ -31,7 +30,7 @@ class Edition:
     version: str
 
     def __getattr__(self, name: str) -> Any:
-        if name not in lossref.__all__ or name in _NOT_LOSSES:
+        if name not in lossref.LOSSES:
             raise AttributeError(f"edition {self.version} has no attribute {name!r}")
         if self.version == "8.3" and name in _NEWER:
             raise AttributeError(f"edition 8.3 has no {name}, which came with edition 8.4")
@@ -40,8 +39,7 @@ class Edition:
         return getattr(lossref, name)
 
     def __dir__(self) -> list[str]:
-        absent = (*_NOT_LOSSES, *(_NEWER if self.version == "8.3" else ()))
-        return [name for name in lossref.__all__ if name not in absent]
+        return [name for name in lossref.LOSSES if self.version == "8.4" or name not in _NEWER]
 
 
 def edition(version: str) -> Edition:
