@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import lossref
+
+if TYPE_CHECKING:
+    from lossref.editions.typed import Edition83, Edition84
 
 EDITIONS = ("8.3", "8.4")
 _NEWER = ("RLELoss", "MultiChannelDiceLoss", "BCEDiceLoss", "PoseLoss26", "E2ELoss", "RealNVP", "rbox2dist")
@@ -42,7 +45,11 @@ class Edition:
         return [name for name in lossref.LOSSES if self.version == "8.4" or name not in _NEWER]
 
 
-def edition(version: str) -> Edition:
+@overload
+def edition(version: Literal["8.3"]) -> Edition83: ...
+@overload
+def edition(version: Literal["8.4"]) -> Edition84: ...
+def edition(version: str) -> Any:
     """The names of edition "8.3" or "8.4"; ValueError for any other. See `lossref.editions`."""
     if version not in EDITIONS:
         raise ValueError(f"expected edition {' or '.join(map(repr, EDITIONS))}, got {version!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -17,7 +16,6 @@ from safetensors.numpy import load_file, save_file
 
 from lossref.checks.material import conventions, draw_case, with_defaults
 from lossref.checks.table import examine, named
-from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import itself
 from lossref.oracle.answers import (
@@ -33,13 +31,13 @@ from lossref.oracle.answers import (
 )
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.atomic import write_text
+from lossref.run.recorded import FOLDER, case_of, damaged, digest, tensors_of
 
 SCHEMA = 1
 SEED = 20261122
 DRAWN = {False: 12, True: 2}
 CORNERS = {False: 1000, True: 5}  # an answer of a composite takes the oracle half a second
 SHOWN_DIGITS = 200
-FOLDER = Path("golden")
 
 
 def recorded_cases(spec: Spec) -> Iterator[Case]:
@@ -111,12 +109,6 @@ def unique(ball: Any) -> bool:
     return certified_digits(ball) is not None and (nearest(ball) == float(low) == float(high) or nearest(ball) == 0)
 
 
-def digest(array: Array) -> str:
-    """sha256 of shape and float64 bytes."""
-    content = f"{array.shape}".encode() + np.array(array, dtype="<f8").tobytes()
-    return hashlib.sha256(content).hexdigest()
-
-
 def write(spec: Spec, folder: Path = FOLDER) -> int:
     """Record one spec, both files atomically; returns the number of cases."""
     entries, tensors = [], {}
@@ -162,15 +154,12 @@ def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
 
 def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array]) -> Iterator[str]:
     """One sentence for each thing about a recorded case that is no longer so."""
-    prefix = f"{recorded['id']}/"
-    mine = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-    for name, wanted in recorded["sha256"].items():
-        if name not in mine or digest(mine[name]) != wanted:
-            yield f"{spec.name}: {recorded['id']}: the recorded tensor {name} is damaged or missing"
-            return
-    inputs = {name.removeprefix("input/"): array for name, array in mine.items() if name.startswith("input/")}
-    params = {name: frozen(value) for name, value in recorded["params"].items()}
-    case = Case(spec.name, inputs, params, recorded["id"], tuple(recorded["flags"]), recorded["why"])
+    mine = tensors_of(recorded, tensors)
+    bad = damaged(recorded, mine)
+    if bad:
+        yield f"{spec.name}: {recorded['id']}: the recorded tensor {bad} is damaged or missing"
+        return
+    case = case_of(spec.name, recorded, mine)
     now, _ = entry(spec, case)
     for name, wanted in recorded["sha256"].items():
         if now["sha256"].get(name) != wanted or now["digits"].get(name) != recorded["digits"].get(name):

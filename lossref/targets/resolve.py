@@ -11,7 +11,7 @@ import io
 import logging
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -158,15 +158,22 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     from lossref.losses import spec as find
 
     spec = find(mark.spec)
-    for unknown in (name for name in mark.fixed if name not in spec.params):
-        near = difflib.get_close_matches(unknown, spec.params, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UnknownTarget(f"{spec.name} has no parameter {unknown!r}{hint}; it has {', '.join(spec.params)}")
+    has_parameters(spec, mark.fixed)
     accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark.fixed)
     build = thing if isinstance(thing, type) else partial(partial, thing)
     name = getattr(thing, "__name__", type(thing).__name__)
     usage = _usage(name, spec, accepts, isinstance(thing, type), word) if word else ""
     return Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, slack=mark.slack, usage=usage)
+
+
+def has_parameters(spec: Spec, names: Iterable[str]) -> None:
+    """Raises `UnknownTarget` for the first name that is no parameter of the spec."""
+    for unknown in (name for name in names if name not in spec.params):
+        near = difflib.get_close_matches(unknown, spec.params, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UnknownTarget(
+            f"{spec.name} has no parameter {unknown!r}{hint}; it has {', '.join(spec.params) or 'none'}"
+        )
 
 
 def _usage(name: str, spec: Spec, accepts: tuple[str, ...], is_class: bool, word: str) -> str:
