@@ -184,8 +184,8 @@ class Item(pytest.Item):
         return str(error) if isinstance(error, DoesNotConform) else super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        """The file it stands in, and its name."""
-        return self.path, None, self.nodeid
+        """The file it stands in, and its name there."""
+        return self.path, None, self.nodeid.rpartition(".py::")[2]
 
     def _folder(self) -> str:
         """Where failing cases go: below the cache of pytest, nowhere without one."""
