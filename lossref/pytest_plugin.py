@@ -222,11 +222,11 @@ def _cases(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[s
 
 def _recorded(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Recorded]:
     from lossref import losses
-    from lossref.run.recorded import FOLDER, OWN, read
+    from lossref.run.recorded import FOLDER, places, read
     from lossref.targets.resolve import has_parameters
 
     has_parameters(losses.spec(name), fixed)
-    found = read(name, (config.rootpath / FOLDER, *OWN))
+    found = read(name, (config.rootpath / FOLDER, *places()[1:]))
     return {one.case.id: one for one in found if fixed.items() <= dict(one.case.params).items()}
 
 

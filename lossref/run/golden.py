@@ -28,7 +28,7 @@ from lossref.oracle.answers import (
 )
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.atomic import write_bytes, write_text
-from lossref.run.recorded import FOLDER, OWN, case_of, damaged, digest, tensors_of
+from lossref.run.recorded import FOLDER, case_of, damaged, digest, places, tensors_of
 
 SCHEMA = 1
 SEED = 20261122
@@ -46,7 +46,7 @@ def folder_to_check() -> Path:
 
     lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
     """
-    return next((folder for folder in (FOLDER, *OWN) if any(folder.glob("*.safetensors"))), FOLDER)
+    return next((folder for folder in places() if any(folder.glob("*.safetensors"))), FOLDER)
 
 
 def recorded_cases(spec: Spec) -> Iterator[Case]:

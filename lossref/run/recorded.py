@@ -17,8 +17,6 @@ from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case
 
 FOLDER = Path("golden")
-PACKAGE = Path(lossref.__file__).parent
-OWN = (PACKAGE / FOLDER, PACKAGE.parent / FOLDER)  # installed from a wheel, and a checkout
 
 
 class NoRecord(LookupError):
@@ -34,8 +32,15 @@ class Recorded:
     gradient: Mapping[str, Array]
 
 
-def read(spec: str, folders: Sequence[Path] = (FOLDER, *OWN)) -> list[Recorded]:
+def places() -> tuple[Path, ...]:
+    """Where recorded cases are looked for: ./golden, then lossref's own, from a wheel and beside a checkout."""
+    package = Path(lossref.__file__).parent
+    return FOLDER, package / FOLDER, package.parent / FOLDER
+
+
+def read(spec: str, folders: Sequence[Path] = ()) -> list[Recorded]:
     """The recorded cases of a spec, from the first folder that has any. Raises `NoRecord`."""
+    folders = folders or places()
     advice = f"record it with `lossref golden write --spec {spec} --folder {folders[0]}`"
     path = next((path for folder in folders if (path := folder / f"{spec}.json").exists()), None)
     if path is None:
