@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -147,6 +147,12 @@ def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> 
     rng = np.random.default_rng([seed, sum(map(ord, spec.name + kind))])
     found = list(_drawn(spec, kind, rng, *ROUNDS[tier, spec.composite], dict(fixed)))
     return tuple(replace(case, id=f"{kind} {number}") for number, case in enumerate(found))
+
+
+def legal(spec: Spec, kinds: Iterable[str], tier: str, seed: int, fixed: Params) -> list[Case]:
+    """The legal cases of these kinds, with these parameters at these values."""
+    found = (case for kind in kinds for case in material(spec, kind, tier, seed, fixed_of(spec, fixed)))
+    return [case for case in found if spec.why_not(case) is None and fixed.items() <= dict(case.params).items()]
 
 
 def corner_kind(spec: Spec, case: Case) -> str:

@@ -28,7 +28,7 @@ def golden_write(
         try:
             for one in terminal.track(catalog.matching(globs(spec)), "recording"):
                 typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
-        except golden.NoRecord as error:
+        except golden.Unrecordable as error:
             stop(str(error), INCOMPLETE)
 
 

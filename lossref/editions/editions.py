@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import lossref
 
+if TYPE_CHECKING:
+    from lossref.editions.typed import Edition83, Edition84
+
 EDITIONS = ("8.3", "8.4")
-_NOT_LOSSES = ("target", "edition")
 _NEWER = ("RLELoss", "MultiChannelDiceLoss", "BCEDiceLoss", "PoseLoss26", "E2ELoss", "RealNVP", "rbox2dist")
 _OLDER = {
     **dict.fromkeys(("bbox2dist", "TaskAlignedAssigner", "RotatedTaskAlignedAssigner"), "parts83"),
@@ -31,7 +33,7 @@ class Edition:
     version: str
 
     def __getattr__(self, name: str) -> Any:
-        if name not in lossref.__all__ or name in _NOT_LOSSES:
+        if name not in lossref.LOSSES:
             raise AttributeError(f"edition {self.version} has no attribute {name!r}")
         if self.version == "8.3" and name in _NEWER:
             raise AttributeError(f"edition 8.3 has no {name}, which came with edition 8.4")
@@ -40,11 +42,14 @@ class Edition:
         return getattr(lossref, name)
 
     def __dir__(self) -> list[str]:
-        absent = (*_NOT_LOSSES, *(_NEWER if self.version == "8.3" else ()))
-        return [name for name in lossref.__all__ if name not in absent]
+        return [name for name in lossref.LOSSES if self.version == "8.4" or name not in _NEWER]
 
 
-def edition(version: str) -> Edition:
+@overload
+def edition(version: Literal["8.3"]) -> Edition83: ...
+@overload
+def edition(version: Literal["8.4"]) -> Edition84: ...
+def edition(version: str) -> Any:
     """The names of edition "8.3" or "8.4"; ValueError for any other. See `lossref.editions`."""
     if version not in EDITIONS:
         raise ValueError(f"expected edition {' or '.join(map(repr, EDITIONS))}, got {version!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -13,10 +12,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
-import lossref
 from lossref.checks.material import conventions, draw_case, with_defaults
 from lossref.checks.table import examine, named
-from lossref.core.axes import frozen
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.hosts.probe import itself
 from lossref.oracle.answers import (
@@ -31,16 +28,16 @@ from lossref.oracle.answers import (
 )
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.atomic import write_bytes, write_text
+from lossref.run.recorded import FOLDER, case_of, damaged, digest, places, tensors_of
 
 SCHEMA = 1
 SEED = 20261122
 DRAWN = {False: 12, True: 2}
 CORNERS = {False: 1000, True: 5}  # an answer of a composite takes the oracle half a second
 SHOWN_DIGITS = 200
-FOLDER = Path("golden")
 
 
-class NoRecord(Exception):
+class Unrecordable(Exception):
     """A spec that cannot be recorded; the message says at which case, and why."""
 
 
@@ -49,9 +46,7 @@ def folder_to_check() -> Path:
 
     lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
     """
-    package = Path(lossref.__file__).parent
-    own = (package / FOLDER, package.parent / FOLDER)
-    return next((folder for folder in (FOLDER, *own) if any(folder.glob("*.safetensors"))), FOLDER)
+    return next((folder for folder in places() if any(folder.glob("*.safetensors"))), FOLDER)
 
 
 def recorded_cases(spec: Spec) -> Iterator[Case]:
@@ -118,14 +113,8 @@ def unique(ball: Any) -> bool:
     return certified_digits(ball) is not None and (nearest(ball) == float(low) == float(high) or nearest(ball) == 0)
 
 
-def digest(array: Array) -> str:
-    """sha256 of shape and float64 bytes."""
-    content = f"{array.shape}".encode() + np.array(array, dtype="<f8").tobytes()
-    return hashlib.sha256(content).hexdigest()
-
-
 def write(spec: Spec, folder: Path = FOLDER) -> int:
-    """Record one spec, both files atomically; returns the number of cases. Raises `NoRecord`."""
+    """Record one spec, both files atomically; returns the number of cases. Raises `Unrecordable`."""
     entries, tensors = [], {}
     try:
         for case in recorded_cases(spec):
@@ -133,9 +122,9 @@ def write(spec: Spec, folder: Path = FOLDER) -> int:
             entries.append(described)
             tensors.update(arrays)
     except Uncertified as error:
-        raise NoRecord(f"{spec.name} is not recorded: {error}") from error
+        raise Unrecordable(f"{spec.name} is not recorded: {error}") from error
     if not entries:
-        raise NoRecord(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")
+        raise Unrecordable(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"{spec.name}.safetensors", save(tensors))
     content = {"schema": SCHEMA, "spec": spec.name, "seed": SEED, "cases": entries}
@@ -161,15 +150,12 @@ def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
 
 def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array]) -> Iterator[str]:
     """One sentence for each thing about a recorded case that is no longer so."""
-    prefix = f"{recorded['id']}/"
-    mine = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-    for name, wanted in recorded["sha256"].items():
-        if name not in mine or digest(mine[name]) != wanted:
-            yield f"{spec.name}: {recorded['id']}: the recorded tensor {name} is damaged or missing"
-            return
-    inputs = {name.removeprefix("input/"): array for name, array in mine.items() if name.startswith("input/")}
-    params = {name: frozen(value) for name, value in recorded["params"].items()}
-    case = Case(spec.name, inputs, params, recorded["id"], tuple(recorded["flags"]), recorded["why"])
+    mine = tensors_of(recorded, tensors)
+    bad = damaged(recorded, mine)
+    if bad:
+        yield f"{spec.name}: {recorded['id']}: the recorded tensor {bad} is damaged or missing"
+        return
+    case = case_of(spec.name, recorded, mine)
     try:
         now, _ = entry(spec, case)
     except (Tie, Uncertified) as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
+from lossref.core.nouns import Spec
+from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import resolve
 
 
@@ -29,23 +31,25 @@ def plan(
     words: list[str],
     specs: str = "*",
     check: str = "*",
-    dtypes: tuple[str, ...] = ("float64", "float32"),
+    dtypes: tuple[str, ...] = DTYPES,
     tier: str = "quick",
     seed: int = 0,
     out: Path = Path("reports"),
     as_spec: str | None = None,
 ) -> list[Job]:
     """One job for each target and spec. Raises what `resolve` and the catalogues raise."""
-    wanted = [spec.name for spec in losses.matching(specs)]
-    chosen = [(one, dtype) for one in table.matching(check) for dtype in one.dtypes if dtype in dtypes]
-    jobs = []
-    for word in words:
-        for target in resolve(word, as_spec):
-            if target.spec in wanted:
-                spec, folder = losses.spec(target.spec), str(out)
-                rows = tuple((one.name, dtype) for one, dtype in chosen if table.applies(one, spec))
-                jobs.append(Job(word, target.spec, target.label, rows, tier, seed, folder, as_spec, target.unsupported))
-    return jobs
+    wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
+    found = [(word, target) for word in words for target in resolve(word, as_spec) if target.spec in wanted]
+    return [
+        Job(word, one.spec, one.label, wanted[one.spec], tier, seed, str(out), as_spec, one.unsupported)
+        for word, one in found
+    ]
+
+
+def rows_of(spec: Spec, check: str = "*", dtypes: tuple[str, ...] = DTYPES) -> tuple[tuple[str, str], ...]:
+    """The checks that a spec is asked, each with a dtype, in the order of the table. Raises `UnknownCheck`."""
+    chosen = [one for one in table.matching(check) if table.applies(one, spec)]
+    return tuple((one.name, dtype) for one in chosen for dtype in one.dtypes if dtype in dtypes)
 
 
 def planned(jobs: list[Job]) -> int:

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import time
 from collections import Counter
+from collections.abc import Collection
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
@@ -69,17 +70,22 @@ class Session:
 
     def exit_status(self) -> int:
         """0 conforms, 1 does not, 3 incomplete."""
-        statuses = Counter(one.status for one in self.verdicts)
-        if statuses["fail"] or statuses["fixed"]:
-            return 1
-        unfinished = sum(statuses[name] for name in ("inconclusive", "blocked", "crashed", "timeout"))
-        nothing_passed = not (statuses["pass"] or statuses["known"])
-        return 3 if unfinished or len(self.verdicts) < self.expected or nothing_passed else 0
+        return exit_status(self.verdicts, self.expected)
 
     def _write_facts(self) -> None:
         families = {spec: dict(drawn) for spec, drawn in sorted(self._drawn.items())}
         known = {**self._facts, "families": families, "seconds": round(time.monotonic() - self._begin, 2)}
         write_text(self.folder / "run.json", json.dumps(known, indent=1) + "\n")
+
+
+def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
+    """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing that passed."""
+    statuses = Counter(one.status for one in verdicts)
+    if statuses["fail"] or statuses["fixed"]:
+        return 1
+    unfinished = sum(statuses[name] for name in ("inconclusive", "blocked", "crashed", "timeout"))
+    nothing_passed = not (statuses["pass"] or statuses["known"])
+    return 3 if unfinished or len(verdicts) < expected or nothing_passed else 0
 
 
 def _facts(words: list[str], tier: str, seed: int, planned: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whose implementation is checked: the decorator for a user's own, and how a TARGET word is read."""
+"""Whose implementation is checked: how a TARGET word, or a function with what is said about it, becomes a target."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ import io
 import logging
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-MARK = "__lossref_targets__"
+from lossref.targets.marks import Mark, marks
 
 
 class UnknownTarget(LookupError):
@@ -30,30 +28,6 @@ class UnknownTarget(LookupError):
 
 class Unavailable(RuntimeError):
     """A package that is missing or cannot be imported here; the message is one line."""
-
-
-def target(
-    spec: str,
-    *,
-    known: Mapping[str, str] | None = None,
-    slack: Mapping[str, tuple[float, str]] | None = None,
-    **fixed: Any,
-) -> Callable[[Decorated], Decorated]:
-    """Mark a function or class as an implementation of a spec: `@lossref.target("ciou", xywh=False)`.
-
-    `fixed` are parameters of the spec that the implementation does not have, at the value it
-    implements. `known` maps a check to the reason why it fails, `slack` to (factor, reason).
-    """
-
-    def mark(function: Decorated) -> Decorated:
-        marks = [
-            *getattr(function, MARK, ()),
-            {"spec": spec, "fixed": fixed, "known": known or {}, "slack": slack or {}},
-        ]
-        setattr(function, MARK, marks)
-        return function
-
-    return mark
 
 
 @contextlib.contextmanager
@@ -89,15 +63,15 @@ def resolve(word: str, as_spec: str | None = None) -> list[Target]:
     if word == "reference":
         return [reference(spec) for spec in specs().values()]
     if word in adapters():
-        return [_ready(one) for one in importlib.import_module(f"lossref.targets.adapters.{word}").targets()]
+        return [ready(one) for one in importlib.import_module(f"lossref.targets.adapters.{word}").targets()]
     module_name, _, attribute = word.partition(":")
     module = _load(module_name)
     if attribute:
-        return [_ready(one) for one in _named(module, module_name, attribute, as_spec)]
+        return [ready(one) for one in _named(module, module_name, attribute, as_spec)]
     found = [one for thing in vars(module).values() for one in _marked(thing, word)]
     if not found:
         raise UnknownTarget(how_to_declare(word))
-    return [_ready(one) for one in found]
+    return [ready(one) for one in found]
 
 
 def version(word: str) -> str:
@@ -159,8 +133,7 @@ def _load(name: str) -> Any:
 
 
 def _marked(thing: Any, word: str) -> list[Target]:
-    marks = thing.__dict__.get(MARK, ()) if callable(thing) and hasattr(thing, "__dict__") else ()
-    return [_declare(thing, mark, word) for mark in marks]
+    return [declared(thing, mark, word) for mark in marks(thing)]
 
 
 def _named(module: Any, module_name: str, attribute: str, as_spec: str | None) -> list[Target]:
@@ -170,32 +143,45 @@ def _named(module: Any, module_name: str, attribute: str, as_spec: str | None) -
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UnknownTarget(f"{module_name} has no function {attribute!r}{hint}")
     if as_spec:
-        return [_declare(thing, {"spec": as_spec, "fixed": {}, "known": {}, "slack": {}}, module_name)]
+        return [declared(thing, Mark(as_spec), module_name)]
     marked = _marked(thing, module_name)
     if not marked:
         raise UnknownTarget(f"say which loss {attribute} is: lossref validate {module_name}:{attribute} --as SPEC")
     return marked
 
 
-def _declare(thing: Any, mark: Mapping[str, Any], word: str) -> Target:
-    """A Target from a function or a class with forward or __call__."""
+def declared(thing: Any, mark: Mark, word: str) -> Target:
+    """A Target from a function or a class with forward or __call__; `word` finds its module, if anything does.
+
+    Raises `UnknownSpec`, or `UnknownTarget` for a parameter that the spec does not have.
+    """
     from lossref.losses import spec as find
 
-    spec = find(mark["spec"])
-    unknown = [name for name in mark["fixed"] if name not in spec.params]
-    if unknown:
-        raise UnknownTarget(f"{spec.name} has no parameter {unknown[0]!r}; it has {', '.join(spec.params)}")
-    accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark["fixed"])
+    spec = find(mark.spec)
+    has_parameters(spec, mark.fixed)
+    accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark.fixed)
     build = thing if isinstance(thing, type) else partial(partial, thing)
-    module = _module_of(word)
+    name = getattr(thing, "__name__", type(thing).__name__)
+    usage = _usage(name, spec, accepts, isinstance(thing, type), word) if word else ""
+    return Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, slack=mark.slack, usage=usage)
+
+
+def has_parameters(spec: Spec, names: Iterable[str]) -> None:
+    """Raises `UnknownTarget` for the first name that is no parameter of the spec."""
+    for unknown in (name for name in names if name not in spec.params):
+        near = difflib.get_close_matches(unknown, spec.params, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UnknownTarget(
+            f"{spec.name} has no parameter {unknown!r}{hint}; it has {', '.join(spec.params) or 'none'}"
+        )
+
+
+def _usage(name: str, spec: Spec, accepts: tuple[str, ...], is_class: bool, word: str) -> str:
+    """Python that imports the implementation and calls it."""
     parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
     inputs = ", ".join(spec.inputs)
-    call = (
-        f"({parameters})({inputs})" if isinstance(thing, type) else f"({', '.join(filter(None, (inputs, parameters)))})"
-    )
-    name = getattr(thing, "__name__", type(thing).__name__)
-    usage = f"{_found_at(word)}from {module} import {name}\nout = {name}{call}"
-    return Target(spec.name, build, name, accepts, mark["fixed"], known=mark["known"], slack=mark["slack"], usage=usage)
+    call = f"({parameters})({inputs})" if is_class else f"({', '.join(filter(None, (inputs, parameters)))})"
+    return f"{_found_at(word)}from {_module_of(word)} import {name}\nout = {name}{call}"
 
 
 def _module_of(word: str) -> str:
@@ -218,8 +204,8 @@ def _parameters(thing: Any) -> set[str]:
         return set()
 
 
-def _ready(one: Target) -> Target:
-    """The target with its notation settled: xyxy or xywh, where it has no parameter for it."""
+def ready(one: Target) -> Target:
+    """The target with its notation settled: xyxy or xywh, where it has no parameter for it. Asks the target."""
     from lossref.losses import spec as find
     from lossref.targets.notation import followed_convention
 

@@ -1,0 +1,227 @@
+"""Validation from Python: `lossref.validate(my_ciou, "ciou")`, in a notebook or a script.
+
+The function is asked in this process, so it may be one that no file and name can find again: a closure, a lambda,
+one that was typed into a cell. Global state is as it was afterwards.
+"""
+
+from __future__ import annotations
+
+import html
+import random
+import re
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lossref import losses
+from lossref.core.nouns import Case, Target, Verdict
+from lossref.run.ask import CHECK_SECONDS, asked, unasked
+from lossref.run.plan import Job, rows_of
+from lossref.run.saved import load
+from lossref.run.session import exit_status
+from lossref.targets.marks import DTYPES, Mark, marks
+from lossref.targets.resolve import declared, ready
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAILING = ("fail", "fixed", "crashed", "timeout", "blocked", "inconclusive")
+HERE = "in this process"
+NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Failing rows that one sentence accounts for: the explanation if there is one, else the note."""
+
+    sentence: str
+    rows: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """What came out, one row for each check and dtype; `cases` has the smallest failing case of each failing row."""
+
+    rows: tuple[Verdict, ...]
+    cases: Mapping[Verdict, Case] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it conforms: something passed, nothing failed, and nothing was left without a verdict."""
+        return exit_status(self.rows, len(self.rows)) == 0
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The failing rows, those of one cause together."""
+        groups: dict[str, list[Verdict]] = {}
+        for one in self.rows:
+            if one.status in FAILING:
+                groups.setdefault(one.explanation or NUMBER.sub("#", one.note), []).append(one)
+        return tuple(Finding(rows[0].explanation or rows[0].note, tuple(rows)) for rows in groups.values())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line for each row, one column for each field of `Verdict`."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.rows], columns=[field.name for field in fields(Verdict)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, words and lists, as JSON takes them."""
+        findings = [{"sentence": one.sentence, "rows": [asdict(row) for row in one.rows]} for one in self.findings]
+        return {"ok": self.ok, "findings": findings, "rows": [asdict(one) for one in self.rows]}
+
+    def __repr__(self) -> str:
+        return "\n".join([self._headline(), *(told(*finding.rows) for finding in self.findings)])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("status", "check", "dtype", "what", "why"))
+        lines = [
+            (one.status, one.check, one.dtype, row.sentence, "" if one.note == row.sentence else one.note)
+            for row in self.findings
+            for one in row.rows
+        ]
+        cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in lines]
+        body = "".join(f"<tr>{line}</tr>" for line in cells)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if cells else ""
+        return f"<p>{html.escape(self._headline())}</p>{table}"
+
+    def _headline(self) -> str:
+        counts = ", ".join(f"{count} {status}" for status, count in Counter(one.status for one in self).most_common())
+        names = ", ".join(dict.fromkeys(f"{one.target} as {one.spec}" for one in self))
+        word = {0: "conforms", 1: "does not conform"}.get(exit_status(self.rows, len(self.rows)), "incomplete")
+        return f"{names}: {word} ({counts})"
+
+
+def told(*rows: Verdict) -> str:
+    """Failing rows of one cause, as a person reads them: where, what, why, and how to see it again."""
+    first, where = rows[0], ", ".join(f"{one.check} {one.dtype}" for one in rows)
+    replay = f"lossref replay {first.case}" if first.case else ""
+    lines = filter(None, (f"{first.status.upper()}  {where}", first.note, first.explanation, replay))
+    return "\n      ".join(lines)
+
+
+def validate(
+    implementation: Callable[..., Any],
+    spec: str,
+    *,
+    check: str = "*",
+    dtype: str | tuple[str, ...] = DTYPES,
+    tier: str = "quick",
+    seed: int = 0,
+    out: str | Path = "",
+    **fixed: Any,
+) -> Verdicts:
+    """Check a function or class against a spec: `lossref.validate(my_ciou, "ciou", xywh=False)`.
+
+    `fixed` are parameters of the spec that the implementation does not have, at the value it implements; what
+    `lossref.target` says about it holds, too. `check` is a glob, or several with commas between them. `out` is a
+    folder for the failing cases as files. Raises `UnknownSpec`, `UnknownCheck`, `UnknownTarget` for an unknown
+    parameter, TypeError for what cannot be called, ValueError for another tier, dtype or seed.
+    """
+    _callable(implementation)
+    dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
+    _among(tuple(CHECK_SECONDS), tier)
+    _among(DTYPES, *dtypes)
+    if seed < 0:
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+    rows = rows_of(losses.spec(spec), check, dtypes)
+    if not rows:
+        raise ValueError(f"no check that matches {check!r} runs in {', '.join(dtypes) or 'no dtype'}")
+    word, can_be_found = _word(implementation)
+    mark = next((one for one in marks(implementation) if one.spec == spec), Mark(spec))
+    found = declared(implementation, replace(mark, fixed={**mark.fixed, **fixed}), word if can_be_found else "")
+    with as_it_was(seed):
+        target = ready(found)
+    target = replace(target, note=f"{target.note}; {HERE}" if target.note else HERE)
+    return _kept(Job(word, spec, target.label, rows, tier, seed, str(out), spec), target)
+
+
+def asked_here(job: Job, target: Target) -> list[Verdict]:
+    """The verdicts of a job, asked in this process, whose global state is as it was afterwards.
+
+    Their cases are paths from here, not from the folder of the job.
+    """
+    if target.unsupported:
+        return [unasked(job, row, "unsupported", target.unsupported) for row in job.rows]
+    with as_it_was(job.seed):
+        found, _ = asked(job, target)
+    return [replace(one, case=str(Path(job.out, one.case))) if one.case else one for one in found]
+
+
+def _kept(job: Job, target: Target) -> Verdicts:
+    """The verdicts with their failing cases, whose files stay only in a folder that was asked for."""
+    with tempfile.TemporaryDirectory() as passing:
+        found = asked_here(replace(job, out=job.out or passing), target)
+        cases = [load(Path(one.case)).case if one.case else None for one in found]
+    rows = found if job.out else [replace(one, case="") for one in found]
+    return Verdicts(tuple(rows), {one: case for one, case in zip(rows, cases, strict=True) if case})
+
+
+@contextmanager
+def as_it_was(seed: int) -> Iterator[None]:
+    """Ordinary settings of torch in the body, one thread, a seed; the caller's own afterwards.
+
+    Those are default dtype, default device, grad and inference mode, threads, random state, and a pending alarm.
+    """
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())
+        stack.enter_context(_alarm_kept())
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for mode in (torch.inference_mode(False), torch.enable_grad(), torch.device("cpu")):
+            stack.enter_context(mode)
+        torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float32)
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _alarm_kept() -> Iterator[None]:
+    """The alarm that somebody else waits for is set again: the time limits of the checks put theirs in its place."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    waiting = signal.getitimer(signal.ITIMER_REAL)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *waiting)
+
+
+def _word(thing: Any) -> tuple[str, bool]:
+    """Module and name of a function or class, and whether they would find it again."""
+    module = getattr(thing, "__module__", None) or type(thing).__module__
+    name = getattr(thing, "__qualname__", type(thing).__qualname__)
+    found = module != "__main__" and getattr(sys.modules.get(module), name, None) is thing
+    return f"{module}:{name}", found
+
+
+def _callable(thing: object) -> None:
+    if not callable(thing):
+        words = "; `lossref validate` takes words" if isinstance(thing, str) else ""
+        raise TypeError(f"expected a function or a class, got {thing!r:.80}{words}")
+
+
+def _among(allowed: tuple[str, ...], *words: str) -> None:
+    for word in words:
+        if word not in allowed:
+            raise ValueError(f"{word!r} is not one of {', '.join(allowed)}")
