@@ -52,6 +52,7 @@ class ProcessHost:
     def __init__(self, lodging: Lodging) -> None:
         self.lodging = lodging
         self.facts: Mapping[str, Any] = {}
+        self.found: Mapping[str, Any] = {}
         self._loaded: tuple[str, str, bool] | None = None
         self._channel: Channel | None = None
 
@@ -61,6 +62,12 @@ class ProcessHost:
         found = self._load(word, attribute, adapter)
         self._loaded = (word, attribute, adapter)
         return found
+
+    def loaded(self, word: str, attribute: str = "", adapter: bool = False) -> Mapping[str, Any]:
+        """As `load`, but what has been loaded already is only shown again."""
+        if self._loaded != (word, attribute, adapter):
+            self.found = self.load(word, attribute, adapter)
+        return self.found
 
     def _load(self, word: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
         message = {"do": "load", "word": word, "attribute": attribute, "adapter": adapter}

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import io
 import logging
+import math
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
-from lossref.targets.marks import Mark, marks
+from lossref.targets.marks import Mark, Slack, marks
 
 
 class UnknownTarget(LookupError):
@@ -162,8 +163,21 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark.fixed)
     build = thing if isinstance(thing, type) else partial(partial, thing)
     name = getattr(thing, "__name__", type(thing).__name__)
-    usage = _usage(name, spec, accepts, isinstance(thing, type), word) if word else ""
-    return Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, slack=mark.slack, usage=usage)
+    usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
+    return Target(
+        spec.name, build, name, accepts, mark.fixed, known=mark.known, slack=checked_slack(mark.slack), usage=usage
+    )
+
+
+def checked_slack(slack: Slack) -> dict[str, tuple[float, str]]:
+    """The slack of a mark. Raises `UnknownTarget` unless every factor is a finite number >= 1 and has its reason."""
+    for check, given in slack.items():
+        factor, reason = (*given, "", "")[:2] if isinstance(given, (tuple, list)) else (given, "")
+        if not isinstance(factor, (int, float)) or not (1 <= factor < math.inf) or not str(reason).strip():
+            raise UnknownTarget(
+                f"slack of {check}: expected (factor, reason) with a finite factor >= 1 and a reason, got {given!r}"
+            )
+    return {check: (float(factor), str(reason)) for check, (factor, reason) in slack.items()}
 
 
 def has_parameters(spec: Spec, names: Iterable[str]) -> None:
@@ -176,7 +190,7 @@ def has_parameters(spec: Spec, names: Iterable[str]) -> None:
         )
 
 
-def _usage(name: str, spec: Spec, accepts: tuple[str, ...], is_class: bool, word: str) -> str:
+def usage_of(name: str, spec: Spec, accepts: tuple[str, ...], is_class: bool, word: str) -> str:
     """Python that imports the implementation and calls it."""
     parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
     inputs = ", ".join(spec.inputs)

@@ -80,11 +80,12 @@ def marked(module: Any) -> Iterator[tuple[Build, dict[str, Any]]]:
             continue
         for mark in _marks(thing):
             seen.add(id(thing))
-            yield build_of(thing), {**described(thing, attribute), "mark": dict(mark)}
+            yield build_of(thing), {**described(thing, attribute), "mark": mark}
 
 
 def _marks(thing: Any) -> list[Mapping[str, Any]]:
-    return list(getattr(thing, "__dict__", {}).get(MARK, ()))
+    own = getattr(thing, "__dict__", {}).get(MARK, ())
+    return [dict(vars(mark)) for mark in own] if isinstance(own, tuple) else []
 
 
 def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]:
@@ -96,7 +97,7 @@ def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]
         raise Absent(f"{module.__name__} has no function {attribute!r}")
     marks = _marks(thing)
     for mark in marks:
-        yield build_of(thing), {**described(thing, attribute), "mark": dict(mark)}
+        yield build_of(thing), {**described(thing, attribute), "mark": mark}
     if not marks:
         yield build_of(thing), {**described(thing, attribute), "mark": None}
 
