@@ -157,6 +157,8 @@ class PoseLoss26(v8PoseLoss):
         """Positions of raw keypoints (b, A, K, D): x -> x + p_x, in cells."""
         return kpts_decode(anchor_points, pred_kpts, "26")
 
+    calculate_keypoints_loss = v8PoseLoss.calculate_keypoints_loss  # with the likelihood, by `_terms`: listed here, too
+
     def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Tensor:
         """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"

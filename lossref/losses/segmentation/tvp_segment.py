@@ -111,19 +111,8 @@ def four_items(terms: SegmentationTerms, images: int) -> tuple[Tensor, ...]:
 def of_terms(change: Callable[[SegmentationTerms, int], tuple[Tensor, ...]]) -> Callable[..., Any]:
     """The loss and the items that are made of the terms of `v8_segmentation`, however many classes there are."""
 
-    def loss(
-        boxes: Tensor,
-        scores: Tensor,
-        mask_coefficient: Tensor,
-        proto: Tensor,
-        batch_idx: Tensor,
-        cls: Tensor,
-        bboxes: Tensor,
-        masks: Tensor,
-        *,
-        ori_nc: int,
-        **params: Any,
-    ) -> Any:
+    def loss(*inputs: Tensor, ori_nc: int, **params: Any) -> Any:
+        boxes, scores, mask_coefficient, proto, batch_idx, cls, bboxes, masks = inputs
         preds = boxes, scores, mask_coefficient, proto
         return change(v8_segmentation(*preds, None, batch_idx, cls, bboxes, masks, None, **params), len(boxes))
 
