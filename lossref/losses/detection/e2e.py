@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import require_same_shape
@@ -69,7 +70,7 @@ def e2e(
     return BranchTerms(*loss, *(term.detach() / max(len(boxes), 1) for term in one))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, **rest: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, **rest: Any) -> Any:
     """Both branches in scalars."""
     objects = tuple(rest.pop(name) for name in ("batch_idx", "cls", "bboxes"))
     passed = rest["updates"] / max(rest["epochs"] - 1, 1)

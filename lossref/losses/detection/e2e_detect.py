@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.nouns import Case, Domain, Spec
 from lossref.core.precision import require_same_shape
@@ -48,7 +49,9 @@ def e2e_detect(
     return Terms(*(a + b for a, b in zip(many, one, strict=True)))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, *objects: Any, **params: Any) -> Any:
+def oracle(
+    m: Arithmetic, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, *objects: Any, **params: Any
+) -> Any:
     """Both branches in scalars."""
     objects = objects or tuple(params.pop(name) for name in ("batch_idx", "cls", "bboxes"))
     found = []

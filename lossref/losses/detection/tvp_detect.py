@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
@@ -67,7 +68,7 @@ def zeros_to_train(length: int, *preds: Tensor) -> Tensor:
     return torch.zeros(length, dtype=compute_dtype(*preds)[0], device=preds[0].device, requires_grad=True)
 
 
-def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The loss and the items in scalars."""
     p = SimpleNamespace(**params)
     if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
@@ -52,7 +53,7 @@ def v8_detection(
     return Terms(*(term * len(boxes) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The three terms in scalars."""
     p = SimpleNamespace(**params)
     images = oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
@@ -67,7 +68,9 @@ def v8_obb(
     return RotatedTerms(*(term * len(boxes) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(
+    m: Arithmetic, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any
+) -> Any:
     """The four terms in scalars."""
     p = SimpleNamespace(**params, metric_overlap="probiou", ciou_alpha="detached", edge="closed")
     p.tal_topk = 10 if p.edition == "8.3" else p.tal_topk

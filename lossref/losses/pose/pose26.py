@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
@@ -103,7 +104,7 @@ def likelihood(pred: Tensor, truth: Truth, kpt_shape: Sequence[int], rle_sigma: 
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     boxes: Any,
     scores: Any,
     kpts: Any,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
@@ -90,7 +91,15 @@ def v8_pose(
 
 
 def oracle(
-    m: Any, boxes: Any, scores: Any, kpts: Any, batch_idx: Any, cls: Any, bboxes: Any, keypoints: Any, **params: Any
+    m: Arithmetic,
+    boxes: Any,
+    scores: Any,
+    kpts: Any,
+    batch_idx: Any,
+    cls: Any,
+    bboxes: Any,
+    keypoints: Any,
+    **params: Any,
 ) -> Any:
     """The five terms in scalars."""
     p = SimpleNamespace(**params)

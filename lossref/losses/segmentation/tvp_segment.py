@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.box_terms.domains import EDITION
@@ -77,7 +78,7 @@ def tvp_segment(
     return PromptTerms(terms.cls + untrained, *(term.detach() / max(len(boxes), 1) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, **more: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, **more: Any) -> Any:
     """The loss and the items in scalars."""
     p = SimpleNamespace(**more)
     if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):

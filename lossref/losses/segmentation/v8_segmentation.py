@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
@@ -97,7 +98,7 @@ def v8_segmentation(
     return SegmentationTerms(*(term * len(boxes) for term in parts))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, semseg: Any, **more: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, semseg: Any, **more: Any) -> Any:
     """The five terms in scalars."""
     p = SimpleNamespace(**more)
     images = oracle_detection(m, p, boxes, scores, p.batch_idx, p.cls, p.bboxes)
