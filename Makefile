@@ -45,7 +45,7 @@ validate: ## the main job: check TARGET (default ultralytics) and write reports/
 
 test: lint unit speed ## everything CI runs: lint, types, property and regression tests (goldens among them), benchmarks
 
-lint: $(VENV)/.test ## ruff, ruff format --check, mypy
+lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/typed: uses and misuses of the public names)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

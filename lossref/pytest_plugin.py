@@ -151,9 +151,10 @@ class Asked(pytest.Collector):
             return self._find()
 
     def collect(self) -> Iterator[Item]:
-        """The rows of the job, in their order."""
+        """The rows of the job, in their order; each id is given as one string, as --lf reads it from its file."""
         for check, dtype in self.job.rows:
-            yield Item.from_parent(self, name=f"{check}[{dtype}]", row=(check, dtype))
+            name = f"{check}[{dtype}]"
+            yield Item.from_parent(self, name=name, nodeid=f"{self.nodeid}::{name}", row=(check, dtype))
 
 
 class Item(pytest.Item):

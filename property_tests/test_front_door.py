@@ -406,6 +406,16 @@ def test_a_failure_of_a_test_file_is_replayed(project: pytest.Pytester) -> None:
     assert "fails" in lines[0]
 
 
+def test_last_failed_finds_its_items_again(project: pytest.Pytester) -> None:
+    words = f"test_mine.py {TARGET.removeprefix('--ignore test_mine.py ')} --lossref-spec ciou --lossref-check value"
+    failed = project.path / ".pytest_cache/v/cache/lastfailed"
+    names = ["test_mine.py::my_iou::iou::pure[float32]", "ciou::value[float64]"]
+    failed.parent.mkdir(parents=True)
+    failed.write_text(json.dumps(dict.fromkeys(names, True)))
+    result = _run(project, f"{words} --lf --collect-only")
+    result.stdout.fnmatch_lines(["*run-last-failure: rerun previous 2 failures*", "*2/*tests collected*"])
+
+
 def test_on_two_processes_with_stable_names(project: pytest.Pytester) -> None:
     words = ["--lossref-target", "mine", "--lossref-spec", "iou,diou", "--lossref-check", "value", "test_mine.py"]
     result = project.runpytest_subprocess("-p", "no:benchmark", "-n", "2", "-k", "value and not wrong", *words)

@@ -20,7 +20,7 @@ from lossref.core.nouns import Case
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.pose.impostors import of_f
+from lossref.losses.pose.cases import of_f
 from lossref.losses.pose.pose26 import pose26
 from lossref.oracle.answers import true_value
 

@@ -23,11 +23,9 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from unittest import mock
 
 import pytest
 import torch
@@ -35,7 +33,7 @@ import yaml
 from torch import Tensor
 
 import lossref
-from lossref.losses.obb.terms import RotatedRules, detect_rotated
+from lossref.losses.obb.terms import RotatedSettings
 
 os.environ["YOLO_OFFLINE"] = "true"
 os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -103,10 +101,9 @@ def end_to_end(model: Any) -> Any:
 class FlooredOBBLoss(lossref.v8OBBLoss):  # type: ignore[misc, name-defined]
     """lossref's class in its variant cov_floor=0.01: what release 8.4.190 adds to the variances in the box term."""
 
-    def _detect_rotated(self, *given: Any) -> Any:
-        variant = partial(detect_rotated, rules=RotatedRules(cov_floor=0.01))
-        with mock.patch("lossref.losses.obb.v8_obb.detect_rotated", variant):
-            return super()._detect_rotated(*given)
+    def _rotated_settings(self) -> RotatedSettings:
+        settings: RotatedSettings = super()._rotated_settings()
+        return settings._replace(cov_floor=0.01)
 
 
 TASKS = (

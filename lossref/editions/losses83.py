@@ -22,14 +22,14 @@ from lossref.editions.parts83 import (
     TaskAlignedAssigner,
 )
 from lossref.losses.detection import e2e_detect, v8_detection
-from lossref.losses.detection import terms as detection
+from lossref.losses.detection import settings as detection
 from lossref.losses.detection.batch import branch, targets_of
 from lossref.losses.detection.tvp_detect import zeros_to_train
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.tables import OKS_SIGMA_83
 from lossref.losses.masks import batch_term as mask_term
 from lossref.losses.obb import v8_obb
-from lossref.losses.obb.terms import RotatedGains
+from lossref.losses.obb.terms import RotatedSettings
 from lossref.losses.pose import v8_pose
 from lossref.losses.segmentation import v8_segmentation
 from lossref.losses.segmentation.terms import Choices
@@ -183,8 +183,8 @@ class v8OBBLoss(v8DetectionLoss, v8_obb.v8OBBLoss):
         feats, angle = with_one(preds)
         return {**super()._read(feats), "angle": angle}
 
-    def _rotated_gains(self) -> RotatedGains:
-        return RotatedGains(*self._gains())
+    def _rotated_settings(self) -> RotatedSettings:
+        return RotatedSettings()
 
 
 class E2EDetectLoss(e2e_detect.E2EDetectLoss):

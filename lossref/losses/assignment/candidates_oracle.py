@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
+
 INSIDE = 1e-9
 Found = dict[int, tuple[Any, Any]]  # anchor -> metric t and overlap o
 
 
 def oracle_candidates(
-    m: Any, anchors: Sequence[Any], box: Any, settings: Any, rules: Any, region: Callable[..., Any]
+    m: Arithmetic, anchors: Sequence[Any], box: Any, settings: Any, rules: Any, region: Callable[..., Any]
 ) -> list[int]:
     """Anchors that an object may have."""
     (cx, cy), holds = region(m, box, settings, rules)
@@ -30,7 +32,7 @@ def oracle_candidates(
     return inside
 
 
-def oracle_on_level(m: Any, anchors: Sequence[Any], box: Any, inside: list[int]) -> list[int]:
+def oracle_on_level(m: Arithmetic, anchors: Sequence[Any], box: Any, inside: list[int]) -> list[int]:
     """Of anchors (x, y, stride) inside a box xyxy those on whose level it is 2 to 12 cells large; else all of them."""
     strides = [point[2] for point in anchors]
     area = (box[2] - box[0]) * (box[3] - box[1])
@@ -42,14 +44,14 @@ def oracle_on_level(m: Any, anchors: Sequence[Any], box: Any, inside: list[int])
     return kept or inside
 
 
-def oracle_before(m: Any, others: Sequence[Any], chosen: Any) -> None:
+def oracle_before(m: Arithmetic, others: Sequence[Any], chosen: Any) -> None:
     """Make sure that none of the others is below the chosen number."""
     for other in others:
         if m.less(other, chosen):
             m.tie("the order changes within the certified radius")
 
 
-def oracle_grown(m: Any, side: Any, settings: Any, rules: Any) -> Any:
+def oracle_grown(m: Arithmetic, side: Any, settings: Any, rules: Any) -> Any:
     """A side as the search for candidates sees it."""
     smallest, *others = settings.stride
     counts_as = others[0] if others and rules.small_boxes != "stride0" else smallest
@@ -57,7 +59,7 @@ def oracle_grown(m: Any, side: Any, settings: Any, rules: Any) -> Any:
     return m.number(counts_as) if limit is not None and m.less(side, limit) else side
 
 
-def oracle_served(m: Any, own: Found, measure: Callable[[int], tuple[Any, Any]], anchors: int) -> Found:
+def oracle_served(m: Arithmetic, own: Found, measure: Callable[[int], tuple[Any, Any]], anchors: int) -> Found:
     """The candidates, or the best of all anchors instead, if that has a metric and none of them has."""
     if any(m.less(m.number(0.0), t) for t, _ in own.values()):
         return own

@@ -11,6 +11,7 @@ from functools import reduce
 from types import SimpleNamespace
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.assignment.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
 from lossref.losses.overlap.ciou import oracle as oracle_ciou
 from lossref.losses.overlap.pairs import oracle_overlap, oracle_sides
@@ -18,7 +19,7 @@ from lossref.losses.overlap.probiou import oracle_probiou
 
 
 def oracle_assign(
-    m: Any,
+    m: Arithmetic,
     score: Callable[[int, int], Any],
     box: Callable[[int], Any],
     anchors: Sequence[tuple[Any, ...]],
@@ -47,7 +48,7 @@ def oracle_assign(
 
 
 def oracle_found(
-    m: Any,
+    m: Arithmetic,
     one: tuple[int, Any],
     score: Callable[[int, int], Any],
     box: Callable[[int], Any],
@@ -69,7 +70,7 @@ def oracle_found(
     return oracle_served(m, own, measure, len(anchors)) if rules.at_least_one == "best" else own
 
 
-def oracle_upright_region(m: Any, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
+def oracle_upright_region(m: Arithmetic, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
     """Centre of a box xyxy, and whether a point lies inside it."""
     x1, y1, x2, y2 = box
     cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
@@ -83,7 +84,7 @@ def oracle_upright_region(m: Any, box: Any, settings: Any, rules: Any) -> tuple[
     return (cx, cy), contains
 
 
-def oracle_upright_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
+def oracle_upright_match(m: Arithmetic, truth: Any, pred: Any, rules: Any) -> Any:
     """max(0, CIoU) or max(0, IoU) of two boxes xyxy."""
     a, b = oracle_sides(m, truth, False, 1e-7), oracle_sides(m, pred, False, 1e-7)
     value = oracle_ciou(m, a, b, 1e-7) if rules.overlap == "ciou" else oracle_overlap(m, a, b, 1e-7)[0]
@@ -93,17 +94,17 @@ def oracle_upright_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
 UPRIGHT = (oracle_upright_region, oracle_upright_match)
 
 
-def oracle_same(m: Any, one: Any, other: Any) -> bool:
+def oracle_same(m: Arithmetic, one: Any, other: Any) -> bool:
     """Whether two boxes are exactly equal, so that their overlaps are, too."""
     return one is not None and all(x.value == y.value for x, y in zip(one, other, strict=True))
 
 
-def oracle_metric(m: Any, score: Any, overlap: Any, settings: Any) -> Any:
+def oracle_metric(m: Arithmetic, score: Any, overlap: Any, settings: Any) -> Any:
     """t = z^alpha o^beta."""
     return m.pow(m.stop(score), settings.alpha) * m.pow(overlap, settings.beta)
 
 
-def oracle_picks(m: Any, own: Found, k: int, anchors: int, drop: bool) -> set[int]:
+def oracle_picks(m: Arithmetic, own: Found, k: int, anchors: int, drop: bool) -> set[int]:
     """The k largest metrics; undefined if metrics of 0 are needed to fill up, and not all anchors are taken."""
     positive = [a for a, (t, _) in own.items() if t.value > 0]  # for certain
     if len(positive) >= k:
@@ -115,7 +116,7 @@ def oracle_picks(m: Any, own: Found, k: int, anchors: int, drop: bool) -> set[in
     return set(own)
 
 
-def oracle_top(m: Any, own: Found, names: Sequence[int], k: int) -> set[int]:
+def oracle_top(m: Arithmetic, own: Found, names: Sequence[int], k: int) -> set[int]:
     """The k names with the largest metric, each larger than every other one's."""
     order = sorted(names, key=lambda a: -float(own[a][0].value))
     for a in order[:k]:
@@ -125,7 +126,7 @@ def oracle_top(m: Any, own: Found, names: Sequence[int], k: int) -> set[int]:
     return set(order[:k])
 
 
-def oracle_owner(m: Any, anchor: int, picks: Sequence[set[int]], found: Sequence[Found], conflict: str) -> int:
+def oracle_owner(m: Arithmetic, anchor: int, picks: Sequence[set[int]], found: Sequence[Found], conflict: str) -> int:
     """The object that gets an anchor: the largest overlap among those that the rule admits, first of equals."""
     claims = [g for g, own in enumerate(picks) if anchor in own]
     if len(claims) == 1:
@@ -139,18 +140,18 @@ def oracle_owner(m: Any, anchor: int, picks: Sequence[set[int]], found: Sequence
     return best
 
 
-def oracle_larger(m: Any, one: Any, other: Any) -> bool:
+def oracle_larger(m: Arithmetic, one: Any, other: Any) -> bool:
     """Whether one > other; a number is not larger than itself."""
     return one is not other and m.less(other, one)
 
 
-def oracle_share(m: Any, number: int, owner: dict[int, int], found: Sequence[Found]) -> Found:
+def oracle_share(m: Arithmetic, number: int, owner: dict[int, int], found: Sequence[Found]) -> Found:
     """Metric and overlap at the anchors that an object holds; 0 where the anchor is no candidate of it."""
     zero = m.number(0.0)
     return {a: found[number].get(a, (zero, zero)) for a, g in owner.items() if g == number}
 
 
-def oracle_target(m: Any, anchor: int, share: Found, eps: float) -> Any:
+def oracle_target(m: Arithmetic, anchor: int, share: Found, eps: float) -> Any:
     """t O / (T + eps), without gradient."""
     top, overlap = (reduce(m.max, column) for column in zip(*share.values(), strict=True))
     return m.stop(share[anchor][0] * overlap / (top + eps))
@@ -160,7 +161,7 @@ def oracle_target(m: Any, anchor: int, share: Found, eps: float) -> Any:
 
 
 def oracle_dense(
-    m: Any,
+    m: Arithmetic,
     pd_scores: Any,
     pd_bboxes: Any,
     anc_points: Any,
@@ -182,12 +183,12 @@ def oracle_dense(
     return tuple(tuple(tuple(one[term] for one in image) for image in images) for term in range(5))
 
 
-def oracle_rows(m: Any, rows: Any) -> Callable[..., Any]:
+def oracle_rows(m: Arithmetic, rows: Any) -> Callable[..., Any]:
     """Access to rows[i] or rows[i][j]."""
     return lambda *at: rows[at[0]][at[1]] if len(at) == 2 else rows[at[0]]
 
 
-def oracle_anchor(m: Any, given: Any, labels: Any, truth: Any, like: Any, settings: Any) -> tuple[Any, ...]:
+def oracle_anchor(m: Arithmetic, given: Any, labels: Any, truth: Any, like: Any, settings: Any) -> tuple[Any, ...]:
     """What one anchor gets: the data of object 0 if it is background, constants if there is no object."""
     zero = m.number(0.0)
     if not labels:
@@ -201,7 +202,7 @@ def oracle_anchor(m: Any, given: Any, labels: Any, truth: Any, like: Any, settin
 # Rotated boxes -----------------------------------------------------------------------------------------
 
 
-def oracle_rotated_region(m: Any, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
+def oracle_rotated_region(m: Arithmetic, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
     """Centre of a box xywhr, and whether a point lies in it or on its edge."""
     x, y = box[:2]
     w, h = (oracle_grown(m, side, settings, rules) for side in box[2:4])
@@ -219,7 +220,7 @@ def oracle_rotated_region(m: Any, box: Any, settings: Any, rules: Any) -> tuple[
     return (x, y), contains
 
 
-def oracle_rotated_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
+def oracle_rotated_match(m: Arithmetic, truth: Any, pred: Any, rules: Any) -> Any:
     """max(0, probiou) of two boxes xywhr."""
     return m.clamp(oracle_probiou(m, truth, pred), low=0.0)
 
@@ -227,6 +228,6 @@ def oracle_rotated_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
 TURNED = (oracle_rotated_region, oracle_rotated_match)
 
 
-def oracle_enlarged(m: Any, box: Any, settings: Any, rules: Any) -> Any:
+def oracle_enlarged(m: Arithmetic, box: Any, settings: Any, rules: Any) -> Any:
     """A box xywhr with its small sides enlarged."""
     return (*box[:2], *(oracle_grown(m, side, settings, rules) for side in box[2:4]), box[4])

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.losses.assignment import impostors as wrong
 from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
@@ -79,7 +80,7 @@ def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: R
     return probiou(truth, pred)[:, 0].clamp(min=0)
 
 
-def oracle(m: Any, gt_bboxes: Any, mask_gt: Any, small_rboxes: str, **others: Any) -> Any:
+def oracle(m: Arithmetic, gt_bboxes: Any, mask_gt: Any, small_rboxes: str, **others: Any) -> Any:
     """The five outputs in scalars."""
     settings = SimpleNamespace(**others)
     if small_rboxes == "enlarged":

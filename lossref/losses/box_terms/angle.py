@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import soft_labels
 from lossref.core.laws import differs, not_negative, permutation
@@ -53,14 +54,14 @@ def angle_loss(
 
 
 def oracle(
-    m: Any, pred_bboxes: Any, target_bboxes: Any, weight: Any, target_scores_sum: Any, lambda_val: float = 3.0
+    m: Arithmetic, pred_bboxes: Any, target_bboxes: Any, weight: Any, target_scores_sum: Any, lambda_val: float = 3.0
 ) -> Any:
     """The term in scalars."""
     rows = zip(pred_bboxes, target_bboxes, weight, strict=True)
     return m.sum([w * oracle_angle(m, box, target, lambda_val) for box, target, w in rows]) / target_scores_sum
 
 
-def oracle_angle(m: Any, box: Any, target: Any, lambda_val: float) -> Any:
+def oracle_angle(m: Arithmetic, box: Any, target: Any, lambda_val: float) -> Any:
     """What one positive costs."""
     rho = m.log(target[2] + 1e-9) - m.log(target[3] + 1e-9)
     wave = m.sin((box[4] - target[4]) * 2)

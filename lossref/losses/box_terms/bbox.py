@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
 from lossref.core.nouns import Array, Domain, Param, Params, Spec
@@ -78,7 +79,7 @@ def bbox_loss(
     return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 4, terms)
 
 
-def oracle(m: Any, ciou_alpha: str = "detached", **given: Any) -> Any:
+def oracle(m: Arithmetic, ciou_alpha: str = "detached", **given: Any) -> Any:
     """Both terms in scalars."""
 
     def similarity(box: Any, target: Any) -> Any:

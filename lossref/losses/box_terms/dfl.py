@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, nll_loss
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
@@ -57,7 +58,7 @@ def _require_bins(left: Tensor, bins: int) -> None:
         raise IndexError(f"target: the distances need bins {needed}, but there are {bins} bins")
 
 
-def oracle(m: Any, pred_dist: Any, target: Any, reg_max: int = 16) -> Any:
+def oracle(m: Arithmetic, pred_dist: Any, target: Any, reg_max: int = 16) -> Any:
     """The loss in scalars: one number for each row of four sides."""
     rows, result = iter(pred_dist), []
     for sides in target:
@@ -66,13 +67,13 @@ def oracle(m: Any, pred_dist: Any, target: Any, reg_max: int = 16) -> Any:
     return tuple(result)
 
 
-def _side(m: Any, z: Any, t: Any, reg_max: int) -> Any:
+def _side(m: Arithmetic, z: Any, t: Any, reg_max: int) -> Any:
     t = m.clamp(t, low=0.0, high=reg_max - 1 - 0.01)
     k = m.floor(t)
     return _ce(m, z, k) * (k + 1 - t) + _ce(m, z, k + 1) * (t - k)
 
 
-def _ce(m: Any, z: Any, k: int) -> Any:
+def _ce(m: Arithmetic, z: Any, k: int) -> Any:
     return m.logsumexp([other - z[k] for other in z])
 
 

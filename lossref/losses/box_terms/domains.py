@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.families import LOGIT_FAMILIES, hard_labels, soft_labels
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param
@@ -18,7 +19,7 @@ from lossref.core.picking import Draw, Pick
 Params = Mapping[str, Any]
 
 
-def oracle_positives(m: Any, fg_mask: Any, points: Any, stride: Any, *dense: Any) -> Iterator[tuple[Any, ...]]:
+def oracle_positives(m: Arithmetic, fg_mask: Any, points: Any, stride: Any, *dense: Any) -> Iterator[tuple[Any, ...]]:
     """Point, stride and the rows of the dense inputs at every positive."""
     for image, mask in enumerate(fg_mask):
         for anchor, positive in enumerate(mask):
@@ -27,7 +28,7 @@ def oracle_positives(m: Any, fg_mask: Any, points: Any, stride: Any, *dense: Any
 
 
 def oracle_terms(
-    m: Any,
+    m: Arithmetic,
     similarity: Callable[[Any, Any], Any],
     sides: Callable[[Any, Any], Any],
     *,
@@ -53,13 +54,13 @@ def oracle_terms(
     return m.sum(ious) / target_scores_sum, m.sum(dfls) / target_scores_sum
 
 
-def oracle_edition(m: Any, p: Any) -> str:
+def oracle_edition(m: Arithmetic, p: Any) -> str:
     """The edition that the parameters name; losses that came with the current one have no such parameter."""
     return str(getattr(p, "edition", "8.4"))
 
 
 def oracle_distance_cost(
-    m: Any, raw: Any, distances: Any, imgsz: Any, stride: Any, reg_max: int, edition: str = "8.4"
+    m: Arithmetic, raw: Any, distances: Any, imgsz: Any, stride: Any, reg_max: int, edition: str = "8.4"
 ) -> Any:
     """Cost of the distances l, t, r, b of one positive: DFL of R bins, or L1 as a part of the image."""
     if reg_max <= 1 and edition == "8.3":

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.bbox import BboxLoss
@@ -90,7 +91,7 @@ def rotated_bbox_loss(
     return terms_of_anchors(Dense(*inputs, fg_mask, imgsz, stride), reg_max, 5, terms)
 
 
-def oracle(m: Any, cov_floor: float = 0.0, edition: str = "8.4", **given: Any) -> Any:
+def oracle(m: Arithmetic, cov_floor: float = 0.0, edition: str = "8.4", **given: Any) -> Any:
     """Both terms in scalars."""
 
     def similarity(box: Any, target: Any) -> Any:

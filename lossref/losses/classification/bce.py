@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lossref.core.arithmetic import Arithmetic
+
 
 def bce(logits: Tensor, target: Tensor) -> Tensor:
     """Elementwise binary cross entropy; both of one shape and one floating dtype."""
@@ -31,6 +33,6 @@ def kinked_bce(logits: Tensor, target: Tensor) -> Tensor:
     return logits.clamp(min=0) - logits * target + torch.log1p(torch.exp(-logits.abs()))
 
 
-def oracle_bce(m: Any, x: Any, y: Any) -> Any:
+def oracle_bce(m: Arithmetic, x: Any, y: Any) -> Any:
     """The same in scalars, in the form that does not cancel: y softplus(-x) + (1 - y) softplus(x)."""
     return y * m.softplus(-x) + (1 - y) * m.softplus(x)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation
@@ -51,7 +52,7 @@ def _require_classes(cls: Tensor, logits: Tensor) -> None:
         raise IndexError(f"cls: expected classes 0 to {logits.shape[-1] - 1}, got {int(cls[outside][0])}")
 
 
-def oracle(m: Any, logits: Any, cls: Any) -> Any:
+def oracle(m: Arithmetic, logits: Any, cls: Any) -> Any:
     """The loss in scalars."""
     costs = [
         m.logsumexp([other - row[label] for other in row])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
@@ -71,7 +72,7 @@ def _balance(y: Tensor, alpha: Alpha) -> Tensor:
 
 
 def oracle(
-    m: Any, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25, soft_labels: str = "interpolated"
+    m: Arithmetic, pred: Any, label: Any, gamma: float = 1.5, alpha: Any = 0.25, soft_labels: str = "interpolated"
 ) -> Any:
     """The loss in scalars."""
     classes = len(pred[0][0]) if isinstance(pred[0][0], tuple) else len(pred[0])
@@ -88,7 +89,7 @@ def oracle(
     return m.sum(terms) / len(pred[0])
 
 
-def oracle_missed(m: Any, x: Any, y: Any, soft_labels: str) -> Any:
+def oracle_missed(m: Arithmetic, x: Any, y: Any, soft_labels: str) -> Any:
     """What is raised to gamma: 1 - p_t."""
     if soft_labels == "exp(-bce)":
         return 1 - m.exp(-oracle_bce(m, x, y))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.core.laws import not_negative, permutation, repetition
@@ -55,7 +56,7 @@ def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     pred_score: Any,
     gt_score: Any,
     label: Any,

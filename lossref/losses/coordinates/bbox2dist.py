@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Param, Spec
@@ -41,19 +42,19 @@ def within_bins(distance: Tensor, reg_max: int | None) -> Tensor:
     return distance if reg_max is None else distance.clamp(0, reg_max - 0.01)
 
 
-def oracle(m: Any, anchor_points: Any, bbox: Any, reg_max: int | None = None) -> Any:
+def oracle(m: Arithmetic, anchor_points: Any, bbox: Any, reg_max: int | None = None) -> Any:
     """The distances in scalars."""
     pairs = zip(anchor_points, bbox, strict=True)
     return tuple(oracle_bbox2dist(m, point, box, reg_max) for point, box in pairs)
 
 
-def oracle_bbox2dist(m: Any, point: Any, box: Any, reg_max: int | None) -> tuple[Any, ...]:
+def oracle_bbox2dist(m: Arithmetic, point: Any, box: Any, reg_max: int | None) -> tuple[Any, ...]:
     """Four distances from one point to the sides of one box."""
     (x, y), (x1, y1, x2, y2) = point, box
     return tuple(oracle_limited(m, d, reg_max) for d in (x - x1, y - y1, x2 - x, y2 - y))
 
 
-def oracle_limited(m: Any, distance: Any, reg_max: int | None) -> Any:
+def oracle_limited(m: Arithmetic, distance: Any, reg_max: int | None) -> Any:
     """A distance within the bins, if there are any."""
     return distance if reg_max is None else m.clamp(distance, low=0.0, high=reg_max - 0.01)
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
@@ -39,19 +40,19 @@ def dfl_distances(logits: Tensor, reg_max: int = 16) -> Tensor:
     return (sides.softmax(-1) @ bins).to(result)
 
 
-def oracle(m: Any, logits: Any, reg_max: int = 16) -> Any:
+def oracle(m: Arithmetic, logits: Any, reg_max: int = 16) -> Any:
     """The distances in scalars, row by row."""
     return tuple(oracle_dfl_distances(m, row, reg_max) for row in logits)
 
 
-def oracle_dfl_distances(m: Any, row: Any, reg_max: int) -> tuple[Any, ...]:
+def oracle_dfl_distances(m: Arithmetic, row: Any, reg_max: int) -> tuple[Any, ...]:
     """Four distances of one row of 4R numbers, side after side."""
     if reg_max == 1:
         return tuple(row)
     return tuple(oracle_dfl_distance(m, row[side * reg_max : (side + 1) * reg_max]) for side in range(4))
 
 
-def oracle_dfl_distance(m: Any, logits: Any) -> Any:
+def oracle_dfl_distance(m: Arithmetic, logits: Any) -> Any:
     """The mean bin of one side."""
     total = m.logsumexp(logits)
     return m.sum(m.exp(z - total) * j for j, z in enumerate(logits) if j)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Param, Spec
@@ -53,13 +54,13 @@ def coordinate_axis(dim: int, like: Tensor, **expected: tuple[Tensor, int]) -> i
     return axis
 
 
-def oracle(m: Any, distance: Any, anchor_points: Any, xywh: bool = True) -> Any:
+def oracle(m: Arithmetic, distance: Any, anchor_points: Any, xywh: bool = True) -> Any:
     """The boxes in scalars."""
     pairs = zip(distance, anchor_points, strict=True)
     return tuple(oracle_dist2bbox(m, sides, point, xywh) for sides, point in pairs)
 
 
-def oracle_dist2bbox(m: Any, sides: Any, point: Any, xywh: bool) -> tuple[Any, ...]:
+def oracle_dist2bbox(m: Arithmetic, sides: Any, point: Any, xywh: bool) -> tuple[Any, ...]:
     """The box of four distances around one point."""
     (left, top, right, bottom), (x, y) = sides, point
     if xywh:

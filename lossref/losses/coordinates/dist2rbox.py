@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Spec
@@ -51,13 +52,13 @@ def dist2rbox(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor, dim:
     return torch.cat((centre, size.expand_as(centre)), dim=axis).to(result)
 
 
-def oracle(m: Any, pred_dist: Any, pred_angle: Any, anchor_points: Any) -> Any:
+def oracle(m: Arithmetic, pred_dist: Any, pred_angle: Any, anchor_points: Any) -> Any:
     """The boxes in scalars."""
     rows = zip(pred_dist, pred_angle, anchor_points, strict=True)
     return tuple(oracle_dist2rbox(m, sides, angle, point) for sides, (angle,), point in rows)
 
 
-def oracle_dist2rbox(m: Any, sides: Any, angle: Any, point: Any) -> tuple[Any, ...]:
+def oracle_dist2rbox(m: Arithmetic, sides: Any, angle: Any, point: Any) -> tuple[Any, ...]:
     """Centre and size of one box, without its angle."""
     (left, top, right, bottom), (x, y) = sides, point
     along, across = (right - left) / 2, (bottom - top) / 2

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs
@@ -72,7 +73,7 @@ def anchors_of(
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     like: Any,
     shapes: Shapes = ((3, 4), (2, 3)),
     strides: Strides = (8, 16),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
@@ -60,18 +61,18 @@ def rbox2dist(
     return within_bins(torch.cat((half - offset, half + offset), dim=axis), reg_max).to(result)
 
 
-def oracle(m: Any, target_bboxes: Any, anchor_points: Any, target_angle: Any, reg_max: int | None = None) -> Any:
+def oracle(m: Arithmetic, target_bboxes: Any, anchor_points: Any, target_angle: Any, reg_max: int | None = None) -> Any:
     """The distances in scalars."""
     rows = zip(target_bboxes, anchor_points, target_angle, strict=True)
     return tuple(oracle_rbox2dist(m, box, point, angle, reg_max) for box, point, (angle,) in rows)
 
 
-def oracle_rbox2dist(m: Any, box: Any, point: Any, angle: Any, reg_max: int | None) -> tuple[Any, ...]:
+def oracle_rbox2dist(m: Arithmetic, box: Any, point: Any, angle: Any, reg_max: int | None) -> tuple[Any, ...]:
     """Four distances, in the frame of the box, from one point to its sides."""
     return tuple(oracle_limited(m, d, reg_max) for d in oracle_sides_of(m, point, (*box, angle)))
 
 
-def oracle_sides_of(m: Any, point: Any, box: Any) -> tuple[Any, ...]:
+def oracle_sides_of(m: Arithmetic, point: Any, box: Any) -> tuple[Any, ...]:
     """Distances l, t, r, b from a point to the sides of a rotated box (cx, cy, w, h, r), along its own axes."""
     x, y, w, h, r = box
     right = (point[0] - x) * m.cos(r) + (point[1] - y) * m.sin(r)  # how far the point lies along the w axis

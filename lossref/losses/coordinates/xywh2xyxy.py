@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
@@ -37,12 +38,12 @@ def xywh2xyxy(x: Tensor) -> Tensor:
     return torch.cat((centre - half, centre + half), dim=-1).to(result)
 
 
-def oracle(m: Any, x: Any) -> Any:
+def oracle(m: Arithmetic, x: Any) -> Any:
     """The boxes in scalars."""
     return tuple(oracle_box(m, *box) for box in x)
 
 
-def oracle_box(m: Any, cx: Any, cy: Any, w: Any, h: Any) -> tuple[Any, ...]:
+def oracle_box(m: Arithmetic, cx: Any, cy: Any, w: Any, h: Any) -> tuple[Any, ...]:
     """Corners of one box."""
     return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
 

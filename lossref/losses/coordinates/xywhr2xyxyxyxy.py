@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Spec
@@ -47,12 +48,12 @@ def around(centre: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return torch.stack((centre + u + v, centre + u - v, centre - u - v, centre - u + v), dim=-2)
 
 
-def oracle(m: Any, x: Any) -> Any:
+def oracle(m: Arithmetic, x: Any) -> Any:
     """The corners in scalars."""
     return tuple(oracle_corners(m, *box) for box in x)
 
 
-def oracle_corners(m: Any, cx: Any, cy: Any, w: Any, h: Any, r: Any) -> tuple[tuple[Any, Any], ...]:
+def oracle_corners(m: Arithmetic, cx: Any, cy: Any, w: Any, h: Any, r: Any) -> tuple[tuple[Any, Any], ...]:
     """Four corners of one box: the signs of the two half sides, in the order of the specification."""
     cos, sin = m.cos(r), m.sin(r)
     signs = ((1, 1), (1, -1), (-1, -1), (-1, 1))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Spec
@@ -35,12 +36,12 @@ def xyxy2xywh(x: Tensor) -> Tensor:
     return torch.cat(((low + high) / 2, high - low), dim=-1).to(result)
 
 
-def oracle(m: Any, x: Any) -> Any:
+def oracle(m: Arithmetic, x: Any) -> Any:
     """The boxes in scalars."""
     return tuple(oracle_box(m, *box) for box in x)
 
 
-def oracle_box(m: Any, x1: Any, y1: Any, x2: Any, y2: Any) -> tuple[Any, ...]:
+def oracle_box(m: Arithmetic, x1: Any, y1: Any, x2: Any, y2: Any) -> tuple[Any, ...]:
     """Centre and size of one box."""
     return x1 + (x2 - x1) / 2, y1 + (y2 - y1) / 2, x2 - x1, y2 - y1
 

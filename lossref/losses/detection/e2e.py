@@ -7,17 +7,20 @@ sources differ: decay over `epochs`, final weight 0, items of both branches. Sou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import require_same_shape
 from lossref.losses.detection.e2e_detect import CORNERS, FIELDS, PER_IMAGE, of_f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.terms import Terms
 from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 MANY: dict[str, Any] = {"tal_topk": 10}
@@ -67,7 +70,7 @@ def e2e(
     return BranchTerms(*loss, *(term.detach() / max(len(boxes), 1) for term in one))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, **rest: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, **rest: Any) -> Any:
     """Both branches in scalars."""
     objects = tuple(rest.pop(name) for name in ("batch_idx", "cls", "bboxes"))
     passed = rest["updates"] / max(rest["epochs"] - 1, 1)
@@ -115,27 +118,74 @@ class E2ELoss:
         return weight_after(x, self.one2one.hyp.epochs, self.o2m_copy, self.final_o2m)
 
 
-def _wrong(*inputs: Tensor, how: str, updates: int, epochs: int, **params: Any) -> Any:
-    """One careless version, by name."""
-    many, one, objects = inputs[:2], inputs[2:4], inputs[4:]
-    weight = max(1 - updates / max(epochs - 1, 1), 0) * 0.7 + 0.1
-    weight = max(1 - updates / epochs, 0) * 0.7 + 0.1 if how == "decay over epochs" else weight
-    weight = max(1 - updates / max(epochs - 1, 1), 0) * 0.8 if how == "down to 0" else weight
-    weight = 1 - weight if how == "weights exchanged" else weight
-    topk, topk2 = (1, None) if how == "one2one with topk 1" else (7, 1)
-    first = v8_detection(*many, *objects, tal_topk=10, **params)
-    last = v8_detection(*one, *objects, tal_topk=topk, tal_topk2=topk2, **params)
-    loss = [weight * a + (1 - weight) * b for a, b in zip(first, last, strict=True)]
-    items = [a + b for a, b in zip(first, last, strict=True)] if how == "items of both branches" else list(last)
-    shown = [term / len(many[0]) for term in items]
-    return (*loss, *(shown if how == "items attached" else [term.detach() for term in shown]))
+# Impostors -----------------------------------------------------------------------------------------------
 
 
-def _variant(how: str) -> Any:
-    def loss(*inputs: Tensor, **params: Any) -> Any:
-        return _wrong(*inputs, how=how, **params)
+class Branches(NamedTuple):
+    """Terms of both branches with gains and factor b, the number of images, and the weight of one2many."""
+
+    many: Terms
+    one: Terms
+    images: int
+    weight: float
+
+
+def _weight(updates: int, epochs: int) -> float:
+    return max(1 - updates / max(epochs - 1, 1), 0) * 0.7 + 0.1
+
+
+def _branches(*inputs: Tensor, updates: int, epochs: int, one: dict[str, Any] = ONE, **params: Any) -> Branches:
+    """Both branches of the loss; `one` says how the second is assigned."""
+    boxes, scores, one_boxes, one_scores, batch_idx, cls, bboxes = inputs
+    many = v8_detection(boxes, scores, batch_idx, cls, bboxes, **MANY, **params)
+    single = v8_detection(one_boxes, one_scores, batch_idx, cls, bboxes, **one, **params)
+    return Branches(many, single, len(boxes), _weight(updates, epochs))
+
+
+def _weighted(b: Branches) -> list[Tensor]:
+    return [b.weight * many + (1 - b.weight) * one for many, one in zip(b.many, b.one, strict=True)]
+
+
+def _items(b: Branches) -> list[Tensor]:
+    return [term.detach() / b.images for term in b.one]
+
+
+def scheduled(weight: Callable[[int, int], float]) -> Callable[..., Any]:
+    """The loss under another schedule: the weight of one2many after some updates of all epochs."""
+
+    def loss(*inputs: Tensor, updates: int, epochs: int, **params: Any) -> Any:
+        found = _branches(*inputs, updates=updates, epochs=epochs, **params)
+        return *_weighted(found._replace(weight=weight(updates, epochs))), *_items(found)
 
     return loss
+
+
+def decay_over_epochs(updates: int, epochs: int) -> float:
+    return max(1 - updates / epochs, 0) * 0.7 + 0.1
+
+
+def down_to_zero(updates: int, epochs: int) -> float:
+    return max(1 - updates / max(epochs - 1, 1), 0) * 0.8
+
+
+def weights_exchanged(updates: int, epochs: int) -> float:
+    return 1 - _weight(updates, epochs)
+
+
+def one2one_with_topk_1(*inputs: Tensor, **params: Any) -> Any:
+    found = _branches(*inputs, one={"tal_topk": 1}, **params)
+    return *_weighted(found), *_items(found)
+
+
+def items_of_both(*inputs: Tensor, **params: Any) -> Any:
+    found = _branches(*inputs, **params)
+    items = [(many + one).detach() / found.images for many, one in zip(found.many, found.one, strict=True)]
+    return *_weighted(found), *items
+
+
+def items_attached(*inputs: Tensor, **params: Any) -> Any:
+    found = _branches(*inputs, **params)
+    return *_weighted(found), *(term / found.images for term in found.one)
 
 
 SPEC = Spec(
@@ -161,12 +211,12 @@ SPEC = Spec(
         of_f("one epoch", "0.1 after the first update", updates=1, epochs=1),
     ),
     impostors=(
-        impostor("decay over epochs", "u / epochs instead of epochs - 1", "value", _variant("decay over epochs")),
-        impostor("down to 0", "final weight 0", "value", _variant("down to 0")),
-        impostor("weights exchanged", "one2many gets 0.2", "value reduced", _variant("weights exchanged")),
-        impostor("one2one with topk 1", "as in E2EDetectLoss", "value", _variant("one2one with topk 1")),
-        impostor("items of both", "the items are summed", "value reduced", _variant("items of both branches")),
-        impostor("items attached", "the items carry gradient", "gradient", _variant("items attached")),
+        impostor("decay over epochs", "u / epochs instead of epochs - 1", "value", scheduled(decay_over_epochs)),
+        impostor("down to 0", "final weight 0", "value", scheduled(down_to_zero)),
+        impostor("weights exchanged", "one2many gets 0.2", "value reduced", scheduled(weights_exchanged)),
+        impostor("one2one with topk 1", "as in E2EDetectLoss", "value", one2one_with_topk_1),
+        impostor("items of both", "the items are summed", "value reduced", items_of_both),
+        impostor("items attached", "the items carry gradient", "gradient", items_attached),
     ),
     api="E2ELoss(model, loss_fn=v8DetectionLoss)(preds, batch)",
     returns="vector of the loss class, weighted; items of the one2one branch, detached",

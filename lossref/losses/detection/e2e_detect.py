@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.nouns import Case, Domain, Spec
 from lossref.core.precision import require_same_shape
@@ -48,7 +49,9 @@ def e2e_detect(
     return Terms(*(a + b for a, b in zip(many, one, strict=True)))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, *objects: Any, **params: Any) -> Any:
+def oracle(
+    m: Arithmetic, boxes: Any, scores: Any, one_boxes: Any, one_scores: Any, *objects: Any, **params: Any
+) -> Any:
     """Both branches in scalars."""
     objects = objects or tuple(params.pop(name) for name in ("batch_idx", "cls", "bboxes"))
     found = []
@@ -73,24 +76,28 @@ class E2EDetectLoss:
         return many + one, many_items + one_items
 
 
-def _wrong(*inputs: Tensor, how: str, **params: Any) -> Any:
-    """One careless version, by name."""
-    many, one, objects = inputs[:2], inputs[2:4], inputs[4:]
-    topk = 10 if how == "one2one like one2many" else 1
-    second = many if how == "one branch twice" else one
-    first = v8_detection(*many, *objects, tal_topk=10, **params)
-    last = v8_detection(*second, *objects, tal_topk=topk, **params)
-    if how == "one2one detached":
-        last = Terms(*(term.detach() for term in last))
-    scale = 0.5 if how == "mean of the branches" else 1.0
-    return tuple(scale * (a + b) for a, b in zip(first, last, strict=True))
+def one2one_like_one2many(
+    boxes: Tensor, scores: Tensor, one_boxes: Tensor, one_scores: Tensor, *objects: Tensor, **params: Any
+) -> Any:
+    many = v8_detection(boxes, scores, *objects, tal_topk=MANY, **params)
+    one = v8_detection(one_boxes, one_scores, *objects, tal_topk=MANY, **params)
+    return Terms(*(a + b for a, b in zip(many, one, strict=True)))
 
 
-def _variant(how: str) -> Any:
-    def loss(*inputs: Tensor, **params: Any) -> Any:
-        return _wrong(*inputs, how=how, **params)
+def one_branch_twice(
+    boxes: Tensor, scores: Tensor, one_boxes: Tensor, one_scores: Tensor, *objects: Tensor, **params: Any
+) -> Any:
+    return e2e_detect(boxes, scores, boxes, scores, *objects, **params)
 
-    return loss
+
+def mean_of_the_branches(*inputs: Tensor, **params: Any) -> Any:
+    return Terms(*(0.5 * term for term in e2e_detect(*inputs, **params)))
+
+
+def one2one_detached(
+    boxes: Tensor, scores: Tensor, one_boxes: Tensor, one_scores: Tensor, *objects: Tensor, **params: Any
+) -> Any:
+    return e2e_detect(boxes, scores, one_boxes.detach(), one_scores.detach(), *objects, **params)
 
 
 def of_f(
@@ -144,10 +151,10 @@ SPEC = Spec(
     laws=(*detection_laws(PER_IMAGE, ("bboxes",), 3, 0), mirrored),
     corners=CORNERS,
     impostors=(
-        impostor("one2one like one2many", "ten anchors for each object", "value", _variant("one2one like one2many")),
-        impostor("one branch twice", "one2many predictions in both", "value", _variant("one branch twice")),
-        impostor("mean of the branches", "half the loss", "value reduced", _variant("mean of the branches")),
-        impostor("one2one detached", "no gradient to one2one", "gradient connected", _variant("one2one detached")),
+        impostor("one2one like one2many", "ten anchors for each object", "value", one2one_like_one2many),
+        impostor("one branch twice", "one2many predictions in both", "value", one_branch_twice),
+        impostor("mean of the branches", "half the loss", "value reduced", mean_of_the_branches),
+        impostor("one2one detached", "no gradient to one2one", "gradient connected", one2one_detached),
     ),
     api="E2EDetectLoss(model)(preds, batch)",
     returns="vector (3,): box, cls, dfl times the number of images; the same without that factor, detached",

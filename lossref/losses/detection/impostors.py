@@ -1,8 +1,12 @@
-"""Careless versions of the detection loss: the reference with changed inputs, or with one step done wrong."""
+"""Careless versions of the detection loss: the reference with changed inputs, or with one step done wrong.
+
+v8_obb goes wrong in some of the same ways: what has no underscore takes the inputs and terms of either.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +15,9 @@ from torch import Tensor
 from lossref.core.declare import impostor
 from lossref.core.nouns import Target
 from lossref.losses.box_terms.bbox import bbox_terms
-from lossref.losses.detection.batch import class_indices, feats_of, grid_of, rows_at, targets_of
-from lossref.losses.detection.terms import Found, Gains, Terms, class_cost, detect, matching_of
+from lossref.losses.detection.batch import class_indices, rows_at
+from lossref.losses.detection.settings import Scene, scene_of
+from lossref.losses.detection.terms import Found, class_cost, detect
 from lossref.losses.overlap.ciou import ciou
 
 Detection = Callable[..., Any]
@@ -28,7 +33,7 @@ class Inputs(NamedTuple):
     bboxes: Tensor
 
 
-def _sorted_objects(x: Inputs, p: dict[str, Any]) -> Inputs:
+def sorted_objects(x: Any, p: dict[str, Any]) -> Any:
     return x._replace(batch_idx=x.batch_idx.sort().values)
 
 
@@ -54,47 +59,63 @@ def _anchors_by_column(x: Inputs, p: dict[str, Any]) -> Inputs:
     return x._replace(boxes=x.boxes[..., order], scores=x.scores[..., order])
 
 
-def with_inputs(reference: Detection, change: Callable[[Inputs, dict[str, Any]], Inputs]) -> Detection:
-    """The reference, asked about changed inputs."""
+def with_inputs(
+    reference: Detection, named: Callable[..., Any], change: Callable[[Any, dict[str, Any]], Any]
+) -> Detection:
+    """The reference, asked about changed inputs, which `named` gives their names."""
 
     def loss(*inputs: Tensor, **params: Any) -> Any:
-        return reference(*change(Inputs(*inputs), params), **params)
+        return reference(*change(named(*inputs), params), **params)
 
     return loss
 
 
 class Step(NamedTuple):
-    """Everything at hand after the assignment; terms carry gains, not the factor b."""
+    """Everything at hand after the assignment: inputs and terms by name; terms carry gains, not the factor b."""
 
-    x: Inputs
+    x: Any
+    scene: Scene
     found: Found
-    terms: Terms
+    terms: Any
     p: dict[str, Any]
-    imgsz: tuple[float, float]
 
 
-def _norm_not_raised(s: Step) -> Terms:
+def with_step(step_of: Callable[..., Step], change: Callable[[Step], Any]) -> Detection:
+    """A loss with its terms changed after the assignment."""
+
+    def loss(*inputs: Tensor, **params: Any) -> Any:
+        step = step_of(*inputs, **params)
+        return step.terms._make(term * len(step.x.boxes) for term in change(step))
+
+    return loss
+
+
+def norm_not_raised(s: Step) -> Any:
     factor = s.found.norm / s.found.positives.score.sum()
-    return Terms(*(term * factor for term in s.terms))
+    return s.terms._make(term * factor for term in s.terms)
 
 
-def _by_positives(s: Step) -> Terms:
-    factor = s.found.norm / max(len(s.found.positives.score), 1)
-    return Terms(*(term * factor for term in s.terms))
-
-
-def _mean_over_classes(s: Step) -> Terms:
-    return s.terms._replace(cls=s.terms.cls * s.found.norm / s.x.scores.numel())
-
-
-def _hard_targets(s: Step) -> Terms:
+def hard_targets(s: Step) -> Any:
     sure = s.found.positives._replace(score=torch.ones_like(s.found.positives.score))
     labels = class_indices(s.found.truth[..., 0], s.x.scores.shape[1])
     cost = class_cost(s.x.scores, labels, sure, s.found.norm.dtype)
     return s.terms._replace(cls=cost / s.found.norm * s.p["cls_gain"])
 
 
-def _first_stride(s: Step) -> Terms:
+def without_images(s: Step) -> Any:
+    return s.terms._make(term / max(len(s.x.boxes), 1) for term in s.terms)
+
+
+def _by_positives(s: Step) -> Any:
+    factor = s.found.norm / max(len(s.found.positives.score), 1)
+    return s.terms._make(term * factor for term in s.terms)
+
+
+def _mean_over_classes(s: Step) -> Any:
+    return s.terms._replace(cls=s.terms.cls * s.found.norm / s.x.scores.numel())
+
+
+def _first_stride(s: Step) -> Any:
     """Target boxes in cells of the first level, whatever the level of the anchor."""
     target = s.found.target_boxes / float(s.p["strides"][0])
     rows = rows_at(s.x.boxes, s.found.positives.image, s.found.positives.anchor)
@@ -105,7 +126,7 @@ def _first_stride(s: Step) -> Terms:
         target,
         s.found.positives.score,
         s.found.norm,
-        s.imgsz,
+        s.scene.grid.imgsz,
         s.found.stride,
         s.p["reg_max"],
         ciou_alpha=s.p["ciou_alpha"],
@@ -113,7 +134,7 @@ def _first_stride(s: Step) -> Terms:
     return s.terms._replace(box=box * s.p["box_gain"], dfl=dfl * s.p["dfl_gain"])
 
 
-def _targets_attached(s: Step) -> Terms:
+def _targets_attached(s: Step) -> Any:
     """The target scores follow the overlap, and are differentiated."""
     f = s.found
     own = ciou(f.target_boxes / f.stride, f.pred_boxes)
@@ -123,26 +144,10 @@ def _targets_attached(s: Step) -> Terms:
     return s.terms._replace(box=loss * s.p["box_gain"])
 
 
-def _without_images(s: Step) -> Terms:
-    return Terms(*(term / max(len(s.x.boxes), 1) for term in s.terms))
-
-
-def with_step(change: Callable[[Step], Terms]) -> Detection:
-    """The reference with its terms changed after the assignment."""
-
-    def loss(*inputs: Tensor, **params: Any) -> Any:
-        x, p = Inputs(*inputs), dict(params)
-        gains = Gains(p["box_gain"], p["cls_gain"], p["dfl_gain"])
-        rest = {name: value for name, value in p.items() if name not in ("imgsz", "reg_max", *_GAINS)}
-        grid = grid_of(feats_of(p["imgsz"], p["strides"], x.boxes), p["strides"], x.boxes, x.scores)
-        targets = targets_of(x.batch_idx, x.cls, x.bboxes, grid.points.dtype)
-        found, terms = detect(x.boxes, x.scores, targets, grid, p["reg_max"], matching_of(**rest), gains)
-        return Terms(*(term * len(x.boxes) for term in change(Step(x, found, terms, p, grid.imgsz))))
-
-    return loss
-
-
-_GAINS = ("box_gain", "cls_gain", "dfl_gain")
+def _step(*inputs: Tensor, **params: Any) -> Step:
+    x = Inputs(*inputs)
+    scene = scene_of((x.boxes, x.scores), (x.batch_idx, x.cls, x.bboxes), **params)
+    return Step(x, scene, *detect(x.boxes, x.scores, scene), params)
 
 
 def _no_path(reference: Detection) -> Detection:
@@ -165,22 +170,20 @@ def _another_order(reference: Detection) -> Detection:
 
 def impostors(reference: Detection) -> tuple[Target, ...]:
     """The impostors of a spec whose reference returns box, cls and dfl."""
-    of = with_inputs
+    given, changed = partial(with_inputs, reference, Inputs), partial(with_step, _step)
     return (
-        impostor("sorted objects", "objects are taken to be sorted by image", "rare", of(reference, _sorted_objects)),
-        impostor(
-            "foreign kept", "an index out of range counts for the nearest image", "rare", of(reference, _foreign_kept)
-        ),
-        impostor("W and H exchanged", "targets scaled by (H, W, H, W)", "value", of(reference, _sides_exchanged)),
-        impostor("bins first", "channels read as (R, 4)", "value reduced", of(reference, _bins_first)),
-        impostor("anchors by column", "column-major anchors", "value reduced laws", of(reference, _anchors_by_column)),
-        impostor("S not raised", "S below 1 is used as it is", "value", with_step(_norm_not_raised)),
-        impostor("by positives", "divided by the number of positives", "value reduced", with_step(_by_positives)),
-        impostor("mean over classes", "mean of the cross entropies", "value reduced", with_step(_mean_over_classes)),
-        impostor("hard targets", "1 instead of the soft target", "value reduced", with_step(_hard_targets)),
-        impostor("first stride", "targets divided by stride[0] on all levels", "reduced", with_step(_first_stride)),
-        impostor("targets attached", "gradient through the target scores", "reduced", with_step(_targets_attached)),
-        impostor("factor b forgotten", "the items instead of the loss", "value reduced", with_step(_without_images)),
+        impostor("sorted objects", "objects are taken to be sorted by image", "rare", given(sorted_objects)),
+        impostor("foreign kept", "an index out of range counts for the nearest image", "rare", given(_foreign_kept)),
+        impostor("W and H exchanged", "targets scaled by (H, W, H, W)", "value", given(_sides_exchanged)),
+        impostor("bins first", "channels read as (R, 4)", "value reduced", given(_bins_first)),
+        impostor("anchors by column", "column-major anchors", "value reduced laws", given(_anchors_by_column)),
+        impostor("S not raised", "S below 1 is used as it is", "value", changed(norm_not_raised)),
+        impostor("by positives", "divided by the number of positives", "value reduced", changed(_by_positives)),
+        impostor("mean over classes", "mean of the cross entropies", "value reduced", changed(_mean_over_classes)),
+        impostor("hard targets", "1 instead of the soft target", "value reduced", changed(hard_targets)),
+        impostor("first stride", "targets divided by stride[0] on all levels", "reduced", changed(_first_stride)),
+        impostor("targets attached", "gradient through the target scores", "reduced", changed(_targets_attached)),
+        impostor("factor b forgotten", "the items instead of the loss", "value reduced", changed(without_images)),
         impostor("no path", "constants without positives: gradient None", "connected", _no_path(reference)),
         impostor("another order", "box, dfl, cls", "value reduced", _another_order(reference)),
     )

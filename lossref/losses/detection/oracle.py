@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.assignment.oracle import oracle_assign, oracle_upright_region
 from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_edition
 from lossref.losses.coordinates.bbox2dist import oracle_bbox2dist
@@ -46,30 +47,30 @@ class Hit(NamedTuple):
     raw: Any
 
 
-def oracle_places(m: Any, imgsz: Sequence[int], strides: Sequence[int]) -> list[Place]:
+def oracle_places(m: Arithmetic, imgsz: Sequence[int], strides: Sequence[int]) -> list[Place]:
     """All anchors, level by level, row by row."""
     height, width = imgsz
     return [Place(j + 0.5, i + 0.5, s) for s in strides for i in range(height // s) for j in range(width // s)]
 
 
-def oracle_rows_of(m: Any, batch_idx: Sequence[Any], image: int) -> list[int]:
+def oracle_rows_of(m: Arithmetic, batch_idx: Sequence[Any], image: int) -> list[int]:
     """Rows of the batch whose index is that image, in their order."""
     return [row for row, index in enumerate(batch_idx) if float(index.value) == image]
 
 
-def oracle_column(m: Any, channels: Any, anchor: int) -> tuple[Any, ...]:
+def oracle_column(m: Arithmetic, channels: Any, anchor: int) -> tuple[Any, ...]:
     """The numbers of one anchor, from (C, A)."""
     return tuple(channel[anchor] for channel in channels)
 
 
-def oracle_corners(m: Any, box: Any, imgsz: Sequence[int]) -> tuple[Any, ...]:
+def oracle_corners(m: Arithmetic, box: Any, imgsz: Sequence[int]) -> tuple[Any, ...]:
     """Corners in pixels of a normalised box xywh."""
     (cx, cy, w, h), (height, width) = box, imgsz
     x, y, half_w, half_h = cx * width, cy * height, w * width / 2, h * height / 2
     return x - half_w, y - half_h, x + half_w, y + half_h
 
 
-def oracle_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
+def oracle_match(m: Arithmetic, truth: Any, pred: Any, rules: Any) -> Any:
     """max(0, overlap) of an object and a prediction, as the rules say."""
     if rules.overlap == "ciou":
         return m.clamp(oracle_ciou(m, truth, pred, rules.ciou_alpha), low=0.0)
@@ -78,7 +79,7 @@ def oracle_match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
 
 
 def oracle_hits(
-    m: Any,
+    m: Arithmetic,
     p: Any,
     places: Sequence[Place],
     objects: Sequence[tuple[int, int, Any] | None],
@@ -128,7 +129,7 @@ class Settings(NamedTuple):
     eps: float = 1e-9
 
 
-def oracle_settings(m: Any, p: Any) -> Settings:
+def oracle_settings(m: Arithmetic, p: Any) -> Settings:
     """The assigner's settings in a detection loss; releases 8.3 have no second top-k."""
     return Settings(p.tal_topk, None if oracle_edition(m, p) == "8.3" else p.tal_topk2, p.strides)
 
@@ -147,7 +148,7 @@ class Choices(NamedTuple):
     levels: str
 
 
-def oracle_rules(m: Any, p: Any) -> Choices:
+def oracle_rules(m: Arithmetic, p: Any) -> Choices:
     """The rules as parameters of a loss name them; releases 8.3 have none for small sides."""
     small = "off" if oracle_edition(m, p) == "8.3" else p.small_boxes
     who = (p.conflict, p.metric_overlap, p.zero_metric, small, p.reach, p.at_least_one)
@@ -169,13 +170,13 @@ class Task(NamedTuple):
 BOXES = Task(lambda row: (), lambda image, anchor, place: (), oracle_match)
 
 
-def oracle_upright_part(m: Any, truth: Any, settings: Any, rules: Any) -> Any:
+def oracle_upright_part(m: Arithmetic, truth: Any, settings: Any, rules: Any) -> Any:
     """The region of an object that has more numbers than those of its box."""
     return oracle_upright_region(m, truth[:4], settings, rules)
 
 
 def oracle_detection(
-    m: Any, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, task: Task = BOXES
+    m: Arithmetic, p: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, task: Task = BOXES
 ) -> list[list[Hit]]:
     """Positives of every image."""
     places = oracle_places(m, p.imgsz, p.strides)
@@ -197,12 +198,12 @@ def oracle_detection(
     return images
 
 
-def oracle_norm(m: Any, images: list[list[Hit]]) -> Any:
+def oracle_norm(m: Arithmetic, images: list[list[Hit]]) -> Any:
     """S: the sum of all target scores, 1 at least."""
     return m.max(m.sum(hit.score for hits in images for hit in hits), m.number(1.0))
 
 
-def oracle_class_sum(m: Any, images: list[list[Hit]], scores: Any) -> Any:
+def oracle_class_sum(m: Arithmetic, images: list[list[Hit]], scores: Any) -> Any:
     """Sum of the cross entropies of all anchors and classes."""
     costs = []
     for hits, channels in zip(images, scores, strict=True):
@@ -214,7 +215,7 @@ def oracle_class_sum(m: Any, images: list[list[Hit]], scores: Any) -> Any:
     return m.sum(costs)
 
 
-def oracle_box_sums(m: Any, p: Any, images: list[list[Hit]]) -> tuple[Any, Any]:
+def oracle_box_sums(m: Arithmetic, p: Any, images: list[list[Hit]]) -> tuple[Any, Any]:
     """Weighted sums of 1 - CIoU and of the distance cost over all positives."""
     ious, costs = [], []
     for hit in (hit for hits in images for hit in hits if hit.target):  # padding has weight 0
@@ -226,7 +227,7 @@ def oracle_box_sums(m: Any, p: Any, images: list[list[Hit]]) -> tuple[Any, Any]:
     return m.sum(ious), m.sum(costs)
 
 
-def oracle_terms(m: Any, p: Any, images: list[list[Hit]], scores: Any) -> tuple[Any, Any, Any]:
+def oracle_terms(m: Arithmetic, p: Any, images: list[list[Hit]], scores: Any) -> tuple[Any, Any, Any]:
     """box, cls and dfl with gains, without the factor b."""
     norm, (iou, distance) = oracle_norm(m, images), oracle_box_sums(m, p, images)
     cls = oracle_class_sum(m, images, scores)

@@ -3,78 +3,34 @@
 Objects are assigned to anchors by t = score^alpha overlap^beta (lossref/losses/assignment/positives.py), without
 gradient; S = max(sum of the target scores, 1). Then cls = sum of bce over all anchors and classes / S, and
 (box, dfl) as in lossref/losses/box_terms/bbox.py. No tensor of the size (b, A, classes) or (b, objects, A) is made:
-scores and boxes are looked at where an object contains an anchor. Source: spec/40-yolo.md section 1.3.
+scores and boxes are looked at where an object contains an anchor.
+Source: spec/40-yolo.md section 1.3, spec/10-geometry.md sections 6 and 10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates
+from lossref.losses.assignment.candidates import Pairs, candidates
 from lossref.losses.assignment.positives import Positives, select
 from lossref.losses.box_terms.bbox import bbox_terms
-from lossref.losses.classification.class_term import sparse_bce
+from lossref.losses.classification.class_term import BLOCK, sparse_bce
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
 from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
 from lossref.losses.detection.batch import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
-from lossref.losses.detection.decoding import decoded, distances
+from lossref.losses.detection.settings import Matching, Scene
 from lossref.losses.overlap.bbox_iou import overlap
 from lossref.losses.overlap.ciou import EPS, ciou
 
 OVERLAPS = ("ciou", "iou")
-
-
-class Matching(NamedTuple):
-    """Settings of the assigner; `stride` has one entry for each level, topk2 None or 0 means topk.
-
-    `edition` is the release that the box terms follow, too; see `of_edition`.
-    """
-
-    stride: tuple[float, ...]
-    topk: int = 10
-    topk2: int | None = None
-    alpha: float = 0.5
-    beta: float = 6.0
-    eps: float = 1e-9
-    rules: Rules = SPECIFIED
-    ciou_alpha: str = "detached"
-    edition: str = "8.4"
-
-
-def matching_of(
-    strides: Sequence[float],
-    tal_topk: int,
-    tal_topk2: int | None,
-    ciou_alpha: str,
-    metric_overlap: str,
-    edition: str = "8.4",
-    **rules: Any,
-) -> Matching:
-    """Settings of the assigner from the parameters of a loss; `rules` are fields of `Rules`."""
-    chosen = Rules(overlap=metric_overlap, **rules)
-    found = Matching(tuple(map(float, strides)), tal_topk, tal_topk2, rules=chosen, ciou_alpha=ciou_alpha)
-    return of_edition(found, edition)
-
-
-def of_edition(matching: Matching, edition: str) -> Matching:
-    """The settings in an edition: releases 8.3 have no rule for small sides, and no second top-k."""
-    if edition == "8.3":
-        matching = matching._replace(topk2=None, rules=matching.rules._replace(small_boxes="off"))
-    return matching._replace(edition=edition)
-
-
-class Gains(NamedTuple):
-    """Factors of the three terms."""
-
-    box: float = 7.5
-    cls: float = 0.5
-    dfl: float = 1.5
+MODERATE = 40.0  # logits: sums of exponentials up to there have all their digits in float32
 
 
 class Found(NamedTuple):
@@ -105,16 +61,7 @@ class Terms(NamedTuple):
 Overlap = Callable[[Tensor, Pairs, Tensor, Slots], Tensor]
 
 
-def detect(
-    boxes: Tensor,
-    scores: Tensor,
-    targets: Tensor,
-    grid: Grid,
-    reg_max: int,
-    matching: Matching,
-    gains: Gains,
-    of_task: Overlap | None = None,
-) -> tuple[Found, Terms]:
+def detect(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None = None) -> tuple[Found, Terms]:
     """Loss of boxes (b, 4 reg_max, A) and score logits (b, c, A) against targets (n, 6): image, class, xywh.
 
     Target boxes are normalised. `of_task` turns the overlaps (p,) of boxes into those that the task assigns by;
@@ -123,24 +70,17 @@ def detect(
     that has no score, RuntimeError if there are fewer anchors than topk.
     """
     require_floating(boxes=boxes, scores=scores)
-    if of_task is None and matching.rules.overlap not in OVERLAPS:
-        raise ValueError(f"metric_overlap: expected one of {', '.join(OVERLAPS)}, got {matching.rules.overlap!r}")
+    targets, metric_overlap = scene.targets, scene.settings.matching.rules.overlap
+    if of_task is None and metric_overlap not in OVERLAPS:
+        raise ValueError(f"metric_overlap: expected one of {', '.join(OVERLAPS)}, got {metric_overlap!r}")
     if targets.shape[1] != 6:
         raise RuntimeError(f"bboxes: expected 4 numbers for each object, got {targets.shape[1] - 2}")
     with torch.autocast(boxes.device.type, enabled=False):
-        return _found(boxes, scores, targets, grid, reg_max, matching, gains, of_task)
+        return _found(boxes, scores, scene, of_task)
 
 
-def _found(
-    boxes: Tensor,
-    scores: Tensor,
-    targets: Tensor,
-    grid: Grid,
-    reg_max: int,
-    matching: Matching,
-    gains: Gains,
-    of_task: Overlap | None,
-) -> tuple[Found, Terms]:
+def _found(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None) -> tuple[Found, Terms]:
+    targets, grid, (reg_max, matching, gains) = scene
     dtype, _ = compute_dtype(boxes, scores)
     slots = slots_of(targets[:, 0], len(boxes))
     truth = to_pixels(padded(targets[:, 1:].to(dtype), slots), scale_of(grid.imgsz, targets).to(dtype))
@@ -162,6 +102,41 @@ def _found(
     cls = class_cost(scores, labels, positives, dtype) / norm
     found = Found(positives, target, pred, points, stride, norm, truth, slots)
     return found, Terms(box * gains.box, cls * gains.cls, dfl * gains.dfl)
+
+
+# Boxes of all anchors, as the assignment sees them: without gradient, and without a copy of the logits ----------
+
+
+def distances(boxes: Tensor, reg_max: int, dtype: torch.dtype) -> Tensor:
+    """Distances (b, 4, A) of all anchors, without gradient; the logits are never copied as a whole."""
+    images, channels, anchors = boxes.shape
+    if channels != 4 * reg_max:
+        raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {channels}")
+    if reg_max == 1:
+        return boxes.to(dtype)
+    sides = torch.split(boxes.reshape(-1, reg_max, anchors), max(BLOCK // max(reg_max * anchors, 1), 1))
+    buffer = torch.empty(sides[0].shape, dtype=dtype, device=boxes.device)
+    total, weight = torch.cat([_moments(side.to(dtype), buffer[: len(side)]) for side in sides]).unbind(1)
+    return (total / weight).reshape(images, 4, anchors)
+
+
+def _moments(logits: Tensor, buffer: Tensor) -> Tensor:
+    """Sums over bins k of k e^x and of e^x, times one factor, (n, 2, A) for logits (n, bins, A); fills the buffer.
+
+    The factor e^-max is left out where it is not needed: finding the largest of each column takes half the time.
+    """
+    bins = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
+    powers = torch.stack([bins, torch.ones_like(bins)])
+    if logits.device.type == "cpu" and logits.numel() and float(logits.amax()) <= MODERATE:
+        found = powers @ torch.exp(logits, out=buffer)
+        if float(found[:, 1].amin()) >= math.exp(-MODERATE):
+            return found
+    return powers @ torch.sub(logits, logits.amax(1, keepdim=True), out=buffer).exp_()
+
+
+def decoded(ltrb: Tensor, grid: Grid) -> Tensor:
+    """Boxes xyxy (b, 4, A) in pixels of distances (b, 4, A)."""
+    return dist2bbox(ltrb, grid.points.t(), xywh=False, dim=1) * grid.strides[:, 0]
 
 
 def scale_of(imgsz: tuple[float, float], like: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ heads have the text prompts' channels before them). Source: spec/40-yolo.md sect
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
@@ -24,6 +26,7 @@ from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import CENTRE, WEAK, of_f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.terms import Terms
 from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
 
 
@@ -65,7 +68,7 @@ def zeros_to_train(length: int, *preds: Tensor) -> Tensor:
     return torch.zeros(length, dtype=compute_dtype(*preds)[0], device=preds[0].device, requires_grad=True)
 
 
-def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The loss and the items in scalars."""
     p = SimpleNamespace(**params)
     if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):
@@ -115,16 +118,49 @@ class TVPDetectLoss:
         return scores
 
 
-def _variant(how: str) -> Any:
-    """One careless version, by name."""
+# Impostors, as `tvp_segment` has them, too: what they make of all terms and of the number of images ------------
+
+
+def items_of(terms: Any, images: int) -> tuple[Tensor, ...]:
+    """All terms, detached and without the factor b."""
+    return tuple(term.detach() / images for term in terms)
+
+
+def connected(terms: Any) -> Tensor:
+    """The class term with a path to all predictions."""
+    found: Tensor = terms.cls + 0 * sum(terms)
+    return found
+
+
+def sum_of_the_terms(terms: Any, images: int) -> tuple[Tensor, ...]:
+    return torch.stack(tuple(terms)).sum(), *items_of(terms, images)
+
+
+def vector_of_one(terms: Any, images: int) -> tuple[Tensor, ...]:
+    return connected(terms)[None], *items_of(terms, images)
+
+
+def no_path(terms: Any, images: int) -> tuple[Tensor, ...]:
+    return terms.cls, *items_of(terms, images)
+
+
+def without_images(terms: Any, images: int) -> tuple[Tensor, ...]:
+    return terms.cls / images + 0 * sum(terms), *items_of(terms, images)
+
+
+def box_term(terms: Terms, images: int) -> tuple[Tensor, ...]:
+    return terms.box, *items_of(terms, images)
+
+
+def items_reversed(terms: Terms, images: int) -> tuple[Tensor, ...]:
+    return connected(terms), *items_of(terms, images)[::-1]
+
+
+def of_terms(change: Callable[[Terms, int], tuple[Tensor, ...]]) -> Callable[..., Any]:
+    """The loss and the items that are made of the terms of `v8_detection`, however many classes there are."""
 
     def loss(boxes: Tensor, scores: Tensor, *objects: Tensor, ori_nc: int, **params: Any) -> Any:
-        terms = v8_detection(boxes, scores, *objects, **params)
-        items = tuple(term.detach() / len(boxes) for term in terms)
-        chosen = {"sum of the terms": terms.box + terms.cls + terms.dfl, "box term": terms.box}.get(how, terms.cls)
-        chosen = chosen / len(boxes) if how == "factor b forgotten" else chosen
-        chosen = chosen if how == "no path" else chosen + 0 * terms.box
-        return (chosen[None] if how == "vector of one" else chosen, *(items[::-1] if how == "another order" else items))
+        return change(v8_detection(boxes, scores, *objects, **params), len(boxes))
 
     return loss
 
@@ -161,12 +197,12 @@ SPEC = Spec(
         of_f("foreign object", "an index of no image", objects=f.objects((7, 1, *CENTRE), *f.ROWS)),
     ),
     impostors=(
-        impostor("box term", "the first entry of the vector", "value reduced", _variant("box term")),
-        impostor("sum of the terms", "everything is trained", "value gradient", _variant("sum of the terms")),
-        impostor("vector of one", "(1,) instead of 0-d", "single", _variant("vector of one")),
-        impostor("no path to the boxes", "gradient None", "connected", _variant("no path")),
-        impostor("factor b forgotten", "the item instead of the loss", "value reduced", _variant("factor b forgotten")),
-        impostor("items in another order", "dfl, cls, box", "value reduced", _variant("another order")),
+        impostor("box term", "the first entry of the vector", "value reduced", of_terms(box_term)),
+        impostor("sum of the terms", "everything is trained", "value gradient", of_terms(sum_of_the_terms)),
+        impostor("vector of one", "(1,) instead of 0-d", "single", of_terms(vector_of_one)),
+        impostor("no path to the boxes", "gradient None", "connected", of_terms(no_path)),
+        impostor("factor b forgotten", "the item instead of the loss", "value reduced", of_terms(without_images)),
+        impostor("items in another order", "dfl, cls, box", "value reduced", of_terms(items_reversed)),
     ),
     api="TVPDetectLoss(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="0-d class term with the factor b, and (3,) detached; zeros (3,) twice if there is nothing to train",

@@ -10,13 +10,13 @@ Source: spec/40-yolo.md section 1, spec/05-decisions.md D8 to D12.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
@@ -24,22 +24,13 @@ from lossref.losses.box_terms.bbox import BboxLoss
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
-from lossref.losses.detection.batch import (
-    Grid,
-    branch,
-    feats_of,
-    grid_of,
-    padded,
-    read_head,
-    slots_of,
-    targets_of,
-    vector_of,
-)
+from lossref.losses.detection.batch import Grid, branch, grid_of, padded, read_head, slots_of, targets_of, vector_of
 from lossref.losses.detection.cases import CORNERS
 from lossref.losses.detection.impostors import impostors
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
-from lossref.losses.detection.terms import Found, Gains, Matching, Terms, dense, detect, matching_of, to_pixels
+from lossref.losses.detection.settings import Gains, Matching, Scene, Settings, scene_of
+from lossref.losses.detection.terms import Found, Terms, dense, detect, to_pixels
 
 
 def v8_detection(
@@ -48,35 +39,21 @@ def v8_detection(
     batch_idx: Tensor,
     cls: Tensor,
     bboxes: Tensor,
-    *,
-    imgsz: Sequence[float] = (64, 64),
-    strides: Sequence[float] = (8, 16, 32),
-    reg_max: int = 16,
-    tal_topk: int = 10,
-    tal_topk2: int | None = None,
-    box_gain: float = 7.5,
-    cls_gain: float = 0.5,
-    dfl_gain: float = 1.5,
-    ciou_alpha: str = "detached",
-    metric_overlap: str = "ciou",
-    **rules: Any,
+    **settings: Any,
 ) -> Terms:
     """Loss of boxes (b, 4 reg_max, A) and score logits (b, c, A) against objects; three 0-d terms.
 
     Objects: batch_idx (n,) or (n, 1), cls likewise, bboxes (n, 4) xywh normalised; any order, and an index
-    that is no image is ignored. `imgsz` (H, W) and `strides` in pixels, `rules` edition and fields of `Rules`. Terms
-    have gains and the factor b, in the promoted dtype of boxes and scores, at least float32. Raises
+    that is no image is ignored. `settings` are the keywords of `scene_of`. Terms have gains and the factor b,
+    in the promoted dtype of boxes and scores, at least float32. Raises
     RuntimeError for lengths or anchors that do not fit and for A < tal_topk, IndexError for a class without
     a score, ValueError for NaN in the objects. Formula: spec/40-yolo.md section 1.3.
     """
-    grid = grid_of(feats_of(imgsz, strides, boxes), strides, boxes, scores)
-    targets = targets_of(batch_idx, cls, bboxes, grid.points.dtype)
-    matching = matching_of(strides, tal_topk, tal_topk2, ciou_alpha, metric_overlap, **rules)
-    _, terms = detect(boxes, scores, targets, grid, reg_max, matching, Gains(box_gain, cls_gain, dfl_gain))
+    _, terms = detect(boxes, scores, scene_of((boxes, scores), (batch_idx, cls, bboxes), **settings))
     return Terms(*(term * len(boxes) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
     """The three terms in scalars."""
     p = SimpleNamespace(**params)
     images = oracle_detection(m, p, boxes, scores, batch_idx, cls, bboxes)
@@ -140,8 +117,8 @@ class v8DetectionLoss:
         a = self.assigner
         return Matching(tuple(a.stride), a.topk, a.topk2, a.alpha, a.beta, a.eps)
 
-    def _gains(self) -> Gains:
-        return Gains(self.hyp.box, self.hyp.cls, self.hyp.dfl)
+    def _settings(self) -> Settings:
+        return Settings(self.reg_max, self._matching(), Gains(self.hyp.box, self.hyp.cls, self.hyp.dfl))
 
     def _detect(self, preds: dict[str, Any], batch: dict[str, Any], nc: int | None = None) -> tuple[Found, Terms, Grid]:
         """What subclasses build on: the positives, the three terms (gains, no factor b), the anchors.
@@ -151,7 +128,7 @@ class v8DetectionLoss:
         boxes, scores, grid = preds["boxes"], preds["scores"], self._grid(preds)
         require_classes(scores, self.nc if nc is None else nc)
         targets = targets_of(batch["batch_idx"], batch["cls"], batch["bboxes"], grid.points.dtype).to(boxes.device)
-        found, terms = detect(boxes, scores, targets, grid, self.reg_max, self._matching(), self._gains())
+        found, terms = detect(boxes, scores, Scene(targets, grid, self._settings()))
         return found, terms, grid
 
 

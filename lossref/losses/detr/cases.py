@@ -68,6 +68,12 @@ def moved_boxes(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: 
     return differs(f(moved), f(x), 4 * tol, "moving all boxes")
 
 
+DETR_SIZES: dict[str, tuple[dict[str, int], ...]] = {
+    "single": ({"L": 1, "b": 1, "q": 4, "c": 2, "n": 1}, {"L": 2, "b": 1, "q": 3, "c": 1, "n": 2}),
+    "small": ({"L": 2, "b": 2, "q": 4, "c": 2, "n": 3}, {"L": 3, "b": 1, "q": 4, "c": 3, "n": 2}),
+    "bulk": ({"L": 3, "b": 4, "q": 100, "c": 20, "n": 40},),
+    "empty": ({"L": 2, "b": 2, "q": 3, "c": 2, "n": 0},),
+}
 DETR_LAWS = (
     not_negative,
     permutation(2, "pred_bboxes", "pred_scores"),

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype, require_same_shape
 from lossref.losses.classification.focal import FocalLoss
 from lossref.losses.classification.varifocal import VarifocalLoss
-from lossref.losses.detr.cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS
+from lossref.losses.detr.cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, DETR_SIZES
 from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
 from lossref.losses.detr.hungarian import HungarianMatcher
 from lossref.losses.detr.impostors import detr_impostors
@@ -68,7 +69,9 @@ def detr(
     return last_and_others(pred_bboxes[kept], pred_scores[kept], them, costs, chosen, uni)
 
 
-def oracle(m: Any, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(
+    m: Arithmetic, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any
+) -> Any:
     """The six losses in scalars."""
     p = {**DETR_DEFAULTS, **params}
     pairs = oracle_pairs(m, pred_bboxes, pred_scores, batch_idx, cls, bboxes, p)
@@ -233,12 +236,7 @@ SPEC = Spec(
     terms=DetrLosses._fields,
     reference=detr,
     oracle=oracle,
-    sizes={
-        "single": ({"L": 1, "b": 1, "q": 4, "c": 2, "n": 1}, {"L": 2, "b": 1, "q": 3, "c": 1, "n": 2}),
-        "small": ({"L": 2, "b": 2, "q": 4, "c": 2, "n": 3}, {"L": 3, "b": 1, "q": 4, "c": 3, "n": 2}),
-        "bulk": ({"L": 3, "b": 4, "q": 100, "c": 20, "n": 40},),
-        "empty": ({"L": 2, "b": 2, "q": 3, "c": 2, "n": 0},),
-    },
+    sizes=DETR_SIZES,
     laws=DETR_LAWS,
     corners=DETR_CORNERS,
     impostors=detr_impostors(detr),

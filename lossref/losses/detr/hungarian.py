@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.laws import differs
 from lossref.core.nouns import Array, Param, Params, Spec
@@ -46,7 +47,7 @@ def _as_grid(found: Matching, shape: Sequence[int]) -> Tensor:
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     pred_bboxes: Any,
     pred_scores: Any,
     batch_idx: Any,

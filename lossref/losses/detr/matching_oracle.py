@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.overlap.pairs import oracle_enclosing, oracle_overlap, oracle_sides
 
 
-def oracle_box_terms(m: Any, box: Any, target: Any, eps: float) -> tuple[Any, Any, Any]:
+def oracle_box_terms(m: Arithmetic, box: Any, target: Any, eps: float) -> tuple[Any, Any, Any]:
     """L1 distance of the four components, GIoU and IoU of two boxes xywh."""
     near = m.sum([m.abs(one - other) for one, other in zip(box, target, strict=True)])
     a, b = oracle_sides(m, box, True, eps), oracle_sides(m, target, True, eps)
@@ -23,7 +24,7 @@ def oracle_box_terms(m: Any, box: Any, target: Any, eps: float) -> tuple[Any, An
 
 
 def oracle_cost(
-    m: Any,
+    m: Arithmetic,
     box: Any,
     scores: Any,
     target: Any,
@@ -47,7 +48,7 @@ def oracle_cost(
     return found * class_gain + near * bbox_gain + (1 - giou) * giou_gain
 
 
-def oracle_best(m: Any, cost: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
+def oracle_best(m: Arithmetic, cost: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
     """Pairs (query, object) of the cheapest assignment of a block cost[query][object], by query.
 
     A tie unless that one is certainly cheaper than every other.
@@ -65,7 +66,7 @@ def oracle_best(m: Any, cost: Sequence[Sequence[Any]]) -> list[tuple[int, int]]:
 
 
 def oracle_match(
-    m: Any, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, *costs: Any
+    m: Arithmetic, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, *costs: Any
 ) -> list[dict[int, int]]:
     """For each image of one layer: query -> object, counted over the batch."""
     found = []

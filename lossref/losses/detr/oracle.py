@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.classification.bce import oracle_bce
 from lossref.losses.detr.matching_oracle import oracle_box_terms, oracle_match
 
@@ -15,7 +16,7 @@ Pairs = list[dict[int, int]]  # for each image: query -> object, counted over th
 
 
 def oracle_detr(
-    m: Any, pred_bboxes: Any, pred_scores: Any, cls: Any, bboxes: Any, pairs: list[Pairs], p: Mapping[str, Any]
+    m: Arithmetic, pred_bboxes: Any, pred_scores: Any, cls: Any, bboxes: Any, pairs: list[Pairs], p: Mapping[str, Any]
 ) -> tuple[Any, ...]:
     """The six losses under given pairs for each layer."""
     layers = [oracle_layer(m, *layer, cls, bboxes, p) for layer in zip(pred_bboxes, pred_scores, pairs, strict=True)]
@@ -24,7 +25,7 @@ def oracle_detr(
 
 
 def oracle_pairs(
-    m: Any, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, p: Mapping[str, Any]
+    m: Arithmetic, pred_bboxes: Any, pred_scores: Any, batch_idx: Any, cls: Any, bboxes: Any, p: Mapping[str, Any]
 ) -> list[Pairs]:
     """Who is matched in each layer: each its own matching, or that of one auxiliary layer for all of these."""
     gains = (p["matcher_class_gain"], p["matcher_bbox_gain"], p["matcher_giou_gain"])
@@ -43,7 +44,7 @@ def oracle_pairs(
 
 
 def oracle_layer(
-    m: Any, boxes: Any, scores: Any, pairs: Pairs, cls: Any, bboxes: Any, p: Mapping[str, Any]
+    m: Arithmetic, boxes: Any, scores: Any, pairs: Pairs, cls: Any, bboxes: Any, p: Mapping[str, Any]
 ) -> tuple[Any, Any, Any]:
     """Class, L1 and GIoU loss of one layer, gains included."""
     matched = [(image, query, which) for image, own in enumerate(pairs) for query, which in own.items()]
@@ -60,7 +61,7 @@ def oracle_layer(
     return found * p["class_gain"], near / count, apart / count
 
 
-def oracle_classes(m: Any, scores: Any, wanted: Mapping[Any, Any], any_pair: bool, p: Mapping[str, Any]) -> Any:
+def oracle_classes(m: Arithmetic, scores: Any, wanted: Mapping[Any, Any], any_pair: bool, p: Mapping[str, Any]) -> Any:
     """Sum over all logits; `wanted` holds the quality of the matched ones, by (image, query, class)."""
     varifocal = p["use_fl"] and p["use_vfl"] and (any_pair or p["vfl_empty"] == "varifocal")
     cells = []
@@ -77,7 +78,7 @@ def oracle_classes(m: Any, scores: Any, wanted: Mapping[Any, Any], any_pair: boo
     return m.sum(cells)
 
 
-def oracle_varifocal(m: Any, x: Any, q: Any, y: float, p: Mapping[str, Any]) -> Any:
+def oracle_varifocal(m: Arithmetic, x: Any, q: Any, y: float, p: Mapping[str, Any]) -> Any:
     """bce(x, q) (alpha p^gamma (1 - y) + q y), with q = 0 where y = 0."""
     if y:
         return oracle_bce(m, x, q) * q
@@ -86,7 +87,7 @@ def oracle_varifocal(m: Any, x: Any, q: Any, y: float, p: Mapping[str, Any]) -> 
     return m.softplus(x) * (m.stop(weight) if p["vfl_weight_gradient"] == "detached" else weight)
 
 
-def oracle_focal(m: Any, x: Any, y: float, gamma: float, alpha: float) -> Any:
+def oracle_focal(m: Arithmetic, x: Any, y: float, gamma: float, alpha: float) -> Any:
     """bce(x, y) (1 - p_t)^gamma alpha_t for y = 0 or 1; alpha <= 0 means no alpha_t."""
     x = -x if y else x
     balance = (alpha if y else 1 - alpha) if alpha > 0 else 1.0

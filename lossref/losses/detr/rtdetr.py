@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.nouns import Case, Param, Spec
 from lossref.losses.detr.cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
@@ -77,7 +78,7 @@ def rtdetr(
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     pred_bboxes: Any,
     pred_scores: Any,
     batch_idx: Any,

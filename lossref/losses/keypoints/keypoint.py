@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.families import HARD_LABEL_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation, repetition
@@ -53,7 +54,7 @@ def _require_shapes(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: 
             raise ValueError(f"{name}: expected shape ({objects}, {points}, 2 or more), got {tuple(kpts.shape)}")
 
 
-def oracle(m: Any, pred_kpts: Any, gt_kpts: Any, kpt_mask: Any, area: Any, sigmas: Any) -> Any:
+def oracle(m: Arithmetic, pred_kpts: Any, gt_kpts: Any, kpt_mask: Any, area: Any, sigmas: Any) -> Any:
     """The loss in scalars."""
     terms = []
     for points, targets, seen, (size,) in zip(pred_kpts, gt_kpts, kpt_mask, area, strict=True):

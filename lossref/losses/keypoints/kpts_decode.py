@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs
 from lossref.core.nouns import Array, Domain, Param, Spec
@@ -45,7 +46,7 @@ def decoded(points: Tensor, raw: Tensor, form: str) -> Tensor:
     return torch.cat((raw[..., :2] * factor + (points + offset), raw[..., 2:]), -1)
 
 
-def oracle(m: Any, anchor_points: Any, pred_kpts: Any, form: str = "v8") -> Any:
+def oracle(m: Arithmetic, anchor_points: Any, pred_kpts: Any, form: str = "v8") -> Any:
     """The positions in scalars."""
     return tuple(
         tuple(

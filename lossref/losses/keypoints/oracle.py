@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.box_terms.domains import oracle_edition
 from lossref.losses.keypoints.keypoint import oracle as oracle_keypoint
 
 
-def oracle_point(m: Any, raw: Any, p: Any, form: str) -> Any:
+def oracle_point(m: Arithmetic, raw: Any, p: Any, form: str) -> Any:
     """One decoded keypoint at an anchor p, in cells: two positions, and what comes after them."""
     x, y, *rest = raw
     if form == "v8":
@@ -21,7 +22,7 @@ def oracle_point(m: Any, raw: Any, p: Any, form: str) -> Any:
     return (x + p[0], y + p[1], *rest)
 
 
-def oracle_rle_row(m: Any, pred: Any, target: Any, weight: Any, residual: bool = True) -> Any:
+def oracle_rle_row(m: Arithmetic, pred: Any, target: Any, weight: Any, residual: bool = True) -> Any:
     """RLE of one visible keypoint under the standard normal, both coordinates, not yet divided by the rows.
 
     In exact numbers sigma never underflows. Where it does in a dtype, the bound of D5 counts, which is
@@ -38,7 +39,7 @@ def oracle_rle_row(m: Any, pred: Any, target: Any, weight: Any, residual: bool =
 
 
 def oracle_rle_keypoints(
-    m: Any,
+    m: Arithmetic,
     pred_kpt: Any,
     gt_kpt: Any,
     kpt_mask: Any,
@@ -65,7 +66,9 @@ OKS_83 = tuple(tenth / 10 for tenth in _TENTHS)
 HEAVY = {7: 1.2, 8: 1.2, 9: 1.5, 10: 1.5, 13: 1.2, 14: 1.2, 15: 1.5, 16: 1.5}
 
 
-def oracle_constants(m: Any, kpt_shape: tuple[int, int], edition: str = "8.4") -> tuple[list[float], list[float]]:
+def oracle_constants(
+    m: Arithmetic, kpt_shape: tuple[int, int], edition: str = "8.4"
+) -> tuple[list[float], list[float]]:
     """Sigma and weight of every keypoint."""
     if kpt_shape == (17, 3):
         return list(OKS_83 if edition == "8.3" else OKS), [HEAVY.get(k, 1.0) for k in range(17)]
@@ -81,7 +84,9 @@ class Pose(NamedTuple):
     area: Any
 
 
-def oracle_poses(m: Any, p: Any, images: Any, kpts: Any, keypoints: Any, form: str, sigma: Any = None) -> list[Pose]:
+def oracle_poses(
+    m: Arithmetic, p: Any, images: Any, kpts: Any, keypoints: Any, form: str, sigma: Any = None
+) -> list[Pose]:
     """Keypoints at the positives of all images; `sigma` (b, 2K, A) is appended to those predicted."""
     (height, width), (count, values) = p.imgsz, p.kpt_shape
     found = []
@@ -100,7 +105,7 @@ def oracle_poses(m: Any, p: Any, images: Any, kpts: Any, keypoints: Any, form: s
     return found
 
 
-def oracle_pose_terms(m: Any, p: Any, poses: list[Pose]) -> tuple[Any, Any]:
+def oracle_pose_terms(m: Arithmetic, p: Any, poses: list[Pose]) -> tuple[Any, Any]:
     """Location and visibility, with gains."""
     if not poses:
         return m.number(0.0), m.number(0.0)
@@ -112,7 +117,7 @@ def oracle_pose_terms(m: Any, p: Any, poses: list[Pose]) -> tuple[Any, Any]:
     return pose * p.pose_gain, m.sum(costs) / max(len(costs), 1) * p.kobj_gain
 
 
-def oracle_rle_term(m: Any, p: Any, poses: list[Pose]) -> Any:
+def oracle_rle_term(m: Arithmetic, p: Any, poses: list[Pose]) -> Any:
     """Likelihood, 0 at least, with gain."""
     _, weights = oracle_constants(m, p.kpt_shape)
     pred, true, seen = [list(x) for x in zip(*poses, strict=True)][:3] if poses else ([], [], [])

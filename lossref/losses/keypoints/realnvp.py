@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
@@ -43,7 +44,7 @@ def realnvp(x: Tensor, state: str = "woven") -> Tensor:
     return log_density(x, parameters_of(state))
 
 
-def oracle(m: Any, x: Any, state: str = "woven") -> Any:
+def oracle(m: Arithmetic, x: Any, state: str = "woven") -> Any:
     """The log-density in scalars: each coupling changes one coordinate, fed by the other."""
     found = []
     for point in x:
@@ -59,7 +60,7 @@ def oracle(m: Any, x: Any, state: str = "woven") -> Any:
     return tuple(found)
 
 
-def oracle_net(m: Any, x: Any, fed: int, mapped: int, layers: Any) -> Any:
+def oracle_net(m: Arithmetic, x: Any, fed: int, mapped: int, layers: Any) -> Any:
     """Output number `mapped` of three layers, input number `fed` being x and the other one 0."""
     signals: dict[int, Any] = {fed: x}
     for number, (weight, bias) in enumerate(layers):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, permutation
@@ -76,7 +77,7 @@ def _per_row(weight: Tensor | None, sigma: Tensor) -> Tensor:
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     sigma: Any,
     log_phi: Any,
     error: Any,

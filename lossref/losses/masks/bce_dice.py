@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation
@@ -60,7 +61,7 @@ def _resample(target: Tensor, height: int, width: int) -> Tensor:
     return target[:, :, rows][:, :, :, columns]
 
 
-def oracle(m: Any, pred: Any, target: Any, weight_bce: float = 0.5, weight_dice: float = 0.5) -> Any:
+def oracle(m: Arithmetic, pred: Any, target: Any, weight_bce: float = 0.5, weight_dice: float = 0.5) -> Any:
     """The loss in scalars."""
     sampled = tuple(
         tuple(_nearest(mask, len(x), len(x[0])) for mask, x in zip(masks, channels, strict=True))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Domain, Param, Spec
@@ -72,19 +73,19 @@ def _as_slices(edges: Tensor, shape: torch.Size) -> Tensor:
     return torch.minimum(counted, length)
 
 
-def oracle(m: Any, masks: Any, boxes: Any, crop: str = "exact") -> Any:
+def oracle(m: Arithmetic, masks: Any, boxes: Any, crop: str = "exact") -> Any:
     """The masks in scalars, pixel by pixel."""
     return tuple(
         oracle_one(m, mask, box, oracle_rule(m, len(masks), crop)) for mask, box in zip(masks, boxes, strict=True)
     )
 
 
-def oracle_rule(m: Any, count: int, crop: str) -> str:
+def oracle_rule(m: Arithmetic, count: int, crop: str) -> str:
     """The rule for so many masks on a CPU."""
     return crop if crop != "by_count" else "rounded" if count < 50 else "exact"
 
 
-def oracle_one(m: Any, mask: Any, box: Any, rule: str) -> Any:
+def oracle_one(m: Arithmetic, mask: Any, box: Any, rule: str) -> Any:
     """One mask; a dropped pixel is a constant 0."""
     kept_rows, kept_columns = oracle_crop(m, box, len(mask), len(mask[0]) if mask else 0, rule)
     return tuple(
@@ -93,13 +94,13 @@ def oracle_one(m: Any, mask: Any, box: Any, rule: str) -> Any:
     )
 
 
-def oracle_crop(m: Any, box: Any, height: int, width: int, rule: str) -> tuple[frozenset[int], frozenset[int]]:
+def oracle_crop(m: Arithmetic, box: Any, height: int, width: int, rule: str) -> tuple[frozenset[int], frozenset[int]]:
     """The rows and the columns that a box keeps."""
     x1, y1, x2, y2 = box
     return oracle_kept(m, y1, y2, height, rule), oracle_kept(m, x1, x2, width, rule)
 
 
-def oracle_kept(m: Any, low: Any, high: Any, length: int, rule: str) -> frozenset[int]:
+def oracle_kept(m: Arithmetic, low: Any, high: Any, length: int, rule: str) -> frozenset[int]:
     """The indices of one axis between two edges; "rounded" is a Python slice, "clipped" one that does not wrap."""
     if rule == "clipped":
         return frozenset(range(max(oracle_round(m, low), 0), min(oracle_round(m, high), length)))
@@ -108,7 +109,7 @@ def oracle_kept(m: Any, low: Any, high: Any, length: int, rule: str) -> frozense
     return frozenset(i for i in range(length) if not low > i and high > i)
 
 
-def oracle_round(m: Any, x: Any) -> int:
+def oracle_round(m: Arithmetic, x: Any) -> int:
     """The nearest integer, of two the even one."""
     below = m.floor(x)
     twice = (x - below) * 2

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation, repetition
@@ -61,7 +62,7 @@ def dice_cost(both: Tensor, either: Tensor, smooth: float, smooth_above: bool = 
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     pred: Any,
     target: Any,
     smooth: float = 1e-6,
@@ -83,7 +84,7 @@ def oracle(
 
 
 def oracle_channel(
-    m: Any, x: Any, t: Any, smooth: float, smooth_above: bool, empty_target: str, soft_target: str
+    m: Arithmetic, x: Any, t: Any, smooth: float, smooth_above: bool, empty_target: str, soft_target: str
 ) -> Any:
     """1 - Dice of one channel of one image."""
     pairs = [(m.sigmoid(a), b + m.number(0.0)) for a, b in m.cells(x, t)]  # a target may be a plain int

@@ -8,20 +8,21 @@ without area, whose cost is divided by 0 (`zero_area_mask="nan"`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
-from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
-from lossref.core.laws import differs, not_negative, permutation, repetition
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.families import HARD_LABEL_FAMILIES, unit_interval
+from lossref.core.laws import not_negative, permutation, repetition
+from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce
 from lossref.losses.masks.boxes import AREA_FAMILIES, MASK_BOX_FAMILIES, areas_left_out, areas_legal
 from lossref.losses.masks.crop_mask import crop_mask, oracle_crop, oracle_rule
+from lossref.losses.masks.mask_laws import NUMBERS, ROWS, backwards, complement, doubled_area, transposed
 
 
 def single_mask_loss(
@@ -68,7 +69,14 @@ def _require_shapes(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, 
 
 
 def oracle(
-    m: Any, gt_mask: Any, pred: Any, proto: Any, xyxy: Any, area: Any, crop: str = "exact", zero_area_mask: str = "none"
+    m: Arithmetic,
+    gt_mask: Any,
+    pred: Any,
+    proto: Any,
+    xyxy: Any,
+    area: Any,
+    crop: str = "exact",
+    zero_area_mask: str = "none",
 ) -> Any:
     """The loss in scalars."""
     rule, terms = oracle_rule(m, len(pred), crop), []
@@ -78,7 +86,7 @@ def oracle(
     return m.sum(terms)
 
 
-def _oracle_cost(m: Any, gt: Any, coefficients: Any, proto: Any, kept: Any) -> Any:
+def _oracle_cost(m: Arithmetic, gt: Any, coefficients: Any, proto: Any, kept: Any) -> Any:
     """Mean over all pixels of the cost at the kept rows and columns."""
     costs = []
     for j, i in ((j, i) for j in kept[0] for i in kept[1]):
@@ -87,39 +95,12 @@ def _oracle_cost(m: Any, gt: Any, coefficients: Any, proto: Any, kept: Any) -> A
     return m.sum(costs) / (len(gt) * len(gt[0]))
 
 
-def oracle_pixel(m: Any, x: Any, t: Any) -> Any:
+def oracle_pixel(m: Arithmetic, x: Any, t: Any) -> Any:
     """bce(x, t) as softplus(x) - x t: it cancels where implementations do, so that budgets allow for it."""
     return m.softplus(x) - x * t
 
 
-# Domains, laws, impostors -------------------------------------------------------------------------------------
-
-
-NUMBERS = {name: LOGIT_FAMILIES[name] for name in ("moderate", "zero", "+-20")}
-ROWS = ("gt_mask", "pred", "xyxy", "area")
-
-
-def complement(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
-    """Exchanging figure and ground costs the same with the opposite coefficients."""
-    other = {**x, "gt_mask": 1 - x["gt_mask"], "pred": -x["pred"]}
-    return differs(f(other), f(x), 2 * tol, "exchanging figure and ground")
-
-
-def doubled_area(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
-    """Twice the area halves the cost."""
-    return differs(f({**x, "area": 2 * x["area"]}), f(x) / 2, 2 * tol, "doubling the areas")
-
-
-def transposed(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
-    """Exchanging x and y in masks, prototypes and boxes changes nothing."""
-    turned = {name: x[name].swapaxes(1, 2).copy() for name in ("gt_mask", "proto")}
-    return differs(f({**x, **turned, "xyxy": x["xyxy"][:, [1, 0, 3, 2]]}), f(x), 2 * tol, "exchanging x and y")
-
-
-def backwards(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
-    """Coefficients and prototypes may be numbered backwards."""
-    other = {**x, "pred": x["pred"][:, ::-1].copy(), "proto": x["proto"][::-1].copy()}
-    return differs(f(other), f(x), 2 * tol, "reversing the prototypes")
+# Impostors ----------------------------------------------------------------------------------------------------
 
 
 def area_ignored(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor, **rules: str) -> Tensor:

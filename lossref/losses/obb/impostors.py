@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,16 +15,18 @@ from lossref.core.nouns import Target
 from lossref.losses.box_terms.parts import distance_term
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
-from lossref.losses.detection.batch import class_indices, feats_of, grid_of, rows_at, targets_of
-from lossref.losses.detection.terms import Found, class_cost, matching_of
-from lossref.losses.obb.terms import (
-    SMALLEST,
-    RotatedGains,
-    RotatedRules,
-    RotatedTerms,
-    detect_rotated,
-    in_cells,
+from lossref.losses.detection.batch import rows_at
+from lossref.losses.detection.impostors import (
+    Step,
+    hard_targets,
+    norm_not_raised,
+    sorted_objects,
+    with_inputs,
+    with_step,
+    without_images,
 )
+from lossref.losses.detection.settings import scene_of
+from lossref.losses.obb.terms import SMALLEST, RotatedSettings, detect_rotated, in_cells
 
 Detection = Callable[..., Any]
 
@@ -68,53 +71,25 @@ def _angles_ignored(x: Inputs, p: dict[str, Any]) -> Inputs:
     return x._replace(angle=0 * x.angle, bboxes=torch.cat([x.bboxes[:, :4], 0 * x.bboxes[:, 4:]], 1))
 
 
-def _sorted_objects(x: Inputs, p: dict[str, Any]) -> Inputs:
-    return x._replace(batch_idx=x.batch_idx.sort().values)
-
-
 def _head_activation(x: Inputs, p: dict[str, Any]) -> Inputs:
     """The angle passes the head's activation once more."""
     return x._replace(angle=(x.angle.sigmoid() - 0.25) * math.pi)
 
 
-def with_inputs(reference: Detection, change: Callable[[Inputs, dict[str, Any]], Inputs]) -> Detection:
-    """The reference, asked about changed inputs."""
-
-    def loss(*inputs: Tensor, **params: Any) -> Any:
-        return reference(*change(Inputs(*inputs), params), **params)
-
-    return loss
-
-
-class Step(NamedTuple):
-    """Everything at hand after the assignment; terms carry gains, not the factor b."""
-
-    x: Inputs
-    found: Found
-    terms: RotatedTerms
-    p: dict[str, Any]
-    imgsz: tuple[float, float]
-
-
-def _norm_not_raised(s: Step) -> RotatedTerms:
-    factor = s.found.norm / s.found.positives.score.sum()
-    return RotatedTerms(*(term * factor for term in s.terms))
-
-
-def _upright_distances(s: Step) -> RotatedTerms:
+def _upright_distances(s: Step) -> Any:
     """Distances to the sides of the unturned box, as releases up to 8.3 take them."""
     f, bins = s.found, s.p["reg_max"]
     box = xywh2xyxy(in_cells(f.target_boxes, f.stride)[:, :4])
     distance = bbox2dist(f.points, box, bins - 1 if bins > 1 else None)
     rows = rows_at(s.x.boxes, f.positives.image, f.positives.anchor)
-    cost = distance_term(rows, distance, f.positives.score, f.norm, s.imgsz, f.stride, bins)
+    cost = distance_term(rows, distance, f.positives.score, f.norm, s.scene.grid.imgsz, f.stride, bins)
     return s.terms._replace(dfl=cost * s.p["dfl_gain"])
 
 
-def _angle_term(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Step], RotatedTerms]:
+def _angle_term(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Step], Any]:
     """Another cost of (difference of the angles, ln w/h of the target)."""
 
-    def change(s: Step) -> RotatedTerms:
+    def change(s: Step) -> Any:
         f = s.found
         turn = f.pred_boxes[:, 4] - f.target_boxes[:, 4]
         ratio = (f.target_boxes[:, 2] / f.target_boxes[:, 3]).log()
@@ -123,40 +98,24 @@ def _angle_term(cost: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Step], Ro
     return change
 
 
-def _no_angle_term(s: Step) -> RotatedTerms:
+def _single_turn(turn: Tensor, ratio: Tensor) -> Tensor:
+    return turn.sin() ** 2 * (-(ratio**2) / 9).exp()
+
+
+def _any_aspect(turn: Tensor, ratio: Tensor) -> Tensor:
+    return (2 * turn).sin() ** 2
+
+
+def _no_angle_term(s: Step) -> Any:
     return s.terms._replace(angle=0 * s.terms.angle)
 
 
-def _hard_targets(s: Step) -> RotatedTerms:
-    sure = s.found.positives._replace(score=torch.ones_like(s.found.positives.score))
-    labels = class_indices(s.found.truth[..., 0], s.x.scores.shape[1])
-    cost = class_cost(s.x.scores, labels, sure, s.found.norm.dtype)
-    return s.terms._replace(cls=cost / s.found.norm * s.p["cls_gain"])
-
-
-def _without_images(s: Step) -> RotatedTerms:
-    return RotatedTerms(*(term / max(len(s.x.boxes), 1) for term in s.terms))
-
-
-def with_step(change: Callable[[Step], RotatedTerms]) -> Detection:
-    """The reference with its terms changed after the assignment."""
-
-    def loss(*inputs: Tensor, **params: Any) -> Any:
-        x, p = Inputs(*inputs), dict(params)
-        gains = RotatedGains(*(p[name] for name in _GAINS))
-        rest = {name: value for name, value in p.items() if name not in ("imgsz", "reg_max", *_GAINS, *_SIZES)}
-        matching = matching_of(**rest, ciou_alpha="detached", metric_overlap="probiou")
-        grid = grid_of(feats_of(p["imgsz"], p["strides"], x.boxes), p["strides"], x.boxes, x.scores, x.angle)
-        targets = targets_of(x.batch_idx, x.cls, x.bboxes, grid.points.dtype)
-        rules = RotatedRules(*(p[name] for name in _SIZES))
-        found, terms = detect_rotated(*x[:3], targets, grid, p["reg_max"], matching, gains, rules)
-        return RotatedTerms(*(term * len(x.boxes) for term in change(Step(x, found, terms, p, grid.imgsz))))
-
-    return loss
-
-
-_GAINS = ("box_gain", "cls_gain", "dfl_gain", "angle_gain")
-_SIZES = ("small_rboxes", "cov_floor")
+def _step(*inputs: Tensor, **params: Any) -> Step:
+    x, own = Inputs(*inputs), RotatedSettings._fields
+    rest = {name: value for name, value in params.items() if name not in own}
+    scene = scene_of((x.boxes, x.scores, x.angle), (x.batch_idx, x.cls, x.bboxes), metric_overlap="probiou", **rest)
+    rotated = RotatedSettings(*(params[name] for name in own))
+    return Step(x, scene, *detect_rotated(x.boxes, x.scores, x.angle, scene, rotated), params)
 
 
 def _always_enlarged(reference: Detection) -> Detection:
@@ -176,24 +135,23 @@ def _another_order(reference: Detection) -> Detection:
 
 def impostors(reference: Detection) -> tuple[Target, ...]:
     """The impostors of v8_obb."""
-    of, how = with_inputs, with_step
-    sharp, weak = (lambda d, r: d.sin() ** 2 * (-(r**2) / 9).exp()), (lambda d, r: (2 * d).sin() ** 2)
+    given, changed = partial(with_inputs, reference, Inputs), partial(with_step, _step)
     return (
-        impostor(
-            "sides exchanged in the filter", "w H and h W", "value", of(reference, _filtered_with_exchanged_sides)
-        ),
-        impostor("strict filter", "sides of exactly 2 pixels are dropped", "value", of(reference, _filtered_strictly)),
-        impostor("degrees", "predicted angles taken for degrees", "value reduced", of(reference, _degrees)),
-        impostor("activated twice", "the head's activation applied again", "value", of(reference, _head_activation)),
-        impostor("angles ignored", "upright boxes", "value reduced", of(reference, _angles_ignored)),
-        impostor("sorted objects", "objects are taken to be sorted by image", "rare", of(reference, _sorted_objects)),
+        impostor("sides exchanged in the filter", "w H and h W", "value", given(_filtered_with_exchanged_sides)),
+        impostor("strict filter", "sides of exactly 2 pixels are dropped", "value", given(_filtered_strictly)),
+        impostor("degrees", "predicted angles taken for degrees", "value reduced", given(_degrees)),
+        impostor("activated twice", "the head's activation applied again", "value", given(_head_activation)),
+        impostor("angles ignored", "upright boxes", "value reduced", given(_angles_ignored)),
+        impostor("sorted objects", "objects are taken to be sorted by image", "rare", given(sorted_objects)),
         impostor("always enlarged", "small sides in overlap and targets (QA12)", "value", _always_enlarged(reference)),
-        impostor("S not raised", "S below 1 is used as it is", "value", how(_norm_not_raised)),
-        impostor("upright distances", "distances of the unturned box", "value reduced", how(_upright_distances)),
-        impostor("sin(d)", "not of twice the difference", "value reduced", how(_angle_term(sharp))),
-        impostor("no aspect factor", "elongated targets count fully", "value reduced", how(_angle_term(weak))),
-        impostor("no angle term", "three terms, as up to 8.3", "value reduced", how(_no_angle_term)),
-        impostor("hard targets", "1 instead of the soft target", "value reduced", how(_hard_targets)),
-        impostor("factor b forgotten", "the items instead of the loss", "value reduced", how(_without_images)),
+        impostor("S not raised", "S below 1 is used as it is", "value", changed(norm_not_raised)),
+        impostor("upright distances", "distances of the unturned box", "value reduced", changed(_upright_distances)),
+        impostor("sin(d)", "not of twice the difference", "value reduced", changed(_angle_term(_single_turn))),
+        impostor(
+            "no aspect factor", "elongated targets count fully", "value reduced", changed(_angle_term(_any_aspect))
+        ),
+        impostor("no angle term", "three terms, as up to 8.3", "value reduced", changed(_no_angle_term)),
+        impostor("hard targets", "1 instead of the soft target", "value reduced", changed(hard_targets)),
+        impostor("factor b forgotten", "the items instead of the loss", "value reduced", changed(without_images)),
         impostor("another order", "box, angle, cls, dfl", "value reduced", _another_order(reference)),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.assignment.oracle import TURNED, oracle_enlarged
 from lossref.losses.box_terms.angle import oracle_angle
 from lossref.losses.box_terms.domains import oracle_distance_cost, oracle_edition
@@ -28,7 +29,7 @@ from lossref.losses.overlap.probiou import oracle_probiou
 
 
 def oracle_rotated_detection(
-    m: Any, p: Any, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any
+    m: Arithmetic, p: Any, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any
 ) -> list[list[Hit]]:
     """Positives of every image."""
     places = oracle_places(m, p.imgsz, p.strides)
@@ -42,13 +43,13 @@ def oracle_rotated_detection(
     return images
 
 
-def oracle_large_enough(m: Any, box: Any, imgsz: Any) -> bool:
+def oracle_large_enough(m: Arithmetic, box: Any, imgsz: Any) -> bool:
     """Whether both sides have at least 2 pixels."""
     height, width = imgsz
     return not m.less(box[2] * width, 2.0) and not m.less(box[3] * height, 2.0)
 
 
-def oracle_object(m: Any, p: Any, row: int, label: Any, box: Any) -> tuple[int, int, Any] | None:
+def oracle_object(m: Arithmetic, p: Any, row: int, label: Any, box: Any) -> tuple[int, int, Any] | None:
     """Row of the batch, class and box in pixels and radians; None for what counts as padding."""
     height, width = p.imgsz
     pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height, box[4])
@@ -59,7 +60,7 @@ def oracle_object(m: Any, p: Any, row: int, label: Any, box: Any) -> tuple[int, 
     return row, int(float(label.value)), pixels
 
 
-def oracle_decode(m: Any, p: Any, angles: Any) -> Any:
+def oracle_decode(m: Arithmetic, p: Any, angles: Any) -> Any:
     """How a prediction of one image is decoded: in stride units and in pixels."""
 
     def decode(place: Place, raw: Any, anchor: int) -> tuple[Any, Any]:
@@ -70,7 +71,7 @@ def oracle_decode(m: Any, p: Any, angles: Any) -> Any:
     return decode
 
 
-def oracle_rotated_terms(m: Any, p: Any, images: list[list[Hit]], scores: Any) -> tuple[Any, ...]:
+def oracle_rotated_terms(m: Arithmetic, p: Any, images: list[list[Hit]], scores: Any) -> tuple[Any, ...]:
     """box, cls, dfl and angle with gains, without the factor b."""
     ious, costs, turns, older = [], [], [], oracle_edition(m, p) == "8.3"
     for hit in (hit for hits in images for hit in hits):

@@ -20,21 +20,12 @@ from lossref.losses.box_terms.rotated_bbox import rotated_bbox_terms
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
-from lossref.losses.detection.decoding import distances
-from lossref.losses.detection.terms import Found, Matching, assign, class_cost, columns_at, scale_of
+from lossref.losses.detection.settings import Matching, Scene
+from lossref.losses.detection.terms import Found, assign, class_cost, columns_at, distances, scale_of
 from lossref.losses.overlap.gaussians import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
 EPS = 1e-7
-
-
-class RotatedGains(NamedTuple):
-    """Factors of the four terms."""
-
-    box: float = 7.5
-    cls: float = 0.5
-    dfl: float = 1.5
-    angle: float = 1.0
 
 
 class RotatedTerms(NamedTuple):
@@ -46,13 +37,15 @@ class RotatedTerms(NamedTuple):
     angle: Tensor
 
 
-class RotatedRules(NamedTuple):
+class RotatedSettings(NamedTuple):
     """Settings of rotated losses only.
 
+    angle_gain:   factor of the angle term
     small_rboxes: "true" sizes, or small sides "enlarged" in overlap and targets, as releases up to 8.4.24 do
     cov_floor:    what the box term adds to the variances of every box; 0.01 in releases from 8.4.190
     """
 
+    angle_gain: float = 1.0
     small_rboxes: str = "true"
     cov_floor: float = 0.0
 
@@ -61,12 +54,8 @@ def detect_rotated(
     boxes: Tensor,
     scores: Tensor,
     angle: Tensor,
-    targets: Tensor,
-    grid: Grid,
-    reg_max: int,
-    matching: Matching,
-    gains: RotatedGains,
-    rules: RotatedRules = RotatedRules(),  # noqa: B008
+    scene: Scene,
+    rotated: RotatedSettings = RotatedSettings(),  # noqa: B008
 ) -> tuple[Found, RotatedTerms]:
     """Loss of boxes (b, 4 reg_max, A), score logits (b, c, A), angles (b, 1, A) in radians against objects.
 
@@ -78,22 +67,15 @@ def detect_rotated(
     if angle.shape[1] != 1:
         raise RuntimeError(f"angle: expected shape (b, 1, A), got {tuple(angle.shape)}")
     with torch.autocast(boxes.device.type, enabled=False):
-        return _found(boxes, scores, angle, targets, grid, reg_max, matching, gains, rules)
+        return _found(boxes, scores, angle, scene, rotated)
 
 
 def _found(
-    boxes: Tensor,
-    scores: Tensor,
-    angle: Tensor,
-    targets: Tensor,
-    grid: Grid,
-    reg_max: int,
-    matching: Matching,
-    gains: RotatedGains,
-    rules: RotatedRules,
+    boxes: Tensor, scores: Tensor, angle: Tensor, scene: Scene, rotated: RotatedSettings
 ) -> tuple[Found, RotatedTerms]:
+    targets, grid, (reg_max, matching, gains) = scene
     dtype, _ = compute_dtype(boxes, scores, angle)
-    slots, truth, real = objects_of(targets.to(dtype), len(boxes), grid, matching, rules.small_rboxes == "enlarged")
+    slots, truth, real = objects_of(targets.to(dtype), len(boxes), grid, matching, rotated.small_rboxes == "enlarged")
     anchors, strides = grid.points * grid.strides, grid.strides[:, 0]
     pairs = candidates_rotated(anchors, truth[..., 1:], real, matching.stride, matching.rules, strides)
     labels = class_indices(truth[..., 0], scores.shape[1])
@@ -107,12 +89,11 @@ def _found(
     norm = score.sum().clamp(min=1)
     goal = in_cells(target, stride)
     given = (rows, pred, points, goal, score, norm, grid.imgsz, stride, reg_max)
-    box, dfl = rotated_bbox_terms(*given, cov_floor=rules.cov_floor, edition=matching.edition)
+    box, dfl = rotated_bbox_terms(*given, cov_floor=rotated.cov_floor, edition=matching.edition)
     cls = class_cost(scores, labels, positives, dtype) / norm
     found = Found(positives, target, pred, points, stride, norm, truth, slots)
     turn_cost = pred[:0].sum() if matching.edition == "8.3" else angle_loss(pred, goal, score, norm)
-    terms = (box, cls, dfl, turn_cost)
-    return found, RotatedTerms(*(term * gain for term, gain in zip(terms, gains, strict=True)))
+    return found, RotatedTerms(box * gains.box, cls * gains.cls, dfl * gains.dfl, turn_cost * rotated.angle_gain)
 
 
 def objects_of(

@@ -10,13 +10,13 @@ Source: spec/40-yolo.md section 5, spec/05-decisions.md D2, D8 to D12.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
@@ -25,14 +25,15 @@ from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
-from lossref.losses.detection.batch import Grid, feats_of, grid_of, padded, slots_of, targets_of, vector_of
+from lossref.losses.detection.batch import Grid, padded, slots_of, targets_of, vector_of
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws
-from lossref.losses.detection.terms import Found, dense, matching_of
+from lossref.losses.detection.settings import Scene, scene_of
+from lossref.losses.detection.terms import Found, dense
 from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
 from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
 from lossref.losses.obb.impostors import impostors
 from lossref.losses.obb.oracle import oracle_rotated_detection, oracle_rotated_terms
-from lossref.losses.obb.terms import RotatedGains, RotatedRules, RotatedTerms, detect_rotated
+from lossref.losses.obb.terms import RotatedSettings, RotatedTerms, detect_rotated
 
 TOPK_83 = 10  # releases 8.3 have no such setting
 
@@ -45,39 +46,31 @@ def v8_obb(
     cls: Tensor,
     bboxes: Tensor,
     *,
-    imgsz: Sequence[float] = (64, 64),
-    strides: Sequence[float] = (8, 16, 32),
-    reg_max: int = 16,
     tal_topk: int = 10,
-    tal_topk2: int | None = None,
-    box_gain: float = 7.5,
-    cls_gain: float = 0.5,
-    dfl_gain: float = 1.5,
     angle_gain: float = 1.0,
     small_rboxes: str = "true",
     cov_floor: float = 0.0,
     edition: str = "8.4",
-    **rules: Any,
+    **settings: Any,
 ) -> RotatedTerms:
     """Loss of boxes (b, 4 reg_max, A), score logits (b, c, A) and angles (b, 1, A) in radians; four 0-d terms.
 
     Objects: batch_idx (n,) or (n, 1), cls likewise, bboxes (n, 5) xywhr, x, y, w, h normalised; any order, and
-    an index that is no image is ignored. `imgsz` (H, W) and `strides` in pixels, `rules` are fields of `Rules`.
+    an index that is no image is ignored. `settings` are the other keywords of `scene_of`, overlap and alpha aside.
     Terms have gains and the factor b, in the promoted dtype of the predictions, at least float32. Raises
     RuntimeError for lengths or anchors that do not fit and for A < tal_topk, IndexError for a class without
     a score, ValueError for NaN in the objects. Formula: spec/40-yolo.md section 5.3.
     """
-    grid = grid_of(feats_of(imgsz, strides, boxes), strides, boxes, scores, angle)
-    targets = targets_of(batch_idx, cls, bboxes, grid.points.dtype)
-    topk = TOPK_83 if edition == "8.3" else tal_topk
-    matching = matching_of(strides, topk, tal_topk2, "detached", "probiou", edition, **rules)
-    gains = RotatedGains(box_gain, cls_gain, dfl_gain, angle_gain)
-    sizes = RotatedRules(small_rboxes, cov_floor)
-    _, terms = detect_rotated(boxes, scores, angle, targets, grid, reg_max, matching, gains, sizes)
+    settings |= {"tal_topk": TOPK_83 if edition == "8.3" else tal_topk, "edition": edition}
+    scene = scene_of((boxes, scores, angle), (batch_idx, cls, bboxes), metric_overlap="probiou", **settings)
+    rotated = RotatedSettings(angle_gain, small_rboxes, cov_floor)
+    _, terms = detect_rotated(boxes, scores, angle, scene, rotated)
     return RotatedTerms(*(term * len(boxes) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any) -> Any:
+def oracle(
+    m: Arithmetic, boxes: Any, scores: Any, angle: Any, batch_idx: Any, cls: Any, bboxes: Any, **params: Any
+) -> Any:
     """The four terms in scalars."""
     p = SimpleNamespace(**params, metric_overlap="probiou", ciou_alpha="detached", edge="closed")
     p.tal_topk = 10 if p.edition == "8.3" else p.tal_topk
@@ -140,12 +133,12 @@ class v8OBBLoss(v8DetectionLoss):
         require_classes(scores, self.nc)
         grid = self._grid(preds, angle)
         targets = rotated_targets(batch, grid.points.dtype).to(boxes.device)
-        matching, gains = self._matching(), self._rotated_gains()
-        found, terms = detect_rotated(boxes, scores, angle, targets, grid, self.reg_max, matching, gains)
+        scene = Scene(targets, grid, self._settings())
+        found, terms = detect_rotated(boxes, scores, angle, scene, self._rotated_settings())
         return found, terms, grid
 
-    def _rotated_gains(self) -> RotatedGains:
-        return RotatedGains(*self._gains(), self.hyp.angle)
+    def _rotated_settings(self) -> RotatedSettings:
+        return RotatedSettings(self.hyp.angle)
 
 
 def rotated_targets(batch: dict[str, Any], dtype: torch.dtype) -> Tensor:

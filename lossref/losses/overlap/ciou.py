@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.overlap.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
@@ -23,7 +24,7 @@ from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_ove
 EPS = 1e-7  # where a loss takes CIoU for its box term
 
 
-def oracle(m: Any, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:
+def oracle(m: Arithmetic, a: Any, b: Any, eps: float, alpha: str = "detached") -> Any:
     """CIoU of one pair in scalars."""
     iou, _ = oracle_overlap(m, a, b, eps)
     turn = m.atan(b[4] / b[5]) - m.atan(a[4] / a[5])
@@ -40,7 +41,7 @@ def ciou(box1: Tensor, box2: Tensor, alpha: str = "detached") -> Tensor:
     return ciou_of(overlap(box1, box2, False, EPS), EPS, alpha)
 
 
-def oracle_ciou(m: Any, box1: Any, box2: Any, alpha: str) -> Any:
+def oracle_ciou(m: Arithmetic, box1: Any, box2: Any, alpha: str) -> Any:
     """CIoU of one pair of xyxy boxes."""
     a, b = (oracle_sides(m, box, False, EPS) for box in (box1, box2))
     return oracle(m, a, b, EPS, alpha)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Spec
 from lossref.losses.overlap.bbox_iou import bbox_iou, distance_of, overlap
@@ -18,7 +19,7 @@ from lossref.losses.overlap.iou import overlap_without_touch
 from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, pairwise
 
 
-def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+def oracle(m: Arithmetic, a: Any, b: Any, eps: float) -> Any:
     """DIoU of one pair in scalars."""
     return oracle_overlap(m, a, b, eps)[0] - oracle_distance(m, a, b, eps)
 

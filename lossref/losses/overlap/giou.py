@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Spec
 from lossref.losses.overlap.bbox_iou import bbox_iou, giou_of, overlap
@@ -18,7 +19,7 @@ from lossref.losses.overlap.iou import overlap_without_touch
 from lossref.losses.overlap.pairs import box_fields, oracle_enclosing, oracle_overlap, pairwise
 
 
-def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+def oracle(m: Arithmetic, a: Any, b: Any, eps: float) -> Any:
     """GIoU of one pair in scalars."""
     iou, union = oracle_overlap(m, a, b, eps)
     width, height = oracle_enclosing(m, a, b)

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Spec
 from lossref.losses.overlap.bbox_iou import Overlap, bbox_iou, corners, overlap
 from lossref.losses.overlap.pairs import box_fields, oracle_overlap, pairwise
 
 
-def oracle(m: Any, a: Any, b: Any, eps: float) -> Any:
+def oracle(m: Arithmetic, a: Any, b: Any, eps: float) -> Any:
     """IoU of one pair in scalars."""
     return oracle_overlap(m, a, b, eps)[0]
 

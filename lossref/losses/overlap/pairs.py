@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Case, Domain, Param
 
 
-def oracle_sides(m: Any, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:
+def oracle_sides(m: Arithmetic, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:
     """Corners and sizes of one box, in scalars."""
     if not xywh:
         x1, y1, x2, y2 = box
@@ -25,7 +26,7 @@ def oracle_sides(m: Any, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:
     return x - w / 2, y - h / 2, x + w / 2, y + h / 2, w, h
 
 
-def oracle_overlap(m: Any, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) -> tuple[Any, Any]:
+def oracle_overlap(m: Arithmetic, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) -> tuple[Any, Any]:
     """IoU and union of two boxes given as (x1, y1, x2, y2, w, h)."""
     across = m.clamp(m.min(a[2], b[2]) - m.max(a[0], b[0]), low=0.0)
     down = m.clamp(m.min(a[3], b[3]) - m.max(a[1], b[1]), low=0.0)
@@ -34,12 +35,12 @@ def oracle_overlap(m: Any, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) -
     return inter / union, union
 
 
-def oracle_enclosing(m: Any, a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, Any]:
+def oracle_enclosing(m: Arithmetic, a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, Any]:
     """Width and height of the box around both."""
     return m.max(a[2], b[2]) - m.min(a[0], b[0]), m.max(a[3], b[3]) - m.min(a[1], b[1])
 
 
-def oracle_distance(m: Any, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) -> Any:
+def oracle_distance(m: Arithmetic, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) -> Any:
     """Squared centre distance over squared diagonal of the enclosing box."""
     width, height = oracle_enclosing(m, a, b)
     dx, dy = (b[0] + b[2] - a[0] - a[2]) / 2, (b[1] + b[3] - a[1] - a[3]) / 2
@@ -49,7 +50,7 @@ def oracle_distance(m: Any, a: tuple[Any, ...], b: tuple[Any, ...], eps: float) 
 def pairwise(formula: Callable[..., Any]) -> Callable[..., Any]:
     """An oracle over (n, 4), (n, 4) from `formula(m, a, b, eps)` of one pair."""
 
-    def oracle(m: Any, box1: Any, box2: Any, xywh: bool = True, eps: float = 1e-7, **variant: Any) -> Any:
+    def oracle(m: Arithmetic, box1: Any, box2: Any, xywh: bool = True, eps: float = 1e-7, **variant: Any) -> Any:
         pairs = zip(box1, box2, strict=True)
         sides = ((oracle_sides(m, a, xywh, eps), oracle_sides(m, b, xywh, eps)) for a, b in pairs)
         return tuple((formula(m, a, b, eps, **variant),) for a, b in sides)

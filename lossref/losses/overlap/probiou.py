@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import rows_independent
 from lossref.core.nouns import Array, Domain, Param, Spec
@@ -61,16 +62,16 @@ def probiou(obb1: Tensor, obb2: Tensor, CIoU: bool = False, eps: float = 1e-7, c
     return value.unsqueeze(-1).to(result)
 
 
-def oracle(m: Any, obb1: Any, obb2: Any, CIoU: bool = False, eps: float = 1e-7, cov_floor: float = 0.0) -> Any:
+def oracle(m: Arithmetic, obb1: Any, obb2: Any, CIoU: bool = False, eps: float = 1e-7, cov_floor: float = 0.0) -> Any:
     """The similarity in scalars, pair by pair."""
     pairs = zip(obb1, obb2, strict=True)
     return tuple((oracle_probiou(m, a, b, CIoU, eps, cov_floor),) for a, b in pairs)
 
 
-def oracle_probiou(m: Any, one: Any, two: Any, CIoU: bool = False, eps: float = 1e-7, cov_floor: float = 0.0) -> Any:
-    """The similarity of one pair of boxes (cx, cy, w, h, r)."""
-    dx, dy = one[0] - two[0], one[1] - two[1]
-    (a1, b1, c1), (a2, b2, c2) = (oracle_covariance(m, box[2], box[3], box[4], cov_floor) for box in (one, two))
+def oracle_probiou(m: Arithmetic, a: Any, b: Any, CIoU: bool = False, eps: float = 1e-7, cov_floor: float = 0) -> Any:
+    """The similarity of a pair of boxes (cx, cy, w, h, r)."""
+    dx, dy = a[0] - b[0], a[1] - b[1]
+    (a1, b1, c1), (a2, b2, c2) = (oracle_covariance(m, box[2], box[3], box[4], cov_floor) for box in (a, b))
     sa, sb, sc = a1 + a2, b1 + b2, c1 + c2
     delta = sa * sb - sc * sc
     t1 = (sa * dy * dy + sb * dx * dx) / (delta + eps) * 0.25
@@ -81,12 +82,12 @@ def oracle_probiou(m: Any, one: Any, two: Any, CIoU: bool = False, eps: float = 
     similar = 1 - m.sqrt(1 - m.exp(-distance) + eps)
     if not CIoU:
         return similar
-    turn = m.atan(two[2] / two[3]) - m.atan(one[2] / one[3])
+    turn = m.atan(b[2] / b[3]) - m.atan(a[2] / a[3])
     v = turn * turn * 4 / (m.pi * m.pi)
     return similar - v * m.stop(v / (v - similar + (1 + eps)))
 
 
-def oracle_covariance(m: Any, w: Any, h: Any, r: Any, cov_floor: float) -> tuple[Any, Any, Any]:
+def oracle_covariance(m: Arithmetic, w: Any, h: Any, r: Any, cov_floor: float) -> tuple[Any, Any, Any]:
     """a, b, c of one box."""
     a0, b0, cos, sin = w * w / 12 + cov_floor, h * h / 12 + cov_floor, m.cos(r), m.sin(r)
     cos2, sin2 = cos * cos, sin * sin
@@ -171,7 +172,7 @@ def angles_in_degrees(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_fl
     return similar_by(lambda w, h, r, floor: covariance(w, h, r.deg2rad(), floor), obb1, obb2, CIoU, eps, cov_floor)
 
 
-def bhattacharyya_coefficient(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
+def coefficient(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: float) -> Tensor:
     one, two = boxes(obb1, obb2)
     return less_aspect((-distance_by(covariance, one, two, eps, cov_floor)).exp(), one, two, CIoU, eps)
 
@@ -238,9 +239,7 @@ SPEC = Spec(
         impostor("sigma = w", "variance w^2", "value", sigma_a_side),
         impostor("no eps", "1 for identical boxes", "value laws", no_eps),
         impostor("degrees", "r taken in degrees", "value laws", angles_in_degrees),
-        impostor(
-            "squared distance", "exp(-BD), the Bhattacharyya coefficient", "value laws", bhattacharyya_coefficient
-        ),
+        impostor("squared distance", "exp(-BD), the Bhattacharyya coefficient", "value laws", coefficient),
         impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
         impostor("CIoU ignored", "the flag has no effect", "params", aspect_ignored),
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param
 from lossref.losses.assignment.candidates import Pairs
 from lossref.losses.detection.batch import Grid, Slots, rows_at
@@ -57,7 +58,7 @@ def keypoint_overlap(
     return overlap
 
 
-def oracle_keypoint_task(m: Any, p: Any, kpts: Any, keypoints: Any, sigmas: Sequence[float]) -> Task:
+def oracle_keypoint_task(m: Arithmetic, p: Any, kpts: Any, keypoints: Any, sigmas: Sequence[float]) -> Task:
     """Assignment by raw kpts (b, K D, A) of the form "26" and keypoints (n, K, 2 or 3), normalised."""
     (height, width), (count, values) = p.imgsz, p.kpt_shape
 
@@ -70,7 +71,7 @@ def oracle_keypoint_task(m: Any, p: Any, kpts: Any, keypoints: Any, sigmas: Sequ
         starts = [raw[values * k : values * k + 2] for k in range(count)]
         return tuple((x + at) * place.stride for start in starts for x, at in zip(start, place[:2], strict=True))
 
-    def match(m: Any, truth: Any, pred: Any, rules: Any) -> Any:
+    def match(m: Arithmetic, truth: Any, pred: Any, rules: Any) -> Any:
         upright = rules._replace(overlap="ciou")
         seen = [k for k in range(count) if float(truth[6 + 3 * k].value) > 0]
         near = [oracle_nearness(m, truth, pred, k, sigmas[k]) for k in seen]
@@ -84,7 +85,7 @@ def oracle_keypoint_task(m: Any, p: Any, kpts: Any, keypoints: Any, sigmas: Sequ
     return Task(of_row, of_anchor, match)
 
 
-def oracle_nearness(m: Any, truth: Any, pred: Any, k: int, sigma: float) -> Any:
+def oracle_nearness(m: Arithmetic, truth: Any, pred: Any, k: int, sigma: float) -> Any:
     """E of keypoint k; the object is a box xyxy and triples x, y, visibility, the prediction a box and pairs."""
     x1, y1, x2, y2 = truth[:4]
     (u, v), (x, y) = truth[4 + 3 * k : 6 + 3 * k], pred[4 + 2 * k : 6 + 2 * k]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
@@ -27,6 +28,7 @@ from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
 from lossref.losses.keypoints.rle import RLELoss
 from lossref.losses.keypoints.rle_keypoints import rle_keypoints
+from lossref.losses.pose.cases import by_keypoints, hit, of_f, pose_corners
 from lossref.losses.pose.domains import (
     DERIVED,
     POSE,
@@ -35,7 +37,7 @@ from lossref.losses.pose.domains import (
     pose_laws,
     sigma_predictions,
 )
-from lossref.losses.pose.impostors import RLE_ONLY, by_keypoints, hit, of_f, pose_corners, pose_impostors
+from lossref.losses.pose.impostors import impostors26
 from lossref.losses.pose.keypoint_overlap import BY_KEYPOINTS, KINDS, oracle_keypoint_task
 from lossref.losses.pose.keypoint_terms import (
     COCO,
@@ -85,8 +87,8 @@ def pose26(
     else as in `v8_pose`. Terms in the promoted dtype of the predictions, at least float32. Raises RuntimeError for
     predictions, ValueError for keypoints that do not fit. Formula: spec/40-yolo.md section 4.
     """
-    given = (boxes, scores, kpts, batch_idx, cls, bboxes, keypoints)
-    _, terms, pred, truth = parts_of(*given, kpts_sigma, form="26", kpt_shape=kpt_shape, **detection)
+    given = (boxes, scores, kpts, kpts_sigma, batch_idx, cls, bboxes, keypoints)
+    _, terms, pred, truth = parts_of(*given, form="26", kpt_shape=kpt_shape, **detection)
     coco = tuple(kpt_shape) == COCO
     pose, kobj = keypoint_terms(pred, truth, sigmas_of(kpt_shape, pred.dtype, coco), kpt_shape[1] == 3)
     rle = pred[:0].sum() if truth is None or not flow else likelihood(pred, truth, kpt_shape, rle_sigma)
@@ -102,7 +104,7 @@ def likelihood(pred: Tensor, truth: Truth, kpt_shape: Sequence[int], rle_sigma: 
 
 
 def oracle(
-    m: Any,
+    m: Arithmetic,
     boxes: Any,
     scores: Any,
     kpts: Any,
@@ -157,6 +159,8 @@ class PoseLoss26(v8PoseLoss):
         """Positions of raw keypoints (b, A, K, D): x -> x + p_x, in cells."""
         return kpts_decode(anchor_points, pred_kpts, "26")
 
+    calculate_keypoints_loss = v8PoseLoss.calculate_keypoints_loss  # with the likelihood, by `_terms`: listed here, too
+
     def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Tensor:
         """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
@@ -170,21 +174,7 @@ class PoseLoss26(v8PoseLoss):
             size_average=self.rle_loss.size_average,
         )
 
-    def calculate_keypoints_loss(
-        self,
-        masks: Tensor,
-        target_gt_idx: Tensor,
-        keypoints: Tensor,
-        batch_idx: Tensor,
-        stride_tensor: Tensor,
-        target_bboxes: Tensor,
-        pred_kpts: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """(pose, kobj, rle) without gains, of keypoints (N, K, D) and boxes (b, A, 4) in pixels, pred_kpts decoded."""
-        pred, truth = self._masked(masks, target_gt_idx, keypoints, batch_idx, stride_tensor, target_bboxes, pred_kpts)
-        return self._terms(pred, truth)
-
-    def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
         """The three terms of decoded keypoints (n, K, D'), without gains; D' is 4 or 5 if sigmas are among them."""
         values = pred.shape[-1]
         pose, kobj = keypoint_terms(pred, truth, self._sigmas(pred.dtype), values in (3, 5))
@@ -242,7 +232,7 @@ SPEC = Spec(
         by_keypoints("keypoints and boxes assign", "8.4.180 to 8.4.186", metric_overlap="ciou and oks"),
         by_keypoints("no keypoint to assign by", "boxes instead", hidden=True, metric_overlap="oks"),
     ),
-    impostors=pose_impostors(parts_of, "26", *RLE_ONLY),
+    impostors=impostors26(),
     api="PoseLoss26(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="vector (6,): box, pose, kobj, cls, dfl, rle times the number of images (5 without a flow); the same "
     "without that factor, detached",

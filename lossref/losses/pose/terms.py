@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lossref.losses.detection.batch import feats_of, grid_of, targets_of
-from lossref.losses.detection.terms import Found, Gains, Terms, detect, matching_of
+from lossref.losses.detection.settings import scene_of
+from lossref.losses.detection.terms import Found, Terms, detect
 from lossref.losses.pose.keypoint_overlap import KINDS, keypoint_overlap
 from lossref.losses.pose.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at
 
@@ -30,37 +30,26 @@ def parts_of(
     boxes: Tensor,
     scores: Tensor,
     kpts: Tensor,
+    kpts_sigma: Tensor | None,
     batch_idx: Tensor,
     cls: Tensor,
     bboxes: Tensor,
     keypoints: Tensor,
-    *sigma: Tensor,
-    form: str = "v8",
+    *,
+    form: str,
     kpt_shape: Sequence[int] = (3, 3),
-    imgsz: Sequence[float] = (64, 64),
-    strides: Sequence[float] = (8, 16, 32),
-    reg_max: int = 16,
-    tal_topk: int = 10,
-    tal_topk2: int | None = None,
-    box_gain: float = 7.5,
-    cls_gain: float = 0.5,
-    dfl_gain: float = 1.5,
-    ciou_alpha: str = "detached",
-    metric_overlap: str = "ciou",
-    **rules: Any,
+    **settings: Any,
 ) -> Parts:
-    """What the terms of a pose loss are made of; arguments as `v8_pose`, `sigma` (b, 2 K, A) if there is one."""
-    grid = grid_of(feats_of(imgsz, strides, boxes), strides, boxes, scores)
-    targets = targets_of(batch_idx, cls, bboxes, grid.points.dtype)
-    matching = matching_of(strides, tal_topk, tal_topk2, ciou_alpha, metric_overlap, **rules)
-    gains, by_keypoints = Gains(box_gain, cls_gain, dfl_gain), None
-    if metric_overlap in KINDS:
-        dtype = grid.points.dtype
-        true = pixels_of(keypoints, grid.imgsz, kpt_shape, len(targets), dtype)
+    """What the terms of a pose loss are made of; arguments as `v8_pose`, kpts_sigma (b, 2 K, A) if there is one."""
+    scene = scene_of((boxes, scores), (batch_idx, cls, bboxes), **settings)
+    by_keypoints, kind = None, scene.settings.matching.rules.overlap
+    if kind in KINDS:
+        dtype = scene.grid.points.dtype
+        true = pixels_of(keypoints, scene.grid.imgsz, kpt_shape, len(scene.targets), dtype)
         sigmas = sigmas_of(kpt_shape, dtype, tuple(kpt_shape) == COCO)
-        by_keypoints = keypoint_overlap(kpts, true, grid, kpt_shape, sigmas, form, metric_overlap)
-    found, terms = detect(boxes, scores, targets, grid, reg_max, matching, gains, by_keypoints)
-    pred = predicted_at(scores, found, kpt_shape, form, kpts, *sigma)
+        by_keypoints = keypoint_overlap(kpts, true, scene.grid, kpt_shape, sigmas, form, kind)
+    found, terms = detect(boxes, scores, scene, by_keypoints)
+    pred = predicted_at(scores, found, kpt_shape, form, kpts, *(() if kpts_sigma is None else (kpts_sigma,)))
     if not len(pred):
         return Parts(found, terms, pred, None)
-    return Parts(found, terms, pred, truth_at(keypoints, found, grid.imgsz, kpt_shape, len(targets)))
+    return Parts(found, terms, pred, truth_at(keypoints, found, scene.grid.imgsz, kpt_shape, len(scene.targets)))

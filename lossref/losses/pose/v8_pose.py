@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
@@ -29,8 +30,9 @@ from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_pose_terms, oracle_poses
+from lossref.losses.pose.cases import pose_corners
 from lossref.losses.pose.domains import DERIVED, POSE, keypoint_predictions, keypoint_targets, pose_laws
-from lossref.losses.pose.impostors import V8_ONLY, pose_corners, pose_impostors
+from lossref.losses.pose.impostors import v8_impostors
 from lossref.losses.pose.keypoint_terms import (
     COCO,
     Truth,
@@ -77,8 +79,9 @@ def v8_pose(
     promoted dtype of the predictions, at least float32. Raises RuntimeError for predictions, ValueError for
     keypoints that do not fit. Formula: spec/40-yolo.md section 3.
     """
-    given = (boxes, scores, kpts, batch_idx, cls, bboxes, keypoints)
-    parts = parts_of(*given, kpt_shape=kpt_shape, tal_topk2=tal_topk2, edition=edition, **detection)
+    detection |= {"tal_topk2": tal_topk2, "edition": edition}
+    given = (boxes, scores, kpts, None, batch_idx, cls, bboxes, keypoints)
+    parts = parts_of(*given, form="v8", kpt_shape=kpt_shape, **detection)
     sigmas = sigmas_of(kpt_shape, parts.pred.dtype, tuple(kpt_shape) == COCO, edition)
     pose, kobj = keypoint_terms(parts.pred, parts.truth, sigmas, kpt_shape[1] == 3)
     dtype, _ = compute_dtype(boxes, scores, kpts)
@@ -88,7 +91,15 @@ def v8_pose(
 
 
 def oracle(
-    m: Any, boxes: Any, scores: Any, kpts: Any, batch_idx: Any, cls: Any, bboxes: Any, keypoints: Any, **params: Any
+    m: Arithmetic,
+    boxes: Any,
+    scores: Any,
+    kpts: Any,
+    batch_idx: Any,
+    cls: Any,
+    bboxes: Any,
+    keypoints: Any,
+    **params: Any,
 ) -> Any:
     """The five terms in scalars."""
     p = SimpleNamespace(**params)
@@ -119,7 +130,7 @@ class v8PoseLoss(v8DetectionLoss):
         found, terms, grid = self._detect(preds, batch)
         pred = predicted_at(preds["scores"], found, self.kpt_shape, "v8", preds["kpts"])
         truth = self._truth(batch, found, grid)
-        pose, kobj = keypoint_terms(pred, truth, self._sigmas(pred.dtype), self.kpt_shape[1] == 3)
+        pose, kobj = self._terms(pred, truth)
         parts = (terms.box, pose * self.hyp.pose, kobj * self.hyp.kobj, terms.cls, terms.dfl)
         vector = vector_of(parts, preds["boxes"], preds["scores"], preds["kpts"])
         return vector * len(preds["kpts"]), vector.detach()
@@ -146,26 +157,19 @@ class v8PoseLoss(v8DetectionLoss):
         target_bboxes: Tensor,
         pred_kpts: Tensor,
     ) -> tuple[Tensor, ...]:
-        """(pose, kobj) without gains, of keypoints (N, K, D) and boxes (b, A, 4) in pixels, pred_kpts decoded."""
-        pred, truth = self._masked(masks, target_gt_idx, keypoints, batch_idx, stride_tensor, target_bboxes, pred_kpts)
-        return keypoint_terms(pred, truth, self._sigmas(pred.dtype), pred.shape[-1] == 3)
+        """(pose, kobj[, rle]) without gains at the anchors of the mask (b, A); pred_kpts (b, A, K, D) decoded.
 
-    def _masked(
-        self,
-        masks: Tensor,
-        target_gt_idx: Tensor,
-        keypoints: Tensor,
-        batch_idx: Tensor,
-        stride_tensor: Tensor,
-        target_bboxes: Tensor,
-        pred_kpts: Tensor,
-    ) -> tuple[Tensor, Truth | None]:
-        """Predictions (n, K, D) and truth at the anchors of the mask (b, A)."""
+        Keypoints (N, K, D) and boxes (b, A, 4) in pixels. PoseLoss26 has the likelihood term, too.
+        """
         at = image, anchor = masks.nonzero(as_tuple=True)
         if not len(image):
-            return pred_kpts[at], None
+            return self._terms(pred_kpts[at], None)
         chosen = selected(keypoints, batch_idx, len(masks), image, target_gt_idx[at])
-        return pred_kpts[at], truth_of(chosen, stride_tensor[anchor], target_bboxes[at])
+        return self._terms(pred_kpts[at], truth_of(chosen, stride_tensor[anchor], target_bboxes[at]))
+
+    def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
+        """The terms of decoded keypoints (n, K, D), without gains."""
+        return keypoint_terms(pred, truth, self._sigmas(pred.dtype), pred.shape[-1] == 3)
 
     def _truth(self, batch: dict[str, Any], found: Found, grid: Grid) -> Truth | None:
         """Truth at the positives; batch["keypoints"] is read only if there are any."""
@@ -201,7 +205,7 @@ SPEC = Spec(
     sizes=SIZES,
     laws=(*detection_laws(("boxes", "scores", "kpts"), ("bboxes", "keypoints"), 5, 0), *pose_laws("v8", (1, 2))),
     corners=pose_corners(),
-    impostors=pose_impostors(parts_of, "v8", *V8_ONLY),
+    impostors=v8_impostors(),
     api="v8PoseLoss(model, tal_topk=10, tal_topk2=10)(preds, batch)",
     returns="vector (5,): box, pose, kobj, cls, dfl times the number of images; the same without it, detached",
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.losses.box_terms.domains import oracle_edition
 from lossref.losses.detection.oracle import Hit, oracle_column, oracle_rows_of
 from lossref.losses.masks.bce_dice import oracle as oracle_bce_dice
@@ -17,7 +18,9 @@ from lossref.losses.masks.crop_mask import oracle_crop, oracle_rule
 from lossref.losses.masks.mask import oracle_pixel
 
 
-def oracle_seg(m: Any, p: Any, images: Sequence[Sequence[Hit]], coefficients: Any, proto: Any, masks: Any) -> Any:
+def oracle_seg(
+    m: Arithmetic, p: Any, images: Sequence[Sequence[Hit]], coefficients: Any, proto: Any, masks: Any
+) -> Any:
     """Mean cost of the positives, without gain; 0 if there is none."""
     if oracle_edition(m, p) == "8.3":
         p = SimpleNamespace(**{**vars(p), "crop": "exact"})
@@ -35,7 +38,7 @@ def oracle_seg(m: Any, p: Any, images: Sequence[Sequence[Hit]], coefficients: An
 
 
 def oracle_positive(
-    m: Any, p: Any, hit: Hit, coefficients: Any, pixel: Callable[..., Any], masks: Any, image: int, count: int
+    m: Arithmetic, p: Any, hit: Hit, coefficients: Any, pixel: Callable[..., Any], masks: Any, image: int, count: int
 ) -> Any:
     """Cost of one positive of an image with `count` of them."""
     height, width = len(masks[0]), len(masks[0][0])
@@ -52,14 +55,14 @@ def oracle_positive(
     return m.sum(costs) / (height * width) / area
 
 
-def oracle_shrunk(m: Any, masks: Any, height: int, width: int) -> list[Any]:
+def oracle_shrunk(m: Arithmetic, masks: Any, height: int, width: int) -> list[Any]:
     """Masks of another size, each pixel the one of the original that it begins in."""
     tall, wide = len(masks[0]), len(masks[0][0])
     rows, columns = [j * tall // height for j in range(height)], [i * wide // width for i in range(width)]
     return [[[mask[j][i] for i in columns] for j in rows] for mask in masks]
 
 
-def oracle_resized(m: Any, planes: Any, height: int, width: int) -> Callable[[int, int], tuple[Any, ...]]:
+def oracle_resized(m: Arithmetic, planes: Any, height: int, width: int) -> Callable[[int, int], tuple[Any, ...]]:
     """The prototypes at a pixel of a mask of another size: bilinear, pixel centres at halves, edges repeated."""
     known: dict[tuple[int, int], tuple[Any, ...]] = {}
     tall, wide = len(planes[0]), len(planes[0][0])
@@ -78,14 +81,14 @@ def oracle_resized(m: Any, planes: Any, height: int, width: int) -> Callable[[in
     return same if (tall, wide) == (height, width) else mixed
 
 
-def oracle_between(m: Any, index: int, source: int, target: int) -> list[tuple[int, int]]:
+def oracle_between(m: Arithmetic, index: int, source: int, target: int) -> list[tuple[int, int]]:
     """Indices of the source, with their weights in units of 1 / (2 target), for an index of the target."""
     place = max((2 * index + 1) * source - target, 0)
     below, part = divmod(place, 2 * target)
     return [(below, 2 * target - part), (min(below + 1, source - 1), part)] if part else [(below, 2 * target)]
 
 
-def oracle_semseg(m: Any, p: Any, logits: Any, batch_idx: Any, masks: Any, sem_masks: Any) -> Any:
+def oracle_semseg(m: Arithmetic, p: Any, logits: Any, batch_idx: Any, masks: Any, sem_masks: Any) -> Any:
     """BCE + Dice against the classes of the pixels that belong to an instance, without gain."""
     target = []
     for image, classes in enumerate(sem_masks):
@@ -95,7 +98,7 @@ def oracle_semseg(m: Any, p: Any, logits: Any, batch_idx: Any, masks: Any, sem_m
     return oracle_bce_dice(m, logits, target)
 
 
-def oracle_instances(m: Any, p: Any, batch_idx: Any, masks: Any, image: int) -> Callable[[int, int], bool]:
+def oracle_instances(m: Arithmetic, p: Any, batch_idx: Any, masks: Any, image: int) -> Callable[[int, int], bool]:
     """Whether a pixel of an image is trained."""
     rows = oracle_rows_of(m, batch_idx, image)
     everything = p.semantic_background == "class0" and not rows

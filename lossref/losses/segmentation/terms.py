@@ -5,7 +5,6 @@ Source: spec/40-yolo.md sections 2.1 and 2.3, spec/05-decisions.md D3, D4, D8, D
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.detection.batch import Slots, feats_of, grid_of, rows_at, targets_of
-from lossref.losses.detection.terms import Found, Gains, Terms, detect, matching_of
+from lossref.losses.detection.batch import Slots, rows_at
+from lossref.losses.detection.terms import Found, Terms
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term
 from lossref.losses.masks.semantic_term import WEIGHTS, nearest, semantic_cost
 
@@ -50,33 +49,6 @@ def require_segments(segments: Segments, scores: Tensor) -> None:
         raise RuntimeError(f"expected (b, k, A) and (b, k, h, w) for scores {tuple(scores.shape)}, got {given}")
     if semantic is not None and (semantic.ndim != 4 or semantic.shape[:2] != (b, c)):
         raise RuntimeError(f"proto: expected semantic logits ({b}, {c}, h, w), got {tuple(semantic.shape)}")
-
-
-def detected(
-    boxes: Tensor,
-    scores: Tensor,
-    batch_idx: Tensor,
-    cls: Tensor,
-    bboxes: Tensor,
-    *,
-    imgsz: Sequence[float] = (64, 64),
-    strides: Sequence[float] = (8, 16, 32),
-    reg_max: int = 16,
-    tal_topk: int = 10,
-    tal_topk2: int | None = None,
-    box_gain: float = 7.5,
-    cls_gain: float = 0.5,
-    dfl_gain: float = 1.5,
-    ciou_alpha: str = "detached",
-    metric_overlap: str = "ciou",
-    **rules: Any,
-) -> tuple[Found, Terms, tuple[float, float]]:
-    """Positives, the three terms without the factor b, and (H, W), as `v8_detection` computes them."""
-    grid = grid_of(feats_of(imgsz, strides, boxes), strides, boxes, scores)
-    targets = targets_of(batch_idx, cls, bboxes, grid.points.dtype)
-    matching = matching_of(strides, tal_topk, tal_topk2, ciou_alpha, metric_overlap, **rules)
-    gains = Gains(box_gain, cls_gain, dfl_gain)
-    return *detect(boxes, scores, targets, grid, reg_max, matching, gains), grid.imgsz
 
 
 class SegmentationTerms(NamedTuple):

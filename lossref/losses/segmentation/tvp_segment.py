@@ -8,23 +8,34 @@ Source: spec/40-yolo.md section 9, spec/05-decisions.md D7, spec/60-api.md secti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
-from lossref.losses.detection.tvp_detect import TVPDetectLoss, zeros_to_train
+from lossref.losses.detection.tvp_detect import (
+    TVPDetectLoss,
+    connected,
+    items_of,
+    no_path,
+    sum_of_the_terms,
+    vector_of_one,
+    without_images,
+    zeros_to_train,
+)
 from lossref.losses.masks.boxes import MASKS
 from lossref.losses.segmentation.cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
 from lossref.losses.segmentation.oracle import oracle_seg
+from lossref.losses.segmentation.terms import SegmentationTerms
 from lossref.losses.segmentation.v8_segmentation import v8_segmentation, v8SegmentationLoss
 
 
@@ -67,7 +78,7 @@ def tvp_segment(
     return PromptTerms(terms.cls + untrained, *(term.detach() / max(len(boxes), 1) for term in terms))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, **more: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, **more: Any) -> Any:
     """The loss and the items in scalars."""
     p = SimpleNamespace(**more)
     if len(scores[0]) == (0 if p.edition == "8.3" else p.ori_nc):
@@ -86,19 +97,26 @@ class TVPSegmentLoss(TVPDetectLoss):
     _length = 5
 
 
-def _variant(how: str) -> Any:
-    """One careless version, by name."""
+def mask_term(terms: SegmentationTerms, images: int) -> tuple[Tensor, ...]:
+    return terms.seg + 0 * terms.box, *items_of(terms, images)
+
+
+def items_in_another_order(terms: SegmentationTerms, images: int) -> tuple[Tensor, ...]:
+    box, seg, cls, dfl, semseg = items_of(terms, images)
+    return connected(terms), box, cls, dfl, seg, semseg
+
+
+def four_items(terms: SegmentationTerms, images: int) -> tuple[Tensor, ...]:
+    return connected(terms), *items_of(terms, images)[:-1]
+
+
+def of_terms(change: Callable[[SegmentationTerms, int], tuple[Tensor, ...]]) -> Callable[..., Any]:
+    """The loss and the items that are made of the terms of `v8_segmentation`, however many classes there are."""
 
     def loss(*inputs: Tensor, ori_nc: int, **params: Any) -> Any:
-        boxes, scores, coefficients, proto, batch_idx, cls, bboxes, masks = inputs
-        preds = boxes, scores, coefficients, proto
-        terms = v8_segmentation(*preds, None, batch_idx, cls, bboxes, masks, None, **params)
-        items = [term.detach() / len(inputs[0]) for term in terms]
-        chosen = {"sum of the terms": torch.stack(terms).sum(), "mask term": terms.seg}.get(how, terms.cls)
-        chosen = chosen / len(inputs[0]) if how == "factor b forgotten" else chosen
-        chosen = chosen if how == "no path" else chosen + 0 * (terms.box + terms.seg)
-        order = {"items in another order": [0, 2, 3, 1, 4], "four items": [0, 1, 2, 3]}.get(how, range(5))
-        return (chosen[None] if how == "vector of one" else chosen, *(items[i] for i in order))
+        boxes, scores, mask_coefficient, proto, batch_idx, cls, bboxes, masks = inputs
+        preds = boxes, scores, mask_coefficient, proto
+        return change(v8_segmentation(*preds, None, batch_idx, cls, bboxes, masks, None, **params), len(boxes))
 
     return loss
 
@@ -148,13 +166,13 @@ SPEC = Spec(
         ),
     ),
     impostors=(
-        impostor("mask term", "entry 1 as in TVPDetectLoss", "value reduced", _variant("mask term")),
-        impostor("sum of the terms", "everything is trained", "value gradient", _variant("sum of the terms")),
-        impostor("vector of one", "(1,) instead of 0-d", "single", _variant("vector of one")),
-        impostor("no path to the rest", "gradient None", "connected", _variant("no path")),
-        impostor("factor b forgotten", "the item instead of the loss", "value reduced", _variant("factor b forgotten")),
-        impostor("items in another order", "box, cls, dfl, seg", "value reduced", _variant("items in another order")),
-        impostor("four items", "the last one is missing", "value single", _variant("four items")),
+        impostor("mask term", "entry 1 as in TVPDetectLoss", "value reduced", of_terms(mask_term)),
+        impostor("sum of the terms", "everything is trained", "value gradient", of_terms(sum_of_the_terms)),
+        impostor("vector of one", "(1,) instead of 0-d", "single", of_terms(vector_of_one)),
+        impostor("no path to the rest", "gradient None", "connected", of_terms(no_path)),
+        impostor("factor b forgotten", "the item instead of the loss", "value reduced", of_terms(without_images)),
+        impostor("items in another order", "box, cls, dfl, seg", "value reduced", of_terms(items_in_another_order)),
+        impostor("four items", "the last one is missing", "value single", of_terms(four_items)),
     ),
     api="TVPSegmentLoss(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="0-d class term with the factor b, and (5,) detached; zeros (5,) twice if there is nothing to train",

@@ -17,12 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection.batch import slots_of
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
+from lossref.losses.detection.settings import scene_of
+from lossref.losses.detection.terms import detect
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term, of_edition
 from lossref.losses.masks.bce_dice import BCEDiceLoss
@@ -45,7 +48,6 @@ from lossref.losses.segmentation.terms import (
     SegmentationTerms,
     Segments,
     Truth,
-    detected,
     require_segments,
     segmented,
     segments_of,
@@ -84,18 +86,19 @@ def v8_segmentation(
     or a semantic class without logits, ValueError or IndexError for masks that do not.
     """
     detection |= {"box_gain": box_gain, "edition": edition}
-    found, terms, imgsz = detected(boxes, scores, batch_idx, cls, bboxes, **detection)
+    scene = scene_of((boxes, scores), (batch_idx, cls, bboxes), **detection)
+    found, terms = detect(boxes, scores, scene)
     segments = Segments(mask_coefficient, proto, semseg if semantic and edition != "8.3" else None)
     require_segments(segments, scores)
     rules = of_edition(MaskRules(overlap, crop, separate_masks, zero_area_mask), edition)
     choices = Choices(box_gain, rules=rules, semantic_background=semantic_background)
-    parts = segmented(found, terms, segments, Truth(masks, sem_masks, imgsz), choices)
+    parts = segmented(found, terms, segments, Truth(masks, sem_masks, scene.grid.imgsz), choices)
     if semseg is not None:  # a zero gradient where it has no effect
         parts = parts._replace(semseg=parts.semseg + semseg[:0].sum())
     return SegmentationTerms(*(term * len(boxes) for term in parts))
 
 
-def oracle(m: Any, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, semseg: Any, **more: Any) -> Any:
+def oracle(m: Arithmetic, boxes: Any, scores: Any, mask_coefficient: Any, proto: Any, semseg: Any, **more: Any) -> Any:
     """The five terms in scalars."""
     p = SimpleNamespace(**more)
     images = oracle_detection(m, p, boxes, scores, p.batch_idx, p.cls, p.bboxes)
