@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, SpecGlob, app, globs, plain_errors
+from lossref.cli.common import CONFORMS, DOES_NOT, SpecFiles, SpecGlob, app, globs, plain_errors
 
 golden_app = typer.Typer(help="The recorded cases in golden/.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(golden_app, name="golden")
@@ -16,7 +16,7 @@ Folder = Annotated[Path, typer.Option("--folder", help="Where the recorded cases
 
 
 @golden_app.command("write")
-def golden_write(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+def golden_write(spec: SpecGlob = None, specs: SpecFiles = None, folder: Folder = Path("golden")) -> None:
     """Record the certified answers anew; both files of a spec are replaced at once."""
     from lossref import losses as catalog
     from lossref.report import terminal
@@ -28,7 +28,7 @@ def golden_write(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None
 
 
 @golden_app.command("check")
-def golden_check(spec: SpecGlob = None, folder: Folder = Path("golden")) -> None:
+def golden_check(spec: SpecGlob = None, specs: SpecFiles = None, folder: Folder = Path("golden")) -> None:
     """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
     from lossref import losses as catalog
     from lossref.report import terminal
