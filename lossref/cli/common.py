@@ -34,10 +34,11 @@ def _read_specs(context: typer.Context, files: list[str] | None) -> None:
     """Read the specs of others: a file that gives none is an error, a broken plugin is a line of warning."""
     from lossref import losses
 
+    with plain_errors(), losses.using(files or ()):
+        warnings = losses.catalogue().warnings
+    for warning in warnings:
+        typer.echo(f"lossref: warning: {warning}", err=True)
     context.with_resource(losses.using(files or ()))
-    with plain_errors():
-        for warning in losses.catalogue().warnings:
-            typer.echo(f"lossref: warning: {warning}", err=True)
 
 
 SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]

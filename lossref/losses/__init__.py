@@ -112,7 +112,7 @@ def using(files: Iterable[str | Path]) -> Iterator[None]:
         os.environ[FILES] = os.pathsep.join(filter(None, listed))
         yield
     finally:
-        os.environ.pop(FILES)
+        os.environ.pop(FILES, None)
         os.environ.update({} if before is None else {FILES: before})
 
 
