@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit golden speed bench ratios clean
+.PHONY: help validate test lint unit golden readme speed bench ratios clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n d
 
 golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
 	@$(BIN)/lossref golden check
+
+readme: $(VENV)/.installed ## write the table of specs in README.md anew
+	@$(BIN)/lossref table README.md
 
 speed: $(VENV)/.test ## a quick look at the speed of oracle and references, with pytest-benchmark
 	@$(BIN)/python -m pytest regression/test_benchmarks.py --benchmark-disable-gc --benchmark-columns=min,median,rounds -p no:xdist
