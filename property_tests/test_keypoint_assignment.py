@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from anchors.overlap import agrees
 from torch import Tensor
 
 from lossref.core.nouns import Case
@@ -23,6 +22,7 @@ from lossref.losses.detection import fixture_f as f
 from lossref.losses.pose.cases import of_f
 from lossref.losses.pose.pose26 import pose26
 from lossref.oracle.answers import true_value
+from shared.digits import agrees
 
 SPEC = spec("pose26")
 FIRST = {"metric_overlap": "ciou and oks", "small_boxes": "raised"}  # 8.4.180 to 8.4.186

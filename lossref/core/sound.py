@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core.axes import dims_of
 from lossref.core.nouns import Array, Case, Domain, Param, Spec, Target
 from lossref.core.picking import rng_pick
 from lossref.core.plugins import meant
@@ -141,7 +140,7 @@ def sizes(spec: Spec) -> Iterator[str]:
 def _unsized(spec: Spec, dims: Mapping[str, Any]) -> str:
     for name, domain in spec.inputs.items():
         try:
-            domain.shape(dims_of(spec.defaults(), dims))
+            domain.shape(spec.dims(spec.defaults(), dims))
         except KeyError as error:
             return f"{dict(dims)} has no size for the axis {error.args[0]!r} of {name} ({domain.axes})"
         except ValueError as error:
@@ -187,7 +186,7 @@ def judges(spec: Spec) -> Iterator[str]:
 
 def drawing(spec: Spec) -> Iterator[str]:
     """Every family draws legal rows of its input, at the first size."""
-    dims = dims_of(spec.defaults(), spec.sizes["single"][0])
+    dims = spec.dims(spec.defaults(), spec.sizes["single"][0])
     drawn: dict[str, Array] = {}
     for name in sorted(spec.inputs, key=lambda name: spec.inputs[name].given is not None):
         domain = spec.inputs[name]

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_keypoint_assignment import FIRST, items
-from test_keypoint_assignment import case as keypoint_case
 from torch import Tensor
 
 from anchors import assignment as setup_s
@@ -27,6 +25,8 @@ from lossref.losses.detr.cases import FOUR, NONE, THREE, fixture
 from lossref.losses.masks.bce_dice import bce_dice
 from lossref.losses.obb.cases import _of_f as rotated_f
 from lossref.spec import Place, read
+from test_keypoint_assignment import FIRST, items
+from test_keypoint_assignment import case as keypoint_case
 
 Numbers = Callable[[], list[float]]
 F64 = torch.float64
