@@ -74,6 +74,7 @@ _LOSSES = {
     "bbox2dist": "lossref.losses.coordinates.bbox2dist",
     "dist2rbox": "lossref.losses.coordinates.dist2rbox",
     "rbox2dist": "lossref.losses.coordinates.rbox2dist",
+    "dfl_distances": "lossref.losses.coordinates.dfl_decode",
     "crop_mask": "lossref.losses.masks.crop_mask",
     "TaskAlignedAssigner": "lossref.losses.assignment.task_aligned",
     "RotatedTaskAlignedAssigner": "lossref.losses.assignment.rotated_task_aligned",

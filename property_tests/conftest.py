@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest.register_assert_rewrite("shared")  # a failure there is told like one in a test
 settings.register_profile("lossref", deadline=None, print_blob=True)
 settings.load_profile("lossref")
 torch.set_num_threads(1)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from geometry_families import VARIETY as GEOMETRY_VARIETY
-from geometry_families import meanings
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +27,9 @@ from lossref.core.nouns import Case, Domain, Spec
 from lossref.core.picking import spread
 from lossref.losses import spec as spec_named
 from lossref.losses import specs
-
-Array = np.ndarray[Any, Any]
-Meaning = Callable[[Array, Array, int], bool]  # (row, the row it is drawn in relation to, bins)
+from shared.box_families import BOXES, PAIRS, Array, Meaning, on_grid, size_of
+from shared.geometry_families import MEANINGS as GEOMETRY_MEANINGS
+from shared.geometry_families import VARIETY as GEOMETRY_VARIETY
 
 SEEDS = (0, 1, 2)
 FAMILIES = [
@@ -136,71 +134,6 @@ def test_families_are_spread_evenly(families: int, rows: int, seed: int) -> None
 
 # What a family means ------------------------------------------------------------------------------------
 
-
-def gaps(row: Array, other: Array) -> Array:
-    """Free space between two boxes along x and y; negative where they overlap."""
-    return np.maximum(row[:2], other[:2]) - np.minimum(row[2:], other[2:])
-
-
-def size_of(row: Array) -> Array:
-    return row[2:] - row[:2]
-
-
-def relative_gaps(row: Array, other: Array) -> Array:
-    """Gaps in sides of the other box; a side of zero is replaced by the other side."""
-    size = size_of(other)
-    return gaps(row, other) / np.where(size > 0, size, size[::-1])
-
-
-def on_grid(row: Array, per_unit: float) -> bool:
-    return bool(np.all(row * per_unit == np.round(row * per_unit)))
-
-
-def ordinary(row: Array, other: Array, bins: int) -> bool:
-    w, h = size_of(row)
-    return on_grid(row, 8) and 1 <= min(w, h) <= max(w, h) <= 16 and 0 <= row[:2].min() <= row[:2].max() < 32
-
-
-def strictly_inside(row: Array, other: Array, bins: int) -> bool:
-    """Away from all four edges; a box without height has no inside, only a line to lie on."""
-    low, high = row[:2] > other[:2], row[2:] < other[2:]
-    flat = (size_of(other) == 0) & (row[:2] == other[:2]) & (row[2:] == other[2:])
-    return bool(np.all((low & high & (size_of(row) > 0)) | flat))
-
-
-def touches_edge(row: Array, other: Array, bins: int) -> bool:
-    """The left edge on the other's right edge, over some length; a flat box has no length to share."""
-    across, along = gaps(row, other)
-    return bool(across == 0 and row[0] == other[2] and (along < 0 or size_of(other)[1] == 0))
-
-
-def overlaps(row: Array, other: Array, bins: int) -> bool:
-    """A common interior; with a flat box at least a common line or point."""
-    flat = size_of(other) == 0
-    return bool(np.all((gaps(row, other) < 0) | flat))
-
-
-BOXES: dict[str, Meaning] = {
-    "ordinary": ordinary,
-    "thin 1:50": lambda row, other, bins: bool(max(size_of(row)) == 50 * min(size_of(row)) > 0),
-    "tiny": lambda row, other, bins: ordinary(row * 2.0**20, other, bins),
-    "huge": lambda row, other, bins: on_grid(row, 1 / 16) and 16 <= min(size_of(row)) <= max(size_of(row)) <= 65536,
-    "negative": lambda row, other, bins: bool(row.min() < 0 and ordinary(row + 32, other, bins)),
-    "zero area": lambda row, other, bins: bool(size_of(row)[1] == 0 < size_of(row)[0]),
-}
-PAIRS: dict[str, Meaning] = {
-    "overlapping": overlaps,
-    "identical": lambda row, other, bins: np.array_equal(row, other),
-    "nested": strictly_inside,
-    "edge": touches_edge,
-    "corner": lambda row, other, bins: np.array_equal(row[:2], other[2:]),
-    "disjoint near": lambda row, other, bins: bool(
-        np.all(gaps(row, other) > 0) and relative_gaps(row, other).max() <= 1
-    ),
-    "disjoint far": lambda row, other, bins: bool(
-        20 <= relative_gaps(row, other).min() <= relative_gaps(row, other).max() <= 40
-    ),
-}
 LOGITS: dict[str, Meaning] = {
     "moderate": lambda row, other, bins: on_grid(row, 8) and bool(np.abs(row).max() <= 4),
     "zero": lambda row, other, bins: not row.any(),
@@ -237,6 +170,7 @@ MEANINGS: list[tuple[Mapping[str, Any], dict[str, Meaning]]] = [
     (HARD_LABEL_FAMILIES, HARD_LABELS),
     (QUALITY_FAMILIES, QUALITY),
     (BIN_TARGET_FAMILIES, BIN_TARGETS),
+    *GEOMETRY_MEANINGS,
 ]
 ROWS = 700
 
@@ -253,9 +187,6 @@ class Rows(NamedTuple):
     related: Array
     families: tuple[str, ...]
     bins: int
-
-
-MEANINGS += meanings(BOXES)
 
 
 @cache

@@ -7,12 +7,10 @@ Numbers are compared to the digits printed. Where a printed number was measured 
 from __future__ import annotations
 
 import inspect
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import fixture_f as F
 import numpy as np
 import pytest
 import torch
@@ -25,6 +23,8 @@ from lossref.hosts.probe import call
 from lossref.losses import specs
 from lossref.run.explain import explain
 from lossref.targets import dropin
+from shared import fixture_f as F
+from shared.digits import near
 
 OLD = lossref.edition("8.3")
 EMPTY = (0, 57.348874101, 0)
@@ -34,15 +34,6 @@ SMALL = (0, 0, 7 / 16, 1 / 2, 1 / 16, 3 / 16)
 NOT_SMALL = (0, 0, 7 / 16, 1 / 2, 1 / 16, 1 / 2)
 LYING, STANDING = (0, 0, 0.4375, 0.375, 0.75, 1 / 32, 0), (0, 0, 0.4375, 0.5, 1 / 32, 0.75, 0)
 MEASURED = 1e-6
-
-
-def near(got: Any, want: Any, tolerance: float = 1e-11) -> bool:
-    """Equal to the digits that the specification prints."""
-    flat = got.detach().flatten().tolist() if isinstance(got, Tensor) else list(got)
-    wanted = list(want) if isinstance(want, (tuple, list)) else [want]
-    return len(flat) == len(wanted) and all(
-        math.isclose(a, b, rel_tol=tolerance, abs_tol=1e-12) for a, b in zip(flat, wanted, strict=True)
-    )
 
 
 def maps(reg_max: int = 4, text: int = 0) -> list[Tensor]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geometry_families import VARIETY, Array, Meaning, meanings
-from test_domains import BOXES
 
 from lossref.core.nouns import Domain, Spec
 from lossref.losses.coordinates import bbox2dist, dist2bbox, dist2rbox, rbox2dist, xywh2xyxy, xywhr2xyxyxyxy
 from lossref.losses.coordinates import xyxy2xywh as xyxy
 from lossref.losses.masks import crop_mask
 from lossref.losses.overlap import probiou
+from shared.box_families import Array, Meaning
+from shared.geometry_families import MEANINGS, VARIETY
 
 SPECS = [
     module.SPEC
@@ -25,7 +25,7 @@ DRAWN = [(spec, name, family) for spec in SPECS for name, domain in spec.inputs.
 
 
 def meaning_of(domain: Domain) -> Mapping[str, Meaning]:
-    return next(meaning for families, meaning in meanings(BOXES) if families is domain.families)
+    return next(meaning for families, meaning in MEANINGS if families is domain.families)
 
 
 @cache

@@ -7,25 +7,17 @@ without these steps, too: that release's assignment, replayed in one that comput
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from anchors.overlap import agrees
 from torch import Tensor
 
 from lossref.core.nouns import Case
-from lossref.hosts.probe import call, itself
-from lossref.losses import spec
-from lossref.losses.detection import fixture_f as f
-from lossref.losses.pose.cases import of_f
 from lossref.losses.pose.pose26 import pose26
 from lossref.oracle.answers import true_value
+from shared.digits import agrees
+from shared.keypoint_poses import FIRST, SPEC, case, items
 
-SPEC = spec("pose26")
-FIRST = {"metric_overlap": "ciou and oks", "small_boxes": "raised"}  # 8.4.180 to 8.4.186
 SECOND = {"metric_overlap": "oks", "levels": "by size", "small_boxes": "raised"}  # 8.4.187 to 8.4.190
 IN_FLOAT32 = (2, 5)  # kobj, rle
 EXACT = ("4.28306466441", "4.39996331591", "0.732644133685", "15.7598688852", "2.40682042099", "32.707050865")
@@ -39,20 +31,6 @@ GRADIENTS = {
     ("kpts", (1, 0, 12)): "-1.09658845867",
     ("kpts_sigma", (0, 2, 10)): "-0.456890436424",
 }
-
-
-def case(rules: dict[str, Any], count: int = 3, head: int = 3, labels: int = 3, sign: int = 1, **params: Any) -> Case:
-    """Fixture F with so many keypoints, of so many values in predictions and labels."""
-    keypoints = f.keypoints(count, labels)
-    keypoints[..., 2:] *= sign
-    given = {"kpts": f.kpts(count * head), "kpts_sigma": f.kpts_sigma(count), "keypoints": keypoints}
-    one = of_f("F", "recent releases", kpt_shape=(count, head), **given, **rules, **params)
-    return replace(one, spec="pose26", params={**SPEC.defaults(), **one.params})
-
-
-def items(one: Case) -> list[float]:
-    """The six terms of the reference, without the factor of two images."""
-    return (call(SPEC, itself(SPEC), one, "float64").value / 2).tolist()
 
 
 MEASURED = (

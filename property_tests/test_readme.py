@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_table_of_specs_is_fresh() -> None:
-    assert markdown() in README, "paste what `from lossref.losses import markdown; print(markdown())` prints"
+    assert markdown() in README, "write it anew with `make readme`"
 
 
 @pytest.mark.parametrize("name", [check.name for check in CHECKS])

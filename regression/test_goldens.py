@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lossref.losses import specs
+from lossref.losses import own
 from lossref.run import golden
 
 FOLDER = Path(__file__).parents[1] / "golden"
 
 
-@pytest.mark.parametrize("name", list(specs()))
+@pytest.mark.parametrize("name", list(own()))
 def test_golden(name: str) -> None:
-    assert golden.check(specs()[name], FOLDER) == []
+    assert golden.check(own()[name], FOLDER) == []

@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from lossref.cli import bench, look, recorded, validate
+from lossref.cli import bench, impostors, look, new, recorded, table, validate
 from lossref.cli.common import INCOMPLETE, app
 
-__all__ = ["app", "bench", "look", "main", "recorded", "validate"]
+__all__ = ["app", "bench", "impostors", "look", "main", "new", "recorded", "table", "validate"]
 
 
 def main() -> None:

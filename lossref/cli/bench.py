@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 
 @app.command()
 def bench(
     targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="As for validate.")],
     spec: SpecGlob = None,
+    specs: SpecFiles = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     size: Annotated[list[str] | None, typer.Option("--size", help="small or train [both].")] = None,
     vs: Annotated[str, typer.Option("--vs", metavar="TARGET", help="The baseline.")] = "reference",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +22,38 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
 
 
 def stop(message: str, status: int = USAGE) -> NoReturn:
     """One sentence on stderr, and the exit status."""
     typer.echo(f"lossref: {message}", err=True)
     raise typer.Exit(status)
+
+
+def _read_specs(context: typer.Context, files: list[str] | None) -> None:
+    """Read the specs of others: a file that gives none is an error, a broken plugin is a line of warning."""
+    from lossref import losses
+
+    with plain_errors(), losses.using(files or ()):
+        warnings = losses.catalogue().warnings
+    for warning in warnings:
+        typer.echo(f"lossref: warning: {warning}", err=True)
+    context.with_resource(losses.using(files or ()))
+
+
+SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
+
+SpecFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--specs",
+        metavar="FILE",
+        help=f"A file that declares specs of your own; may be repeated. Also: LOSSREF_SPECS=FILE{os.pathsep}FILE.",
+        callback=_read_specs,
+        expose_value=False,
+    ),
+]
+"""Every command that deals with specs takes it; reading the files is all that it does."""
 
 
 def globs(words: list[str] | None) -> str:
@@ -46,6 +72,7 @@ def only(allowed: str, *words: str) -> None:
 def plain_errors() -> Iterator[None]:
     """What a user can cause becomes one sentence; a package that cannot be imported is incomplete."""
     from lossref.checks.table import UnknownCheck
+    from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
     from lossref.report.page import ReportError
     from lossref.run.saved import SavedCaseError
@@ -55,7 +82,7 @@ def plain_errors() -> Iterator[None]:
         yield
     except Unavailable as error:
         stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
-    except (UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
+    except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
         stop(str(error))
     except OSError as error:
         stop(f"{error.filename or 'a file'}: {error.strerror or error}")

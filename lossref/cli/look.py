@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import app, plain_errors
+from lossref.cli.common import SpecFiles, app, plain_errors
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Spec
 
 
 @app.command("list")
-def list_specs() -> None:
+def list_specs(specs: SpecFiles = None) -> None:
     """List the specs, the public names, the checks and the built-in targets."""
+    from lossref import losses as catalog
     from lossref.checks.table import CHECKS
-    from lossref.losses import specs
     from lossref.report.terminal import console, table
     from lossref.targets.listing import rows
     from lossref.targets.resolve import adapters
 
     screen = console()
     for head, lines in (
-        ("spec what_it_is source", [(one.name, one.summary, one.cite) for one in specs().values()]),
+        ("spec what_it_is source", [(one.name, one.summary, one.cite) for one in catalog.specs().values()]),
         ("public_name method signature checked_by", list(rows())),
         ("check what_it_asserts dtypes", [(one.name, one.doc, " ".join(one.dtypes)) for one in CHECKS]),
     ):
@@ -36,6 +36,7 @@ def list_specs() -> None:
 def show(
     spec: Annotated[str, typer.Argument(help="Name of a spec, see `lossref list`.")],
     text: Annotated[bool, typer.Option("--spec", help="The sections of lossref/spec that it cites, instead.")] = False,
+    specs: SpecFiles = None,
 ) -> None:
     """Show one spec: formula, inputs, parameters, laws, corners, known mistakes."""
     from lossref import losses as catalog
@@ -58,7 +59,7 @@ def _described(one: Spec) -> Iterator[str]:
 
     yield f"{one.name}: {one.summary}"
     arguments = [*one.inputs, *(f"{name}={param.default!r}" for name, param in one.params.items())]
-    yield f"source: {one.cite}\ncall:   {one.api}\nyours:  def my_{one.name}({', '.join(arguments)})"
+    yield f"source: {one.cite}\ncall:   {catalog.called(one)}\nyours:  def my_{one.name}({', '.join(arguments)})"
     yield f"        returns {one.returns}\n"
     yield catalog.doc(one).strip() + "\n\ninputs:"
     for name, domain in one.inputs.items():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecGlob, app, globs, plain_errors, stop
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, plain_errors, stop
 
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
@@ -17,7 +17,9 @@ app.add_typer(golden_app, name="golden")
 
 @golden_app.command("write")
 def golden_write(
-    spec: SpecGlob = None, folder: Annotated[Path, typer.Option("--folder", help="Where they go.")] = Path("golden")
+    spec: SpecGlob = None,
+    specs: SpecFiles = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Where they go.")] = Path("golden"),
 ) -> None:
     """Record the certified answers anew; both files of a spec are replaced at once."""
     from lossref import losses as catalog
@@ -35,6 +37,7 @@ def golden_write(
 @golden_app.command("check")
 def golden_check(
     spec: SpecGlob = None,
+    specs: SpecFiles = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where they are [./golden, else those that lossref brings].")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 if TYPE_CHECKING:
     from lossref.run.plan import Job
@@ -20,6 +20,7 @@ def validate(
         list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")
     ],
     spec: SpecGlob = None,
+    specs: SpecFiles = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="Only checks that match; may be repeated.")] = None,
     tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
@@ -66,7 +67,10 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
 
 
 @app.command()
-def replay(file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")]) -> None:
+def replay(
+    file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")],
+    specs: SpecFiles = None,
+) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     with plain_errors():
         from lossref.run import replay as replaying

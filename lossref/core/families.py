@@ -174,6 +174,13 @@ def _constant(value: float) -> Draw:
     return draw
 
 
+NUMBER_FAMILIES: dict[str, Draw] = {
+    "moderate": _eighths(-4, 4),
+    "zero": _constant(0.0),
+    "small": _eighths(-1, 1, 1024),
+    "+-1000": _plus_minus(1000),
+}
+
 LOGIT_FAMILIES: dict[str, Draw] = {
     "moderate": _eighths(-4, 4),
     "zero": _constant(0.0),

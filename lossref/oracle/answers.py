@@ -75,12 +75,21 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
         leaves = {name: _leaves(tape, spec.inputs[name], array) for name, array in case.inputs.items()}
         m: Operations[Number] = tape
         output = spec.oracle(m, **{name: _nest(cells) for name, cells in leaves.items()}, **case.params)
-        outputs = {spec.terms[0]: output} if len(spec.terms) == 1 else dict(zip(spec.terms, output, strict=True))
-        value = {name: _array(tape, nested) for name, nested in outputs.items()}
+        value = {name: _array(tape, nested) for name, nested in _by_term(spec, output).items()}
         grads, condition = (_swept if spec.composite else _backward)(spec, leaves, value)
     tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
     balls = {name: each(lambda number: number.value, cells, object) for name, cells in value.items()}
     return Answer(balls, grads, condition, tape.margin, tape.ties, tape.open_branches, bits)
+
+
+def _by_term(spec: Spec, output: Any) -> dict[str, Any]:
+    """What an oracle returned, under the names of the terms."""
+    if len(spec.terms) == 1:
+        return {spec.terms[0]: output}
+    if not isinstance(output, (tuple, list)) or len(output) != len(spec.terms):
+        got = f"{len(output)} results" if isinstance(output, (tuple, list)) else "one result"
+        raise ValueError(f"returned {got}, expected {len(spec.terms)}: {', '.join(spec.terms)}")
+    return dict(zip(spec.terms, output, strict=True))
 
 
 def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:

@@ -8,6 +8,7 @@ from lossref.checks import table as checks
 from lossref.checks.evidence import Evidence
 from lossref.core.nouns import Array, Target
 from lossref.losses import spec as find
+from lossref.losses import specs, using
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
 from lossref.targets.resolve import UnknownTarget, resolve
 
@@ -15,6 +16,23 @@ from lossref.targets.resolve import UnknownTarget, resolve
 def replay(path: Path) -> tuple[list[str], bool]:
     """Lines to print, and whether the case passes now."""
     saved = load(path)
+    with using(_declaring(path, saved)):
+        return _again(path, saved)
+
+
+def _declaring(path: Path, saved: SavedCase) -> list[str]:
+    """The file that declares the spec of a stranger, where the spec is not known already."""
+    if saved.case.spec in specs() or not saved.origin:
+        return []
+    if not saved.origin.endswith(".py"):
+        raise SavedCaseError(f"{path}: the spec {saved.case.spec!r} is from {saved.origin}; install that package here")
+    if not Path(saved.origin).is_file():
+        where = f"say where it is now: lossref replay {path} --specs FILE"
+        raise SavedCaseError(f"{path}: the spec {saved.case.spec!r} is from {saved.origin}, which is gone; {where}")
+    return [saved.origin]
+
+
+def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     spec = find(saved.case.spec)
     check = checks.named(saved.check)
     reason = spec.why_not(saved.case) if check.legal else None

@@ -21,6 +21,7 @@ from lossref.checks.table import Check, named
 from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import call, itself
+from lossref.losses import origin
 from lossref.oracle.answers import weights
 from lossref.run.atomic import write_bytes, write_text
 
@@ -37,13 +38,14 @@ class SavedCaseError(Exception):
 
 @dataclass(frozen=True)
 class SavedCase:
-    """One failing case, with the check, dtype and target it belongs to."""
+    """One failing case, with the check, dtype and target it belongs to; `origin` is where a stranger's spec is from."""
 
     case: Case
     check: str
     dtype: str
     target: str
     as_spec: str | None = None
+    origin: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -93,6 +95,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "schema": SCHEMA,
         "why": why,
         "spec": case.spec,
+        "spec_from": origin(spec),
         "check": saved.check,
         "dtype": saved.dtype,
         "target": saved.target,
@@ -146,6 +149,7 @@ def load(path: Path) -> SavedCase:
         params = {name: frozen(value) for name, value in content["params"].items()}
         case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
         recorded = {"problem": content["problem"], **content["detail"]}
-        return SavedCase(case, content["check"], content["dtype"], content["target"], content["as"], recorded)
+        asked = (content["check"], content["dtype"], content["target"], content["as"])
+        return SavedCase(case, *asked, content.get("spec_from", ""), recorded)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None

@@ -84,8 +84,16 @@ def version(word: str) -> str:
 
 def reference(spec: Spec) -> Target:
     """lossref's own implementation, as a target like any other."""
-    usage = f"from lossref.losses import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
+    usage = f"{_specs_of(spec)}from lossref.losses import spec\nout = spec({spec.name!r}).reference({_arguments(spec)})"
     return replace(itself(spec), usage=usage)
+
+
+def _specs_of(spec: Spec) -> str:
+    """The lines that make a spec known that a user's file declares."""
+    from lossref.losses import FILES, origin
+
+    file = origin(spec)
+    return f"import os\nos.environ[{FILES!r}] = {file!r}\n" if file.endswith(".py") else ""
 
 
 def _arguments(spec: Spec) -> str:

@@ -20,29 +20,14 @@ from lossref.core.nouns import Case, Spec, Target
 from lossref.losses.assignment import rotated_task_aligned as rotated
 from lossref.losses.assignment import task_aligned as plain
 from lossref.losses.assignment.answer import Assignment
-from lossref.losses.assignment.cases import grid_points, setup_s
+from lossref.losses.assignment.cases import grid_points
 from lossref.losses.assignment.dense import Steps, dense
 from lossref.losses.assignment.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner, task_aligned
 from lossref.losses.overlap.bbox_iou import bbox_iou
 from lossref.oracle.tape import Tie
-
-Object = tuple[Sequence[float], int]
-Given = dict[int, tuple[int, float]]
-F64 = torch.float64
-
-FIRST, SECOND = ((2, 2, 22, 22), 0), ((10, 10, 30, 30), 1)
-THIN = ((13, 13, 17, 17), 1)
-
-
-def inputs_of(objects: Sequence[Object], **changes: Tensor) -> dict[str, Tensor]:
-    """The six inputs in setup S, float64; objects are (box, class)."""
-    given = {name: torch.tensor(x) for name, x in setup_s(len(objects[0][0])).items()}
-    given["gt_labels"] = torch.tensor([[[float(label)] for _, label in objects]], dtype=F64)
-    given["gt_bboxes"] = torch.tensor([[list(map(float, box)) for box, _ in objects]], dtype=F64)
-    given["mask_gt"] = torch.ones(1, len(objects), 1, dtype=F64)
-    return {**given, **changes}
+from shared.setup_s import F64, FIRST, SECOND, THIN, Given, Object, given_to, inputs_of, steal_inputs
 
 
 def assign(
@@ -52,12 +37,6 @@ def assign(
     settings: dict[str, Any] = {"num_classes": inputs["pd_scores"].shape[-1], "alpha": 0.5, "beta": 6.0, **more}
     found: Assignment = kind(stride=list(stride), **settings)(*inputs.values())
     return found
-
-
-def given_to(found: Assignment, image: int = 0) -> Given:
-    """Positive anchor -> (object, score at its class)."""
-    at = found.fg_mask[image].nonzero()[:, 0].tolist()
-    return {a: (int(found.target_gt_idx[image, a]), float(found.target_scores[image, a].sum())) for a in at}
 
 
 def same(found: Given, want: Given) -> bool:
@@ -136,17 +115,6 @@ def test_upstreams_rotated_small_box_is_a_variant() -> None:
     want = {5: (0, 0.469174892817), 6: (0, 0.581154536119), 10: (0, 0.352902420694)}
     assert same(given_to(found), want)
     assert found.target_bboxes[0, 0].tolist() == [16, 16, 16, 12, 0.5]
-
-
-STEAL = [FIRST, ((1, 1, 23, 23), 1), ((3, 3, 21, 21), 2)]
-
-
-def steal_inputs() -> dict[str, Tensor]:
-    """A6: a third class with score 1 everywhere except 0 at anchor 5."""
-    given = inputs_of(STEAL)
-    third = torch.ones(1, 16, 1, dtype=F64)
-    third[0, 5] = 0
-    return {**given, "pd_scores": torch.cat([given["pd_scores"], third], -1)}
 
 
 def far_inputs() -> dict[str, Tensor]:

@@ -12,12 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_keypoint_assignment import FIRST, items
-from test_keypoint_assignment import case as keypoint_case
 from torch import Tensor
 
-from anchors import assignment as setup_s
-from anchors.overlap import agrees
 from lossref.core.nouns import Case
 from lossref.losses import spec
 from lossref.losses.assignment.task_aligned import task_aligned
@@ -27,6 +23,10 @@ from lossref.losses.detr.cases import FOUR, NONE, THREE, fixture
 from lossref.losses.masks.bce_dice import bce_dice
 from lossref.losses.obb.cases import _of_f as rotated_f
 from lossref.spec import Place, read
+from shared import setup_s
+from shared.digits import agrees
+from shared.keypoint_poses import FIRST, items
+from shared.keypoint_poses import case as keypoint_case
 
 Numbers = Callable[[], list[float]]
 F64 = torch.float64

@@ -1,6 +1,6 @@
 """Every number and edge case that spec/40-yolo.md sections 1, 6, 7, 8 and its table of mistakes state in words.
 
-Fixture F is in fixture_f.py. Printed numbers are compared to the digits printed. Where spec/05-decisions.md
+Fixture F is in shared/fixture_f.py. Printed numbers are compared to the digits printed. Where spec/05-decisions.md
 departs from upstream (D7 to D12), the decision counts.
 """
 
@@ -11,34 +11,23 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import fixture_f as F
 import pytest
 import torch
 from torch import Tensor
 
-from lossref.losses.classification.class_term import sparse_bce
 from lossref.losses.detection import fixture_f as arrays
 from lossref.losses.detection.e2e import E2ELoss
 from lossref.losses.detection.e2e_detect import E2EDetectLoss
 from lossref.losses.detection.tvp_detect import TVPDetectLoss
 from lossref.losses.detection.v8_detection import v8_detection, v8DetectionLoss
+from shared import fixture_f as F
+from shared.digits import near
 
 EMPTY = (0, 57.348874101, 0)
 DETECTION = (3.45467433272, 16.8840331677, 2.34181976633)
 ONE2ONE = (3.08746068875, 32.6723910518, 2.25292226704)
 TWO_AT_ONE_PLACE = ((0, 1, 3 / 8, 1 / 2, 1 / 2, 3 / 4), (0, 1, 13 / 32, 1 / 2, 1 / 2, 3 / 4))
 ONE_WEAK = (1, 1, 1 / 4, 1 / 2, 1 / 4, 1 / 2)
-
-
-def near(got: Any, want: Any) -> bool:
-    """Equal to the 12 digits that the specification prints."""
-    flat = (
-        got.detach().flatten().tolist() if isinstance(got, Tensor) else [got] if isinstance(got, float) else list(got)
-    )
-    wanted = list(want) if isinstance(want, (tuple, list)) else [want]
-    return len(flat) == len(wanted) and all(
-        math.isclose(a, b, rel_tol=1e-11, abs_tol=1e-12) for a, b in zip(flat, wanted, strict=True)
-    )
 
 
 def asked(loss: Any, preds: Any = None, batch: Any = None) -> tuple[Tensor, Tensor]:
@@ -400,48 +389,6 @@ def test_images_without_any_anchor_size() -> None:
     """A batch of no image: an empty sum."""
     preds = {name: x if name == "feats" else x[:0] for name, x in F.predictions().items()}
     assert asked(v8DetectionLoss(F.model()), preds, F.no_object())[0].tolist() == [0, 0, 0]
-
-
-def test_gradient_of_the_gradient() -> None:
-    """The class term can be differentiated twice."""
-    x = torch.linspace(-3, 3, 12, dtype=torch.float64).reshape(1, 3, 4).requires_grad_()
-    place, target = torch.tensor([1, 7]), torch.tensor([0.25, 0.75], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x: sparse_bce(x, place, target, torch.float64), x)
-    assert torch.autograd.gradgradcheck(lambda x: sparse_bce(x, place, target, torch.float64), x)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("logit", [-1e4, -88.0, -30.0, 0.0, 15.0, 25.0, 39.0, 41.0, 88.0, 1e4])
-def test_class_term_at_large_logits(logit: float, dtype: torch.dtype) -> None:
-    x = torch.full((3,), logit, dtype=dtype)
-    got = sparse_bce(x, torch.tensor([1]), torch.tensor([0.5], dtype=dtype), dtype)
-    exact = torch.nn.functional.softplus(torch.tensor(logit, dtype=torch.float64), threshold=1e9)
-    exact = torch.tensor(logit, dtype=torch.float64) if logit > 700 else exact
-    want = 3 * exact - logit / 2
-    assert math.isclose(got.item(), want.item(), rel_tol=4 * torch.finfo(dtype).eps, abs_tol=1e-300)
-
-
-SPREADS = {"one logarithm for eight": (-4.0, 3.0), "logits above the bound": (-4.0, 12.0), "far below 0": (-60.0, 9.0)}
-
-
-@pytest.mark.parametrize(("middle", "width"), SPREADS.values(), ids=list(SPREADS))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 1003])
-def test_class_term_of_many_logits(middle: float, width: float, dtype: torch.dtype, count: int) -> None:
-    drawn = torch.rand(count, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
-    x = (middle + width * (2 * drawn - 1)).to(dtype)
-    nowhere = torch.zeros(0, dtype=torch.long)
-    got = sparse_bce(x, nowhere, x[:0], dtype)
-    want = math.fsum(math.log1p(math.exp(-abs(one))) + max(one, 0.0) for one in x.tolist())
-    assert math.isclose(got.item(), want, rel_tol=16 * torch.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_class_term_hides_no_logit(bad: float) -> None:
-    x = torch.full((100,), -3.0)
-    x[41] = bad
-    got = sparse_bce(x, torch.zeros(0, dtype=torch.long), x[:0], torch.float32)
-    assert got.isnan() if math.isnan(bad) else got.isinf()
 
 
 # Mistakes 1 to 3 -------------------------------------------------------------------------------------------

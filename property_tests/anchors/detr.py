@@ -1,4 +1,4 @@
-"""Every number and edge case of spec/50-detr.md, and of spec/20-assignment.md sections 4 and 5.
+"""Every number and edge case of spec/50-detr.md, and of spec/20-assignment.md section 4.
 
 Also their quirks and rows of the tables of mistakes, and D8 to D11 and D13 of spec/05-decisions.md. Where the
 specification prints a measured and an exact value, the exact one counts.
@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from anchors.overlap import agrees
 from lossref.losses.detr.cases import FOUR, NONE, ONE, THREE, fixture
 from lossref.losses.detr.detr import SPEC, DETRLoss, detr
 from lossref.losses.detr.hungarian import HungarianMatcher, hungarian
@@ -23,21 +22,12 @@ from lossref.losses.detr.layers import dn_positions
 from lossref.losses.detr.matching import Costs, match, prices
 from lossref.losses.detr.matching_oracle import oracle_best, oracle_cost
 from lossref.losses.detr.rtdetr import RTDETRDetectionLoss, rtdetr
-from lossref.losses.keypoints import realnvp as flow
-from lossref.losses.keypoints.flow import parameters_of
-from lossref.losses.keypoints.realnvp import RealNVP
 from lossref.oracle.tape import Tape, Tie, precision
+from shared.digits import close
 
 Dict = dict[str, Any]
 NAMES = ["loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux"]
 GAINS = {"class": 2, "bbox": 5, "giou": 2}
-
-
-def close(got: Any, printed: str) -> None:
-    """All numbers of a tensor or list are the printed ones."""
-    values = (got if isinstance(got, Tensor) else torch.tensor(got, dtype=torch.float64)).detach().flatten().tolist()
-    wrong = [(value, text) for value, text in zip(values, printed.split(), strict=True) if not agrees(value, text)]
-    assert not wrong
 
 
 def leaves(
@@ -264,149 +254,6 @@ def test_the_oracle_takes_the_best_of_all_assignments() -> None:
             m = Tape()
             found = oracle_best(m, [[m.number(x) for x in row] for row in cost.tolist()])
         assert found == list(zip(*map(np.ndarray.tolist, linear_sum_assignment(cost)), strict=True))
-
-
-# RealNVP --------------------------------------------------------------------------------------------------
-
-
-def flow_at(state: str, dtype: Any = torch.float64) -> RealNVP:
-    module = RealNVP().to(dtype)
-    missing = module.load_state_dict(parameters_of(state), strict=False)
-    assert (set(missing.missing_keys), missing.unexpected_keys) == ({"loc", "cov", "mask"}, [])
-    return module
-
-
-def points(*rows: tuple[float, float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64, requires_grad=True)
-
-
-FLOW_ANCHORS = [
-    ("zero", [(1, 2)], "-4.33787706641", ""),
-    (
-        "F0",
-        [(1, 2), (-0.5, 0.25)],
-        "-4.98269613767 -4.17275488579",
-        "-0.0225960961393 -0.68491247937 0.0711431962235 -0.282346465713",
-    ),
-    (
-        "F1",
-        [(1, 2), (0, 0)],
-        "-9.2135424362 -2.43515378847",
-        "8.02747724564 -5.11738345882 0.197165535492 -2.4952737888",
-    ),
-]
-
-
-@pytest.mark.parametrize(("state", "rows", "value", "gradient"), FLOW_ANCHORS, ids=[row[0] for row in FLOW_ANCHORS])
-def test_flow_anchors(state: str, rows: Any, value: str, gradient: str) -> None:
-    for density in (flow_at(state).log_prob, lambda x: flow.realnvp(x, state)):
-        x = points(*rows)
-        found = density(x)
-        close(found, value)
-        found.sum().backward()
-        if gradient:
-            close(x.grad, gradient)
-    with precision(128):
-        m = Tape()
-        found = flow.oracle(m, [[m.number(c) for c in row] for row in rows], state)
-        close([float(number.value) for number in found], value)
-
-
-def test_flow_of_f0_in_parts() -> None:
-    z, log_det = flow_at("F0").backward_p(points((1, 2), (-0.5, 0.25)))
-    close(z, "0.0903895466164 1.4280241435 -0.284589037498 0.588684805744")
-    close(log_det, "-2.12110745899 -2.12110745899")
-    close([-3 * np.tanh(0.5) - 3 * np.tanh(0.25)], "-2.12110745899")
-
-
-def test_flow_gradients_of_parameters() -> None:
-    module = flow_at("F1")
-    module.log_prob(points((1, 2), (0, 0))).sum().backward()
-    close(module.s[5][4].bias.grad, "0 11.8055664009")
-    close(module.t[0][0].weight.grad[1], "0 -0.0424295592169")
-    close(module.t[0][0].weight.grad[0], "0 0")
-    assert module.loc.grad is None
-    assert not module.mask.requires_grad
-
-
-@pytest.mark.parametrize("state", ["woven", "F0"])
-def test_flow_gradients_of_parameters_by_differences(state: str) -> None:
-    """The oracle gives no gradient to parameters: central differences of every last bias and one weight each."""
-    module, x = flow_at(state), points((1, 2), (-0.5, 0.25)).detach()
-    module.log_prob(x).sum().backward()
-    for name, parameter in module.named_parameters():
-        if not name.endswith(("4.bias", "0.weight", "2.weight")):
-            continue
-        index, step = (1,) * parameter.ndim, 1e-5
-        values = []
-        with torch.no_grad():
-            for sign in (1, -1):
-                parameter[index] += sign * step
-                values.append(module.log_prob(x).sum())
-                parameter[index] -= sign * step
-        assert abs((values[0] - values[1]) / (2 * step) - parameter.grad[index]) < 1e-6, name
-
-
-def test_flow_state_dict_and_start() -> None:
-    module = RealNVP()
-    state = module.state_dict()
-    wanted = {
-        f"{net}.{k}.{i}.{part}" for net in "st" for k in range(6) for i in (0, 2, 4) for part in ("weight", "bias")
-    }
-    assert set(state) == wanted | {"loc", "cov", "mask"}
-    assert len(state) == 75
-    assert sum(x.numel() for x in module.parameters()) == 53784
-    assert state["mask"].dtype == torch.float32
-    assert state["mask"].tolist() == [[0, 1], [1, 0]] * 3
-    assert state["loc"].tolist() == [0, 0]
-    assert state["cov"].tolist() == [[1, 0], [0, 1]]
-    for name, bound in (("0.weight", 0.0030151), ("2.weight", 0.0021651), ("0.bias", 0.70711), ("2.bias", 0.125)):
-        top = max(tensor.abs().max().item() for key, tensor in state.items() if key.endswith(name))
-        assert 0.9 * bound < top <= bound * 1.0001, name
-    assert abs(RealNVP().log_prob(torch.zeros(1, 2)).item() + 1.8379) < 1
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_flow_of_float32_errors_with_other_parameters(dtype: Any) -> None:
-    """QA17: computed in float32, and the module stays what it was."""
-    module, plain = flow_at("F0", dtype), flow_at("F0", torch.float32)
-    x = points((1, 2)).detach().float()
-    assert torch.equal(module.log_prob(x), plain.log_prob(x))
-    assert {p.dtype for p in module.parameters()} == {dtype}
-    module.log_prob(x).sum().backward()
-    assert all(p.grad is not None for p in module.parameters())
-
-
-def test_bad_calls_of_the_flow() -> None:
-    with pytest.raises(RuntimeError):
-        flow_at("F0", torch.float32).log_prob(points((1, 2)))
-    for bad in (torch.nan, torch.inf, -torch.inf):
-        with pytest.raises(ValueError, match="NaN or infinity"):
-            flow_at("F0").log_prob(torch.tensor([[1.0, bad]], dtype=torch.float64))
-    for shape in ((4, 3), (2,)):
-        with pytest.raises(ValueError, match=r"\(n, 2\)"):
-            flow_at("F0").log_prob(torch.zeros(shape, dtype=torch.float64))
-
-
-def test_flow_far_out_and_empty() -> None:
-    """QA19, and finite but huge errors."""
-    assert flow_at("F0", torch.float32).log_prob(torch.full((1, 2), 1e20)).item() == -torch.inf
-    assert flow_at("F0").log_prob(torch.zeros(0, 2, dtype=torch.float64)).shape == (0,)
-
-
-def test_flow_mistakes() -> None:
-    """Table of mistakes, row 14."""
-    x = points((1, 2)).detach()
-    rows = (
-        (flow.forward_order, "-9.52549215333"),
-        (flow.masks_swapped, "-9.34270503473"),
-        (flow.log_det_added, "-9.06379422653"),
-        (flow.generative_direction, "-6.27988186256"),
-    )
-    for wrong, printed in rows:
-        close(wrong(x, "F1"), printed)
-    for wrong in (flow.forward_order, flow.masks_swapped):
-        assert torch.allclose(wrong(x, "F0"), flow.realnvp(x, "F0")), "F0 does not see it"
 
 
 # DETRLoss: parts ------------------------------------------------------------------------------------------

@@ -1,25 +1,23 @@
 """Every number and edge case of the rotated detection loss that the specification states.
 
 Sources: spec/40-yolo.md sections 5, 11 (D2) and rows 14 to 16 and 20 of its table of mistakes,
-spec/05-decisions.md D2, D8 to D12. Fixture F: fixture_f.py.
+spec/05-decisions.md D2, D8 to D12. Fixture F: shared/fixture_f.py.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import fixture_f as F
 import pytest
 import torch
 from torch import Tensor
 
-from anchors.overlap import agrees
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
-from lossref.losses.box_terms.angle import angle_loss
 from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.obb.v8_obb import SPEC, v8_obb, v8OBBLoss
+from shared import fixture_f as F
+from shared.digits import printed
 
 F64 = torch.float64
 Row = tuple[float, ...]
@@ -28,13 +26,6 @@ DROPPED = (0, 0, 7 / 16, 3 / 8, 3 / 4, 1 / 32, 0.0)
 KEPT = (0, 0, 7 / 16, 1 / 2, 1 / 32, 3 / 4, 0.0)
 ASIDE = (1, 1, 7 / 8, 13 / 16, 1 / 16, 3 / 16, 0.25)
 SMALL = (0, 0, 3 / 8, 1 / 2, 1 / 16, 3 / 16, 0.25)
-
-
-def printed(got: Any, *numbers: str) -> list[str]:
-    """What differs from the printed numbers, beyond one unit of their last digit."""
-    values = torch.as_tensor(got).detach().flatten().tolist()
-    assert len(values) == len(numbers), f"{len(values)} numbers, expected {len(numbers)}"
-    return [f"{value!r}, not {text}" for value, text in zip(values, numbers, strict=True) if not agrees(value, text)]
 
 
 def predictions(reg_max: int = 4, **changes: Tensor) -> dict[str, Any]:
@@ -223,25 +214,6 @@ def test_angle_loss_without_a_positive() -> None:
     pred, target, mask = angle_inputs()
     nothing = v8OBBLoss(F.model()).calculate_angle_loss(pred, target, mask & False, WEIGHT[:0], 1.0)
     assert nothing.item() == 0
-
-
-def term(delta: float, w: float = 2.0, h: float = 2.0) -> tuple[float, float]:
-    """Value and derivative in the predicted angle of one positive of weight 1."""
-    pred = torch.tensor([[0.0, 0, 1, 1, delta]], dtype=F64, requires_grad=True)
-    target = torch.tensor([[0.0, 0, w, h, 0]], dtype=F64)
-    loss = angle_loss(pred, target, torch.ones(1, dtype=F64), 1.0)
-    loss.backward()
-    assert pred.grad is not None
-    return loss.item(), pred.grad[0, 4].item()
-
-
-def test_angle_loss_is_periodic_and_flat_at_its_ends() -> None:
-    assert term(0.0) == (0.0, 0.0)
-    assert term(math.pi / 4) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-15))
-    assert term(0.3 + math.pi / 2) == (pytest.approx(term(0.3)[0]), pytest.approx(term(0.3)[1]))
-    assert term(0.3, 0, 0) == term(0.3)
-    assert 0 < term(0.3, 4, 0)[0] < 1e-20
-    assert term(0.3, 1, 4)[0] == pytest.approx(term(0.3, 4, 1)[0])
 
 
 # Errors, dtypes, manners -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Every number and edge case of the segmentation losses that the specification states.
 
 Sources: spec/40-yolo.md sections 2, 9, 10, 11 (D1, D3, D4, D14) and rows 6 to 9 and 20 of its table of
-mistakes, spec/05-decisions.md D1, D3, D4, D7, D8, D10, D11, D12, D14. Fixture F: fixture_f.py.
+mistakes, spec/05-decisions.md D1, D3, D4, D7, D8, D10, D11, D12, D14. Fixture F: shared/fixture_f.py.
 """
 
 from __future__ import annotations
@@ -9,32 +9,24 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import fixture_f as F
 import pytest
 import torch
 from torch import Tensor
 
-from anchors.overlap import agrees
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.masks.bce_dice import BCEDiceLoss, bce_dice
 from lossref.losses.masks.mask import single_mask_loss
-from lossref.losses.masks.semantic_term import semantic_cost
-from lossref.losses.masks.tiles import Objects, cropped_costs
 from lossref.losses.segmentation.tvp_segment import TVPSegmentLoss
 from lossref.losses.segmentation.v8_segmentation import SPEC, v8_segmentation, v8SegmentationLoss
+from shared import fixture_f as F
+from shared.digits import printed
+from shared.one_hot import one_hot
 
 Batch = dict[str, Any]
 f64, f32, f16 = torch.float64, torch.float32, torch.float16
 BOX, CLS, DFL = "3.45467433272", "16.8840331677", "2.34181976633"
 SEG, SEMSEG = "5.24158663416", "5.23613308481"
 OVERLAP = pytest.mark.parametrize("overlap", [True, False])
-
-
-def printed(got: Any, *numbers: str) -> list[str]:
-    """What differs from the printed numbers, beyond one unit of their last digit."""
-    values = torch.as_tensor(got).detach().flatten().tolist()
-    assert len(values) == len(numbers), f"{len(values)} numbers, expected {len(numbers)}"
-    return [f"{value!r}, not {text}" for value, text in zip(values, numbers, strict=True) if not agrees(value, text)]
 
 
 def criterion(overlap: bool = True, **more: Any) -> v8SegmentationLoss:
@@ -225,10 +217,6 @@ def test_the_impostors_are_the_listed_mistakes(row: int, label: str, term: int, 
     assert not printed(terms(wrong.build(), True, batch)[term], number)
 
 
-def one_hot(classes: Tensor, count: int) -> Tensor:
-    return torch.nn.functional.one_hot(classes.long(), count).permute(0, 3, 1, 2).to(f64)
-
-
 # Nothing to find ----------------------------------------------------------------------------------------
 
 NOTHING = ("0", "0", "57.348874101", "0", "0")
@@ -299,76 +287,6 @@ def test_a_nan_coefficient_or_semantic_logit_gives_nan() -> None:
     found = items(True, objects(), preds)
     assert found[[1, 4]].isnan().all()
     assert found[[0, 2, 3]].isfinite().all()
-
-
-# single_mask_loss ---------------------------------------------------------------------------------------
-
-GT = (((1, 0, 0, 0), (1, 1, 0, 0), (0, 1, 1, 0)), ((0, 0, 0, 0), (0, 0, 1, 1), (0, 0, 1, 1)))
-PRED = ((0.5, -1), (1, 0.25))
-PROTO = (5 * torch.arange(24) % 7 / 4 - 0.5).reshape(2, 3, 4)
-EDGES = ((0, 0, 3, 2), (1, 1, 4, 3))
-AREA = (0.5, 0.25)
-
-
-def single(dtype: torch.dtype = f64, **more: Any) -> dict[str, Tensor]:
-    given = {"gt_mask": GT, "pred": PRED, "proto": PROTO, "xyxy": EDGES, "area": AREA, **more}
-    return {name: torch.as_tensor(x).to(dtype) for name, x in given.items()}
-
-
-@pytest.mark.parametrize("function", [single_mask_loss, v8SegmentationLoss.single_mask_loss])
-def test_single_mask_loss(function: Any) -> None:
-    inputs = single()
-    pred, proto = inputs["pred"].requires_grad_(), inputs["proto"].requires_grad_()
-    value = function(**inputs)
-    value.backward()
-    assert value.shape == ()
-    assert not printed(value, "2.13833376904")
-    assert not printed(pred.grad, "0.0533890303677", "-0.068566011355", "0.201680071927", "-0.534200070958")
-    assert not printed(proto.grad[[0, 0], [1, 2], [1, 0]], "0.171092667544", "0")
-
-
-def test_an_object_without_area_costs_nothing() -> None:
-    """D14; upstream inf, or NaN where nothing is kept."""
-    inputs = single(area=(0.5, 0))
-    pred = inputs["pred"].requires_grad_()
-    value = single_mask_loss(**inputs)
-    value.backward()
-    assert not printed(value, "0.741995506685")
-    assert pred.grad[1].tolist() == [0, 0]
-    assert single_mask_loss(**single(area=(0.5, 0)), zero_area_mask="nan") == float("inf")
-    assert single_mask_loss(**single(area=(0.5, 0), xyxy=((0, 0, 3, 2), (2, 2, 2, 2))), zero_area_mask="nan").isnan()
-
-
-def test_no_positive_costs_nothing() -> None:
-    inputs = {name: x[:0] if name != "proto" else x for name, x in single().items()}
-    proto = inputs["proto"].requires_grad_()
-    value = single_mask_loss(**inputs)
-    value.backward()
-    assert value.item() == 0.0
-    assert not proto.grad.any()
-
-
-@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
-def test_masks_that_are_not_floating_are_refused(dtype: torch.dtype) -> None:
-    inputs = {**single(), "gt_mask": torch.tensor(GT).to(dtype)}
-    with pytest.raises(RuntimeError):
-        single_mask_loss(**inputs)
-
-
-@pytest.mark.parametrize("name", ["gt_mask", "pred", "proto", "xyxy", "area"])
-def test_a_wrong_shape_is_refused(name: str) -> None:
-    inputs = single()
-    for shorter in (inputs[name][:1], inputs[name][..., :1], inputs[name][None]):
-        with pytest.raises(ValueError, match="expected shapes"):
-            single_mask_loss(**{**inputs, name: shorter})
-
-
-@pytest.mark.parametrize(
-    ("masks", "rest", "result"), [(f64, f32, f64), (f32, f64, f64), (f32, f16, f32), (f16, f16, f16)]
-)
-def test_result_dtype(masks: torch.dtype, rest: torch.dtype, result: torch.dtype) -> None:
-    inputs = {name: x.to(masks if name == "gt_mask" else rest) for name, x in single().items()}
-    assert single_mask_loss(**inputs).dtype == result
 
 
 # calculate_segmentation_loss ----------------------------------------------------------------------------
@@ -647,56 +565,6 @@ def test_prompts_without_objects() -> None:
     assert all(x.grad is not None for x in tensors_of(preds).values())
 
 
-# The fast forms against the plain ones ------------------------------------------------------------------
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=f64)
-
-
-@pytest.mark.parametrize(("height", "width", "each"), [(8, 8, 4), (13, 9, 40), (3, 21, 1), (40, 24, 17)])
-def test_tiles_are_the_whole_picture(height: int, width: int, each: int) -> None:
-    """Sizes that no tile divides, more positives of an object than a pack holds, crops of all kinds."""
-    pick = torch.Generator().manual_seed(height)
-    columns, rows = (torch.randint(0, size + 1, (6, 2), generator=pick).sort(1).values for size in (width, height))
-    columns[0], rows[0] = torch.tensor([0, width]), torch.tensor([0, height])
-    objects_ = Objects(torch.tensor([0, 0, 1, 1, 1, 2]), torch.tensor([3, 0, 1, 2, 0, 3]), None, columns, rows)
-    masks, proto = random(4, height, width), random(3, 5, height, width).requires_grad_()
-    owner = torch.randint(0, 6, (6 * each,), generator=pick)
-    coefficients = random(6 * each, 5, seed=1).requires_grad_()
-    flow = random(6 * each, seed=2)
-    fast = cropped_costs(coefficients, proto, masks, owner, objects_)
-    slow = torch.stack([plain(coefficients[i], proto, masks, objects_, int(o)) for i, o in enumerate(owner)])
-    assert torch.allclose(fast, slow, rtol=1e-13, atol=1e-13)
-    inputs = (coefficients, proto)
-    for a, b in zip(torch.autograd.grad(fast, inputs, flow), torch.autograd.grad(slow, inputs, flow), strict=True):
-        assert torch.allclose(a, b, rtol=1e-12, atol=1e-13)
-
-
-def plain(coefficients: Tensor, proto: Tensor, masks: Tensor, objects_: Objects, o: int) -> Tensor:
-    """Cost of one positive, with the whole logit map."""
-    (x1, x2), (y1, y2) = objects_.columns[o].tolist(), objects_.rows[o].tolist()
-    logits = torch.einsum("k,khw->hw", coefficients, proto[objects_.image[o]])
-    target = masks[objects_.mask[o]]
-    cost = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return cost[y1:y2, x1:x2].sum()
-
-
-@pytest.mark.parametrize("size", [(4, 6), (8, 12), (5, 7), (2, 3)])
-@pytest.mark.parametrize("weights", [(0.5, 0.5), (1.0, 0.0), (0.0, 2.0)])
-def test_the_class_map_is_the_one_hot_target(size: tuple[int, int], weights: tuple[float, float]) -> None:
-    """Smaller and larger maps, labelled and not."""
-    pick = torch.Generator().manual_seed(0)
-    logits = random(2, 3, 4, 6).requires_grad_()
-    classes = torch.randint(0, 3, (2, *size), generator=pick)
-    labelled = torch.rand(2, *size, generator=pick) < 0.6
-    target = one_hot(classes, 3) * labelled[:, None]
-    fast, slow = semantic_cost(logits, classes, labelled, f64, weights), bce_dice(logits, target, *weights)
-    assert fast.item() == pytest.approx(slow.item(), rel=1e-14)
-    (a,), (b,) = torch.autograd.grad(fast * 1.75, logits), torch.autograd.grad(slow * 1.75, logits)
-    assert torch.allclose(a, b, rtol=1e-12, atol=1e-16)
-
-
 def test_replaced_weights_of_the_semantic_term_are_used() -> None:
     loss = criterion()
     loss.bcedice_loss = BCEDiceLoss(1.0, 0.0)
@@ -704,15 +572,3 @@ def test_replaced_weights_of_the_semantic_term_are_used() -> None:
     assert loss(predictions(), objects())[1][4].item() == pytest.approx(
         7.5 * bce_dice(F.semantic(), target, 1.0, 0.0).item(), rel=1e-14
     )
-
-
-def test_second_derivatives() -> None:
-    """Both fast forms may be differentiated twice."""
-    columns, rows = torch.tensor([[0, 5], [2, 9]]), torch.tensor([[1, 4], [0, 3]])
-    told = Objects(torch.tensor([0, 1]), torch.tensor([0, 1]), None, columns, rows)
-    owner, masks = torch.tensor([0, 1, 1]), random(2, 4, 10)
-    inputs = random(3, 2).requires_grad_(), random(2, 2, 4, 10, seed=1).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda c, p: cropped_costs(c, p, masks, owner, told), inputs)
-    classes = torch.randint(0, 3, (1, 2, 4), generator=torch.Generator().manual_seed(0))
-    logits = random(1, 3, 2, 4).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda x: semantic_cost(x, classes, classes != 1, f64), logits)

@@ -1,4 +1,4 @@
-"""What the families of rotated boxes, points, distances, angles and mask boxes mean; used by test_domains."""
+"""What the families of rotated boxes, points, distances, angles and mask boxes mean."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from lossref.losses.coordinates.maps import ANGLE_FAMILIES, ANY_BOX_FAMILIES, DI
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES
 from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES
 from lossref.losses.masks.crop_mask import SPEC as CROP
-
-Array = np.ndarray[Any, Any]
-Meaning = Callable[[Array, Array, int], bool]  # (row, the row it is drawn in relation to, bins)
+from shared.box_families import BOXES, Array, Meaning
 
 HEIGHT, WIDTH = CROP.sizes["single"][0]["H"], CROP.sizes["single"][0]["W"]
 END = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
@@ -141,27 +139,21 @@ MASKS: dict[str, Meaning] = {
     "binary": lambda row, other, bins: bool(np.isin(row, (0, 1)).all()),
 }
 
-
-def any_box(boxes: Mapping[str, Meaning]) -> dict[str, Meaning]:
-    """The meanings of axis-aligned boxes, and of inverted ones."""
-    return {**boxes, "inverted": lambda row, other, bins: boxes["ordinary"](row[[2, 3, 0, 1]], other, bins)}
-
-
-def meanings(boxes: Mapping[str, Meaning]) -> list[tuple[Mapping[str, Any], dict[str, Meaning]]]:
-    """Families and what they mean, given the meanings of BOX_FAMILIES."""
-    assert set(boxes) == set(BOX_FAMILIES)
-    return [
-        (ANY_BOX_FAMILIES, any_box(boxes)),
-        (ROTATED_FAMILIES, ROTATED),
-        (ROTATED_PAIR_FAMILIES, ROTATED_PAIRS),
-        (POINT_FAMILIES, POINTS),
-        (DISTANCE_FAMILIES, DISTANCES),
-        (ANGLE_FAMILIES, ANGLES),
-        (MASK_BOX_FAMILIES, MASK_BOXES),
-        (MASK_FAMILIES, MASKS),
-    ]
-
-
+assert set(BOXES) == set(BOX_FAMILIES)
+ANY_BOXES: dict[str, Meaning] = {
+    **BOXES,
+    "inverted": lambda row, other, bins: BOXES["ordinary"](row[[2, 3, 0, 1]], other, bins),
+}
+MEANINGS: list[tuple[Mapping[str, Any], dict[str, Meaning]]] = [
+    (ANY_BOX_FAMILIES, ANY_BOXES),
+    (ROTATED_FAMILIES, ROTATED),
+    (ROTATED_PAIR_FAMILIES, ROTATED_PAIRS),
+    (POINT_FAMILIES, POINTS),
+    (DISTANCE_FAMILIES, DISTANCES),
+    (ANGLE_FAMILIES, ANGLES),
+    (MASK_BOX_FAMILIES, MASK_BOXES),
+    (MASK_FAMILIES, MASKS),
+]
 # (spec, input, family, aspect, number of values that occur at least): for test_family_is_not_one_point
 VARIETY: list[tuple[str, str, str, Callable[[Array], Any], int]] = [
     ("probiou", "obb1", "thin 1:50", lambda row: bool(row[2] > row[3]), 2),

@@ -1,0 +1,1 @@
+"""What several test modules use; nothing here is collected as a test."""
