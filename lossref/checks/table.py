@@ -16,6 +16,8 @@ from lossref.checks.evidence import Evidence, wrong
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.command import CannotAnswer
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import TargetRaised, applicable
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -147,12 +149,19 @@ def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: 
     """Run one check over cases until the first failure; returns the verdict and the failing case."""
     begin = time.perf_counter()
     total, failing = Evidence(), None
+    ended: TargetEnded | None = None
     for case in cases:
-        total += examine(one, spec, target, case, dtype)
+        try:
+            total += examine(one, spec, target, case, dtype)
+        except CannotAnswer as error:
+            return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=str(error)), None
+        except TargetEnded as error:
+            failing, ended = case, error
+            break
         if total.problem:
             failing = case
             break
-    status, note = _status(one, target, total)
+    status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total)
     took = round(time.perf_counter() - begin, 3)
     verdict = Verdict(
         spec.name,
@@ -167,6 +176,12 @@ def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: 
         seconds=took,
     )
     return verdict, failing
+
+
+def said_of(ended: TargetEnded) -> str:
+    """How a process ended, and the last line that it printed."""
+    lines = ended.printed.strip().splitlines()
+    return f"{ended}; the last it printed: {lines[-1][:200]}" if lines else str(ended)
 
 
 def _status(one: Check, target: Target, total: Evidence) -> tuple[str, str]:

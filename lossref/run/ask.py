@@ -13,16 +13,21 @@ from lossref.checks.evidence import Evidence, wrong
 from lossref.checks.material import shares
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.command import CannotAnswer
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
-from lossref.run.saved import SavedCase, save
+from lossref.run.saved import SavedCase, file_name, save
 from lossref.run.shrink import shrink
-from lossref.targets.resolve import Unavailable, resolve
+from lossref.targets.lodged import lodged, settled
+from lossref.targets.resolve import Unavailable
 
 CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
+ENDINGS = ("crashed", "timeout")
+ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between
 Outcome = tuple[list[Verdict], dict[str, int]]
 
 
@@ -44,11 +49,11 @@ class Told:
 
 def work(job: Job) -> Outcome:
     """All verdicts of one job, and how often each family of inputs was drawn."""
-    if job.unsupported:
-        return [unasked(job, row, "unsupported", job.unsupported) for row in job.rows], {}
+    if job.status:
+        return [unasked(job, row, job.status, job.reason) for row in job.rows], {}
     try:
-        target = next(one for one in resolve(job.word, job.as_spec) if (one.spec, one.label) == (job.spec, job.label))
-    except Unavailable as error:
+        target = settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
+    except (Unavailable, IndexError) as error:
         return [unasked(job, row, "blocked", str(error)) for row in job.rows], {}
     return asked(job, target)
 
@@ -60,8 +65,8 @@ def asked(job: Job, target: Target) -> Outcome:
     drawn = Counter[str]()
     told = Told()
     for row in job.rows:
-        if sum(verdict.status == "timeout" for verdict in verdicts) == ENOUGH:
-            verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it gave no verdict in time"))
+        if sum(verdict.status in ENDINGS for verdict in verdicts) == ENOUGH:
+            verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"))
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
         drawn.update(shares(cases))
@@ -79,7 +84,7 @@ def _row(
         return unasked(job, row, "unsupported", f"declares no {dtype}"), told
     if not cases:
         return unasked(job, row, "unsupported", _nothing_to_ask(one, target)), told
-    seconds = CHECK_SECONDS[job.tier]
+    seconds = CHECK_SECONDS[job.tier] + (0 if target.host is None else int(ENDING * job.lodging.timeout))
     try:
         with limited(seconds):
             verdict, failing = table.check(one, spec, target, cases, dtype)
@@ -89,6 +94,9 @@ def _row(
         return unasked(job, row, "crashed", f"lossref could not examine this: {one_line(error)}"), told
     if failing is None:
         return replace(verdict, note=verdict.note or target.note), told
+    if verdict.status in ENDINGS:
+        saved = SavedCase(failing, one.name, dtype, job.word, job.as_spec, origin(spec), label=target.label)
+        return replace(verdict, case=_kept(job, spec, target, saved, wrong(verdict.note))), told
     return _explained(job, spec, target, one, verdict, failing, told)
 
 
@@ -97,15 +105,15 @@ def _explained(
 ) -> tuple[Verdict, Told]:
     """A failure with its smallest case saved, and the known variant that explains it if one does."""
     smallest, dtype = failing, verdict.dtype
-    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
+    with contextlib.suppress(TimeoutError, TargetEnded, CannotAnswer), limited(CHECK_SECONDS[job.tier]):
         smallest = shrink(spec, target, one, failing, dtype)
     told = told.of(smallest) if one.certified and one.explained_on else told
     reason = ""
     with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
         reason, told = ("", told) if verdict.status == "known" else _reason(spec, target, one, dtype, told)
-    evidence = table.examine(one, spec, target, smallest, dtype)
+    evidence = _examined(one, spec, target, smallest, dtype)
     if not evidence.problem:
-        smallest, evidence = failing, table.examine(one, spec, target, failing, dtype)
+        smallest, evidence = failing, _examined(one, spec, target, failing, dtype)
     if not evidence.problem:
         evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
     note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
@@ -114,11 +122,19 @@ def _explained(
     return replace(verdict, note=note, explanation=reason, case=case), told
 
 
+def _examined(one: Check, spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The evidence on a case that failed before; a target may meanwhile end its process over it."""
+    try:
+        return table.examine(one, spec, target, case, dtype)
+    except (TargetEnded, CannotAnswer) as error:
+        return wrong(str(error))
+
+
 def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evidence) -> str:
     """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
     if not job.out:
         return ""
-    name = f"cases/{spec.name}-{target.label}-{saved.check}-{saved.dtype}.json"
+    name = f"cases/{spec.name}-{file_name(target.label)}-{saved.check}-{saved.dtype}.json"
     found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
     save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
     return name

@@ -8,13 +8,23 @@ from pathlib import Path
 from lossref import losses
 from lossref.checks import table
 from lossref.core.nouns import Spec
+from lossref.hosts.process import Lodging
+from lossref.targets.lodged import Ended, lodged
 from lossref.targets.marks import DTYPES
-from lossref.targets.resolve import resolve
+from lossref.targets.resolve import Unavailable
+
+
+HERE = Lodging()
+IMPORT = ("import", "-")  # the one row of a word of which nothing is known, because it cannot be imported
 
 
 @dataclass(frozen=True)
 class Job:
-    """All checks of one target on one spec; plain words, so that it travels to any process."""
+    """All checks of one target on one spec; plain words, so that it travels to any process.
+
+    thing:  the number of the target among those of its word
+    status: that of all rows, with its reason, where they are not asked: unsupported, blocked, crashed or timeout
+    """
 
     word: str
     spec: str
@@ -24,7 +34,10 @@ class Job:
     seed: int
     out: str
     as_spec: str | None = None
-    unsupported: str = ""
+    thing: int = 0
+    status: str = ""
+    reason: str = ""
+    lodging: Lodging = HERE
 
 
 def plan(
@@ -36,14 +49,32 @@ def plan(
     seed: int = 0,
     out: Path = Path("reports"),
     as_spec: str | None = None,
+    lodging: Lodging = HERE,
 ) -> list[Job]:
-    """One job for each target and spec. Raises what `resolve` and the catalogues raise."""
+    """One job for each target and spec, and one for each word that is lost before its targets are known.
+
+    Raises `UnknownTarget`, `UnknownSpec`, `UnknownCheck`; `Unavailable` where no word can be imported.
+    """
     wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
-    found = [(word, target) for word in words for target in resolve(word, as_spec) if target.spec in wanted]
-    return [
-        Job(word, one.spec, one.label, wanted[one.spec], tier, seed, str(out), as_spec, one.unsupported)
-        for word, one in found
-    ]
+    jobs, lost = list[Job](), list[Unavailable]()
+    for word in words:
+        try:
+            found = lodged(word, as_spec, lodging)
+        except Unavailable as error:
+            status = error.status if isinstance(error, Ended) else "blocked"
+            jobs.append(Job(word, "-", word, (IMPORT,), tier, seed, str(out), as_spec, 0, status, str(error), lodging))
+            lost.append(error)
+            continue
+        for thing, one in enumerate(found):
+            if one.spec in wanted:
+                why = ("unsupported", one.unsupported) if one.unsupported else ("", "")
+                rows = wanted[one.spec]
+                jobs.append(
+                    Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, *why, lodging)
+                )
+    if len(lost) == len(words) and not any(isinstance(error, Ended) for error in lost):
+        raise lost[0]
+    return jobs
 
 
 def rows_of(spec: Spec, check: str = "*", dtypes: tuple[str, ...] = DTYPES) -> tuple[tuple[str, str], ...]:

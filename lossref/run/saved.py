@@ -46,7 +46,18 @@ class SavedCase:
     target: str
     as_spec: str | None = None
     origin: str = ""
+    label: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
+
+
+def file_name(*words: str) -> str:
+    """Words as the name of a file or folder, whatever they are."""
+    return "-".join(_plain(word) for word in words)
+
+
+def _plain(word: str) -> str:
+    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word)
+    return kept.strip(".-")[:80] or "target"
 
 
 def encode(array: Array) -> dict[str, Any]:
@@ -99,6 +110,8 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "check": saved.check,
         "dtype": saved.dtype,
         "target": saved.target,
+        "label": target.label,
+        "where": target.where,
         "as": saved.as_spec,
         "params": dict(case.params),
         "inputs": _stored(path, case.inputs),

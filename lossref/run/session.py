@@ -17,33 +17,29 @@ from rich.console import Console
 
 from lossref.checks import table as checks
 from lossref.core.nouns import Verdict
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.process import Lodging
 from lossref.run import jobs as running
 from lossref.run import plan as planning
 from lossref.run.about import facts, progress
 from lossref.run.ask import Outcome
 from lossref.run.atomic import write_text
-from lossref.targets import resolve
-
-
-def file_name(words: list[str]) -> str:
-    """The words as the name of a folder."""
-    return "-".join(_plain(word) for word in words)
-
-
-def _plain(word: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word).strip(".-") or "target"
+from lossref.targets.lodged import version
+from lossref.targets.resolve import Unavailable
 
 
 class Session:
     """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
 
-    def __init__(self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int) -> None:
+    def __init__(
+        self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int, lodging: Lodging
+    ) -> None:
         self.folder = folder
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._drawn: dict[str, Counter[str]] = {}
         self._begin = time.monotonic()
-        self._facts = _facts(words, tier, seed, self.expected)
+        self._facts = _facts(words, tier, seed, self.expected, lodging)
 
     def __enter__(self) -> Session:
         (self.folder / "cases").mkdir(parents=True, exist_ok=True)
@@ -88,14 +84,21 @@ def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
     return 3 if unfinished or len(verdicts) < expected or nothing_passed else 0
 
 
-def _facts(words: list[str], tier: str, seed: int, planned: int) -> dict[str, Any]:
+def _facts(words: list[str], tier: str, seed: int, planned: int, lodging: Lodging) -> dict[str, Any]:
     return {
         "target": ", ".join(words),
-        "version": ", ".join(filter(None, map(resolve.version, words))),
+        "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
         "tier": tier,
         **facts(planned, seed, threads=1),
         "notes": [],
     }
+
+
+def _version(word: str, lodging: Lodging) -> str:
+    try:
+        return version(word, lodging)
+    except (Unavailable, TargetEnded):
+        return ""
 
 
 def follow(kept: Session, plan: list[planning.Job], jobs: int, console: Console) -> bool:

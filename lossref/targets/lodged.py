@@ -22,6 +22,7 @@ from lossref.targets.resolve import (
     checked_slack,
     has_parameters,
     how_to_declare,
+    ready,
     reference,
     usage_of,
 )
@@ -57,6 +58,14 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     if not rows:
         raise UnknownTarget(how_to_declare(word))
     return rows
+
+
+def settled(target: Target) -> Target:
+    """The target with its notation found out; one that ends its process meanwhile is asked in the usual one."""
+    try:
+        return ready(target)
+    except TargetEnded as error:
+        return replace(target, note=f"its notation could not be found out: {error}")
 
 
 def version(word: str, lodging: Lodging) -> str:
