@@ -9,6 +9,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import lossref
+
 CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
 
 app = typer.Typer(
@@ -21,6 +23,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lossref {lossref.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and stop.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
 SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
 
 
