@@ -66,7 +66,7 @@ bench: ## time TARGET (default ultralytics) against the reference, in at most te
 ratios: $(VENV)/.test ## how much faster than the installed ultralytics, the training workload of every loss
 	@$(BIN)/python regression/ratios.py $(ARGS)
 
-# Whatever has no bound of its own is pip's choice, as it would be for a user.
+# Not with constraints.txt: whatever has no bound of its own is pip's choice, as it is for a user.
 $(LOWEST)/.installed: pyproject.toml constraints.txt regression/lowest.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 		{ echo "the oldest numpy has wheels for Python 3.11 and 3.12; call make lowest PYTHON=/path/to/python3.12"; exit 1; }

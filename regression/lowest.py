@@ -3,8 +3,8 @@
     python regression/lowest.py pins     every lower bound as a pin, one a line, for pip
     python regression/lowest.py smoke    what is tried on them; exit status 1 if anything fails
 
-Torch keeps the version of constraints.txt: its own bound is not tried here. A target is not a dependency: which
-releases of ultralytics are covered is a matter of its adapter. Needs nothing but the standard library.
+Torch keeps the version of constraints.txt: its own bound is not tried here. What has no bound of its own is pip's
+choice, as it is for whoever installs lossref. Needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("test", "report")
-TORCH, TARGETS = "torch", ("ultralytics",)
+TORCH = "torch"
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:>=(?P<least>\d[\w.]*))?(?:,<[\w.]+)?")
 SMOKE = (
     "--version",
@@ -31,6 +31,7 @@ SMOKE = (
     "show ciou --spec",
     "golden check --spec iou",
     "validate torch --out {out}/torch",
+    "validate ultralytics --spec iou --spec giou --out {out}/ultralytics",
     "validate reference --spec ciou --spec focal --out {out}/reference",
     "bench reference --spec iou --seconds 5 --out {out}/bench",
 )
@@ -58,7 +59,7 @@ def requirements(project: dict[str, Any]) -> list[str]:
 
 def pins(project: dict[str, Any], tested: str) -> list[str]:
     """Every lower bound as name==version; torch's line is that of `tested`, the text of constraints.txt."""
-    lowest = [f"{name}=={least}" for name, least in bounds(requirements(project)) if name not in (TORCH, *TARGETS)]
+    lowest = [f"{name}=={least}" for name, least in bounds(requirements(project)) if name != TORCH]
     return [*lowest, *re.findall(rf"^{TORCH}==.*$", tested, re.MULTILINE)]
 
 

@@ -33,7 +33,7 @@ def test_pins_follow_the_bounds() -> None:
     extras = {"test": ["pytest>=8", "mypy", "ultralytics>=8.3,<9"], "report": ["altair>=5.3"], "other": ["kornia>=1"]}
     project = {"dependencies": ["torch>=2.6", "numpy>=1.26"], "optional-dependencies": extras}
     found = lowest.pins(project, "torch==2.13.0\ntorchvision==0.28.0\nnumpy==2.4.6\n")
-    assert found == ["numpy==1.26", "pytest==8", "altair==5.3", "torch==2.13.0"]
+    assert found == ["numpy==1.26", "pytest==8", "ultralytics==8.3", "altair==5.3", "torch==2.13.0"]
 
 
 def test_every_dependency_has_a_bound_and_is_pinned_to_it() -> None:
