@@ -24,16 +24,18 @@ EXTRAS = ("test", "report")
 TORCH = "torch"
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:>=(?P<least>\d[\w.]*))?(?:,<[\w.]+)?")
 SMOKE = (
-    "--version",
-    "--help",
-    "validate --help",
-    "list",
-    "show ciou --spec",
-    "golden check --spec iou",
-    "validate torch --out {out}/torch",
-    "validate ultralytics --spec iou --spec giou --out {out}/ultralytics",
-    "validate reference --spec ciou --spec focal --out {out}/reference",
-    "bench reference --spec iou --seconds 5 --out {out}/bench",
+    "lossref --version",
+    "lossref --help",
+    "lossref validate --help",
+    "lossref list",
+    "lossref show ciou --spec",
+    "lossref golden check --spec iou",
+    "lossref validate torch --out {out}/torch",
+    "lossref validate ultralytics --spec iou --spec giou --out {out}/ultralytics",
+    "lossref validate reference --spec ciou --spec focal --out {out}/reference",
+    "lossref bench reference --spec iou --seconds 5 --out {out}/bench",
+    "pytest -n 2 regression/test_lowest.py",
+    "pytest -p no:xdist regression/test_benchmarks.py -k certified_ciou",
 )
 
 
@@ -87,8 +89,8 @@ def strays(lines: Iterable[str]) -> list[str]:
 
 
 def passes(words: str, out: str) -> bool:
-    """Whether one command of lossref ends well; what it said is shown if it does not."""
-    command = [sys.executable, "-m", "lossref", *words.format(out=out).split()]
+    """Whether one command, a module and its words, ends well; what it said is shown if it does not."""
+    command = [sys.executable, "-m", *words.format(out=out).split()]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print("ok   " if done.returncode == 0 else "FAIL ", words, flush=True)
     if done.returncode:
