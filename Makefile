@@ -4,11 +4,12 @@ TARGET ?= ultralytics
 ARGS ?=
 SEED ?= 0
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit golden readme speed bench ratios clean
+.PHONY: help validate test lint unit golden readme speed bench ratios lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -73,6 +74,19 @@ bench: ## time TARGET (default ultralytics) against the reference, in at most te
 ratios: $(VENV)/.test ## how much faster than the installed ultralytics, the training workload of every loss
 	@$(BIN)/python regression/ratios.py $(ARGS)
 
-clean: ## remove .venv, caches and written reports
-	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks .coverage.json
+# Not with constraints.txt: whatever has no bound of its own is pip's choice, as it is for a user.
+$(LOWEST)/.installed: pyproject.toml constraints.txt regression/lowest.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "the oldest numpy has wheels for Python 3.11 and 3.12; call make lowest PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "setting up $(LOWEST) (once; torch is large)"
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(PYTHON) regression/lowest.py pins > $(LOWEST)/pins.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOWEST)/pins.txt -e .
+	@touch $@
+
+lowest: $(LOWEST)/.installed ## the oldest release of every dependency that pyproject.toml allows: a smoke test
+	@$(LOWEST)/bin/python regression/lowest.py smoke
+
+clean: ## remove the virtual environments, caches and written reports
+	@rm -rf $(VENV) $(LOWEST) .hypothesis .pytest_cache .mypy_cache .ruff_cache .benchmarks .coverage.json
 	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name example -exec rm -rf {} +

@@ -80,13 +80,10 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, R
 
 def _of_options(session: pytest.Session, jobs: list[Job]) -> Iterator[Asked]:
     """One node for each target and spec; the target is named where others share its spec."""
-    from lossref.targets.resolve import resolve
-
-    found: dict[str, list[Target]] = {}
+    from lossref.targets.lodged import lodged, settled
 
     def of(job: Job) -> Target:
-        found[job.word] = found.get(job.word) or resolve(job.word)
-        return next(one for one in found[job.word] if (one.spec, one.label) == (job.spec, job.label))
+        return settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
 
     specs, labels = Counter(job.spec for job in jobs), Counter((job.spec, job.label) for job in jobs)
     for job in jobs:
@@ -190,10 +187,10 @@ class Item(pytest.Item):
 
     def _folder(self) -> str:
         """Where failing cases go: below the cache of pytest, nowhere without one."""
-        from lossref.run.session import file_name
+        from lossref.run.saved import file_name
 
         cache: pytest.Cache | None = getattr(self.config, "cache", None)
-        return os.path.relpath(cache.mkdir("lossref") / file_name([self.parent.nodeid])) if cache else ""
+        return os.path.relpath(cache.mkdir("lossref") / file_name(self.parent.nodeid)) if cache else ""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

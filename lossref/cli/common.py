@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import lossref
+
 CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
 
 app = typer.Typer(
@@ -22,6 +24,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lossref {lossref.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and stop.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
 
 
 def stop(message: str, status: int = USAGE) -> NoReturn:

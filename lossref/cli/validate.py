@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 @app.command()
 def validate(
     targets: Annotated[
-        list[str], typer.Argument(metavar="TARGET...", help="ultralytics, torch, reference, a module, ...")
-    ],
+        list[str] | None, typer.Argument(metavar="[TARGET...]", help="ultralytics, torch, reference, a module, ...")
+    ] = None,
     spec: SpecGlob = None,
-    specs: SpecFiles = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="Only checks that match; may be repeated.")] = None,
     tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
     dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
@@ -30,33 +29,45 @@ def validate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
+    specs: SpecFiles = None,
+    python: Annotated[str, typer.Option("--python", help="The Python that targets live in [this one].")] = "",
+    command: Annotated[str, typer.Option("--command", help="An implementation in another language.")] = "",
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
+    memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
+    if bool(targets) == bool(command):
+        stop("say what is to be checked: TARGET, or --command for another language")
+    from lossref.hosts.endings import memory_for
+    from lossref.hosts.process import Lodging
     from lossref.run import plan as planning
-    from lossref.run.session import file_name
+    from lossref.run.saved import file_name
 
-    folder = out or Path("reports") / file_name(targets)
+    words = targets or [command]
+    folder = out or Path("reports") / file_name(*words)
+    lodging = Lodging(python, command, timeout=timeout, memory=int(memory * 2**30) or memory_for(jobs))
     with plain_errors():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = planning.plan(targets, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec)
+        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging)
         if not plan:
-            stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
+            stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(plan, targets, folder, jobs, tier, seed)
+        status = _carry_out(plan, words, folder, jobs, tier, seed)
     raise typer.Exit(status)
 
 
 def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier: str, seed: int) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
+    from lossref.hosts import keeper
     from lossref.report import page as report
     from lossref.report import terminal
     from lossref.report.terminal import console
     from lossref.run import session
 
-    with session.Session(folder, words, plan, tier, seed) as kept:
+    with keeper.kept(), session.Session(folder, words, plan, tier, seed) as kept:
         finished = session.follow(kept, plan, jobs, console(stderr=True))
     page = report.write(folder, session.check_docs())
     terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())

@@ -72,6 +72,11 @@ def how_it_ended(process: subprocess.Popen[bytes] | None) -> str:
     return f"the process was ended by signal {-code}"
 
 
+def memory_for(jobs: int) -> int:
+    """Bytes that a host may use beside so many others: half of the machine's, divided among them."""
+    return int(psutil.virtual_memory().total // (2 * jobs))
+
+
 def memory_of(pid: int) -> int:
     """Resident bytes of a process and of everything below it."""
     total = 0

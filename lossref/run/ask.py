@@ -95,7 +95,7 @@ def _row(
     if failing is None:
         return replace(verdict, note=verdict.note or target.note), told
     if verdict.status in ENDINGS:
-        saved = SavedCase(failing, one.name, dtype, job.word, job.as_spec, origin(spec), label=target.label)
+        saved = SavedCase(failing, one.name, dtype, job.word, job.as_spec, label=target.label)
         return replace(verdict, case=_kept(job, spec, target, saved, wrong(verdict.note))), told
     return _explained(job, spec, target, one, verdict, failing, told)
 
@@ -118,7 +118,9 @@ def _explained(
         evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
     note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
     note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
-    case = _kept(job, spec, target, SavedCase(smallest, one.name, dtype, job.word, job.as_spec), evidence)
+    case = _kept(
+        job, spec, target, SavedCase(smallest, one.name, dtype, job.word, job.as_spec, label=target.label), evidence
+    )
     return replace(verdict, note=note, explanation=reason, case=case), told
 
 

@@ -13,7 +13,6 @@ from lossref.targets.lodged import Ended, lodged
 from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable
 
-
 HERE = Lodging()
 IMPORT = ("import", "-")  # the one row of a word of which nothing is known, because it cannot be imported
 
@@ -69,9 +68,7 @@ def plan(
             if one.spec in wanted:
                 why = ("unsupported", one.unsupported) if one.unsupported else ("", "")
                 rows = wanted[one.spec]
-                jobs.append(
-                    Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, *why, lodging)
-                )
+                jobs.append(Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, *why, lodging))
     if len(lost) == len(words) and not any(isinstance(error, Ended) for error in lost):
         raise lost[0]
     return jobs

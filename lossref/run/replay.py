@@ -9,8 +9,10 @@ from lossref.checks.evidence import Evidence
 from lossref.core.nouns import Array, Target
 from lossref.losses import spec as find
 from lossref.losses import specs, using
+from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
-from lossref.targets.resolve import UnknownTarget, resolve
+from lossref.targets.lodged import lodged, settled
+from lossref.targets.resolve import UnknownTarget
 
 
 def replay(path: Path) -> tuple[list[str], bool]:
@@ -49,10 +51,12 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
 
 
 def _target(saved: SavedCase) -> Target:
-    found = [one for one in resolve(saved.target, saved.as_spec) if one.spec == saved.case.spec]
-    if not found:
-        raise UnknownTarget(f"{saved.target} has no implementation of {saved.case.spec} any more")
-    return found[0]
+    found = [one for one in lodged(saved.target, saved.as_spec, HERE) if one.spec == saved.case.spec]
+    mine = [one for one in found if saved.label in ("", one.label)]
+    if not mine:
+        who = saved.label or f"an implementation of {saved.case.spec}"
+        raise UnknownTarget(f"{saved.target} has no {who} any more")
+    return settled(mine[0])
 
 
 def _detail(evidence: Evidence) -> list[str]:

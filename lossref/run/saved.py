@@ -163,6 +163,6 @@ def load(path: Path) -> SavedCase:
         case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
         recorded = {"problem": content["problem"], **content["detail"]}
         asked = (content["check"], content["dtype"], content["target"], content["as"])
-        return SavedCase(case, *asked, content.get("spec_from", ""), recorded)
+        return SavedCase(case, *asked, content.get("spec_from", ""), content.get("label", ""), recorded)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None

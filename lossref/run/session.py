@@ -31,15 +31,13 @@ from lossref.targets.resolve import Unavailable
 class Session:
     """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
 
-    def __init__(
-        self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int, lodging: Lodging
-    ) -> None:
+    def __init__(self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int) -> None:
         self.folder = folder
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._drawn: dict[str, Counter[str]] = {}
         self._begin = time.monotonic()
-        self._facts = _facts(words, tier, seed, self.expected, lodging)
+        self._facts = _facts(words, tier, seed, self.expected, plan[0].lodging)
 
     def __enter__(self) -> Session:
         (self.folder / "cases").mkdir(parents=True, exist_ok=True)
