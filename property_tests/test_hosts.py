@@ -34,7 +34,7 @@ MARK = '\n@lossref.target("focal")\ndef culprit(pred, label, gamma=1.5, alpha=0.
 FOCAL, IOU = spec("focal"), spec("iou")
 INPUTS = {"pred": np.array([[0.5, -1.0]]), "label": np.array([[1.0, 0.0]])}
 BOXES = {"box1": np.array([[1.0, 2, 4, 6]]), "box2": np.array([[2.0, 2, 4, 4]])}
-QUICK = Lodging(timeout=4.0, memory=3 * 2**30)
+QUICK = Lodging(timeout=4.0, memory=2**30)
 
 
 def file_of(folder: Path, *body: str, before: str = "") -> str:
@@ -77,8 +77,8 @@ CRASHES = {
     "abort": ("os.abort()", "ended by SIGABRT"),
     "segmentation fault": ("ctypes.string_at(0)", "ended by SIGSEGV"),
     "kills itself": ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
-    "recursion to death": ("sys.setrecursionlimit(10**9); f = lambda: f(); f()", "ended by SIGSEGV"),
-    "memory": ("x = [torch.ones(2**27) for _ in range(40)]; return x[0].sum()", "GiB of memory"),
+    "recursion to death": ("sys.setrecursionlimit(10**9); f = lambda x: sorted([1], key=f); f(1)", "ended by SIGSEGV"),
+    "memory": ("x = [torch.ones(2**25) for _ in range(40)]; return x[0].sum()", "GiB of memory"),
     "closed pipes": ("os.closerange(3, 300); return pred.sum()", "closed the pipe|exit code|ended by"),
 }
 
@@ -151,7 +151,7 @@ def test_whatever_is_raised_is_one_line(host: ProcessHost, tmp_path: Path, name:
 
 CHANGES = {
     "gradient mode": ("torch.set_grad_enabled(False)", "the gradient mode"),
-    "inference mode": ("torch.inference_mode(True).__enter__()", "the inference mode"),
+    "inference mode": ("CALLS.append(torch.inference_mode(True)); CALLS[0].__enter__()", "the inference mode"),
     "default dtype": ("torch.set_default_dtype(torch.float64)", "torch's default dtype"),
     "default device": ("torch.set_default_device('meta')", "torch's default device"),
     "deterministic": ("torch.use_deterministic_algorithms(True)", "torch's deterministic mode"),
@@ -185,7 +185,8 @@ def test_nothing_that_it_started_outlives_it(host: ProcessHost, tmp_path: Path) 
     )
     put(host)
     host.close()
-    assert not psutil.pid_exists(int(note.read_text()))
+    pid = int(note.read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_output_is_kept_at_both_ends(host: ProcessHost, tmp_path: Path) -> None:

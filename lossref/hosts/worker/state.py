@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 Changes = list[tuple[str, str, str]]
+_numpy = Tensor.numpy  # bound before a target can patch it
 _SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -26,7 +27,7 @@ def _default_device() -> str:
 def _random() -> Any:
     found = np.random.get_state(legacy=False)
     inner = found["state"]
-    return (torch.get_rng_state().numpy().tobytes(), inner["key"].tobytes(), inner["pos"], random.getstate())
+    return (_numpy(torch.get_rng_state()).tobytes(), inner["key"].tobytes(), inner["pos"], random.getstate())
 
 
 def _set_random(found: Any) -> None:

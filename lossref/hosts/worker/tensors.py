@@ -12,7 +12,8 @@ from torch import Tensor
 from .messages import Array, Call
 
 # Bound before a target is imported: what it patches afterwards changes nothing here.
-_new, _same = torch.tensor, torch.equal
+_new, _same, _array, _contiguous = torch.tensor, torch.equal, np.array, np.ascontiguousarray
+_where, _arange, _cumsum, _split = np.where, np.arange, np.cumsum, np.split
 _detach, _to, _numpy, _clone, _as_plain = Tensor.detach, Tensor.to, Tensor.numpy, Tensor.clone, Tensor.as_subclass
 _DTYPES = {
     name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "bool")
@@ -25,7 +26,7 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
     """The inputs of a call as leaf tensors, in their dtypes, layout and place."""
     made = {}
     for name, array in call.inputs.items():
-        tensor = _new(np.ascontiguousarray(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
+        tensor = _new(_contiguous(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
         made[name] = _laid_out(tensor, call.layout)
         if name in call.wrt:
             made[name].requires_grad_()
@@ -42,14 +43,14 @@ def _laid_out(x: Tensor, layout: str) -> Tensor:
 
 def weights(count: int) -> Array:
     """Upstream gradients, one for each number that is returned: they differ, and are exact in every dtype."""
-    signs = np.where(np.arange(count) % 3 == 1, -1.0, 1.0)
-    return np.asarray(signs * (7 - np.arange(count) % 5) / 4)
+    k = _arange(count)
+    return _array(_where(k % 3 == 1, -1.0, 1.0) * (7 - k % 5) / 4)
 
 
 def upstream(outs: tuple[Tensor, ...], layout: str) -> list[Tensor]:
     """The gradient that comes from above to each term."""
-    ends = np.cumsum([out.numel() for out in outs])
-    parts = np.split(weights(int(ends[-1])), ends[:-1])
+    ends = _cumsum([out.numel() for out in outs])
+    parts = _split(weights(int(ends[-1])), ends[:-1])
     return [_laid_out(_new(part).reshape(out.shape).to(out), layout) for part, out in zip(parts, outs, strict=True)]
 
 
@@ -76,7 +77,7 @@ def _not_dense(x: Tensor) -> str:
 def array_of(x: Tensor) -> Array:
     """A tensor as a float64 array of its own."""
     with _plainly():
-        return np.array(_numpy(_to(_detach(x), "cpu", torch.float64)))
+        return _array(_numpy(_to(_detach(x), "cpu", torch.float64)))
 
 
 def name_of(dtype: torch.dtype) -> str:

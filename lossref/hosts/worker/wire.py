@@ -19,6 +19,7 @@ MAGIC = b"lossref1"
 HEAD = struct.Struct("<8sI")
 MOST_HEAD, MOST_BYTES = 1 << 26, 1 << 33
 DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
+_contiguous, _frombuffer, _dtype_of, _plain_json = np.ascontiguousarray, np.frombuffer, np.dtype, json.dumps
 Read = Callable[[int], bytes]  # exactly so many bytes, or EOFError
 
 
@@ -31,13 +32,13 @@ def pack(body: Any) -> list[bytes]:
     arrays: list[Any] = []
     plain = _plain(body, arrays)
     listed = [{"dtype": str(array.dtype), "shape": list(array.shape)} for array in arrays]
-    head = json.dumps({"arrays": listed, "body": plain}).encode()
+    head = _plain_json({"arrays": listed, "body": plain}).encode()
     return [HEAD.pack(MAGIC, len(head)), head, *(array.tobytes() for array in arrays)]
 
 
 def _plain(thing: Any, arrays: list[Any]) -> Any:
     if isinstance(thing, np.ndarray):
-        arrays.append(np.ascontiguousarray(thing).reshape(thing.shape))
+        arrays.append(_contiguous(thing).reshape(thing.shape))
         return {"array": len(arrays) - 1}
     if isinstance(thing, Mapping):
         return {str(key): _plain(part, arrays) for key, part in thing.items()}
@@ -64,7 +65,7 @@ def unpack(read: Read) -> Any:
         if sum(sizes) > MOST_BYTES:
             raise Rubbish(f"a message of {sum(sizes)} bytes")
         arrays = [
-            np.frombuffer(read(size), dtype).reshape(shape) for size, (dtype, shape) in zip(sizes, wanted, strict=True)
+            _frombuffer(read(size), dtype).reshape(shape) for size, (dtype, shape) in zip(sizes, wanted, strict=True)
         ]
         return _rich(head["body"], arrays)
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
@@ -74,7 +75,7 @@ def unpack(read: Read) -> Any:
 def _dtype(name: Any) -> Any:
     if name not in DTYPES:
         raise Rubbish(f"an array of dtype {str(name)[:40]}")
-    return np.dtype(name)
+    return _dtype_of(name)
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:
