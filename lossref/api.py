@@ -1,7 +1,8 @@
 """Validation from Python: `lossref.validate(my_ciou, "ciou")`, in a notebook or a script.
 
-The function is asked in this process, so it may be one that no file and name can find again: a closure, a lambda,
-one that was typed into a cell. Global state is as it was afterwards.
+A function or class that its file and name find again is asked in a process of its own, as on the command line. One
+that they do not (a closure, a lambda, one that was typed into a cell) is asked in this process, and its verdicts say
+so; global state is as it was afterwards.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ import torch
 
 from lossref import losses
 from lossref.core.nouns import Case, Target, Verdict
+from lossref.hosts.process import Lodging
 from lossref.run.ask import CHECK_SECONDS, asked, unasked
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
+from lossref.targets.lodged import lodged
 from lossref.targets.marks import DTYPES, Mark, marks
-from lossref.targets.resolve import declared, ready
+from lossref.targets.resolve import Unavailable, UnknownTarget, declared, ready
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FAILING = ("fail", "fixed", "crashed", "timeout", "blocked", "inconclusive")
 HERE = "in this process"
+IN_A_HOST = Lodging()
 NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
 
 
@@ -143,13 +147,25 @@ def validate(
     rows = rows_of(losses.spec(spec), check, dtypes)
     if not rows:
         raise ValueError(f"no check that matches {check!r} runs in {', '.join(dtypes) or 'no dtype'}")
-    word, can_be_found = _word(implementation)
+    word = _word(implementation)
     mark = next((one for one in marks(implementation) if one.spec == spec), Mark(spec))
-    found = declared(implementation, replace(mark, fixed={**mark.fixed, **fixed}), word if can_be_found else "")
+    here = declared(implementation, replace(mark, fixed={**mark.fixed, **fixed}), word)
     with as_it_was(seed):
-        target = ready(found)
-    target = replace(target, note=f"{target.note}; {HERE}" if target.note else HERE)
-    return _kept(Job(word, spec, target.label, rows, tier, seed, str(out), spec), target)
+        target = ready(_in_a_host(here, word, spec))
+    if target.host is None:
+        target = replace(target, note=f"{target.note}; {HERE}" if target.note else HERE)
+    return _kept(Job(word or here.label, spec, target.label, rows, tier, seed, str(out), spec), target)
+
+
+def _in_a_host(here: Target, word: str, spec: str) -> Target:
+    """The target in a process of its own, where its file and name find it there; else as it is."""
+    if not word:
+        return here
+    try:
+        (there,) = lodged(word, spec, IN_A_HOST)
+    except (UnknownTarget, Unavailable):
+        return here
+    return replace(here, host=there.host, thing=there.thing, where=there.where)
 
 
 def asked_here(job: Job, target: Target) -> list[Verdict]:
@@ -207,12 +223,13 @@ def _alarm_kept() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, *waiting)
 
 
-def _word(thing: Any) -> tuple[str, bool]:
-    """Module and name of a function or class, and whether they would find it again."""
-    module = getattr(thing, "__module__", None) or type(thing).__module__
+def _word(thing: Any) -> str:
+    """File and name that find a function or class again, in another process too; nothing where none do."""
+    module = sys.modules.get(getattr(thing, "__module__", None) or type(thing).__module__)
     name = getattr(thing, "__qualname__", type(thing).__qualname__)
-    found = module != "__main__" and getattr(sys.modules.get(module), name, None) is thing
-    return f"{module}:{name}", found
+    file = getattr(module, "__file__", None) or ""
+    again = module is not None and module.__name__ != "__main__" and getattr(module, name, None) is thing
+    return f"{file}:{name}" if again and file.endswith(".py") else ""
 
 
 def _callable(thing: object) -> None:
