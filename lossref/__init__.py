@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, said to type checkers and editors
     from lossref.losses.classification.focal import FocalLoss as FocalLoss
     from lossref.losses.classification.varifocal import VarifocalLoss as VarifocalLoss
     from lossref.losses.coordinates.bbox2dist import bbox2dist as bbox2dist
+    from lossref.losses.coordinates.dfl_decode import dfl_distances as dfl_distances
     from lossref.losses.coordinates.dist2bbox import dist2bbox as dist2bbox
     from lossref.losses.coordinates.dist2rbox import dist2rbox as dist2rbox
     from lossref.losses.coordinates.make_anchors import make_anchors as make_anchors

@@ -222,7 +222,7 @@ def test_dir_shows_the_public_names() -> None:
 def test_a_type_checker_is_told_what_is_found() -> None:
     tree = ast.parse((ROOT / "lossref/__init__.py").read_text())
     told = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module != "__future__"]
-    names = {alias.asname: node.module for node in told for alias in node.names if alias.asname}
+    names = {alias.asname: node.module for node in told for alias in node.names if alias.asname == alias.name}
     assert set(names) == set(lossref.__all__)
     for name, module in names.items():
         assert getattr(importlib.import_module(str(module)), name) is getattr(lossref, name)

@@ -18,6 +18,7 @@ class Unchanged:
     make_anchors = staticmethod(lossref.make_anchors)
     dist2bbox = staticmethod(lossref.dist2bbox)
     dist2rbox = staticmethod(lossref.dist2rbox)
+    dfl_distances = staticmethod(lossref.dfl_distances)
     crop_mask = staticmethod(lossref.crop_mask)
     HungarianMatcher = lossref.HungarianMatcher
     VarifocalLoss = lossref.VarifocalLoss
