@@ -66,18 +66,18 @@ HERE = "in this process"
 FOLLOWED = "has no parameter xywh; tested with xywh=False, which it follows; in this process"
 LAMBDA = lambda a, b: lossref.bbox_iou(a, b, xywh=False)  # noqa: E731
 VALIDATED = [
-    ("function", _closure, "iou", {"check": "value"}, True, "pass pass", HERE),
+    ("function", _closure, "iou", {"check": "value"}, True, "pass pass", ""),
     ("closure", _local(), "iou", {"check": "value,gradient", **F64}, True, "pass pass", HERE),
     ("lambda", LAMBDA, "iou", {"check": "value", **F64}, True, "pass", FOLLOWED),
-    ("fixed", _corners, "iou", {"check": "value", "xywh": False, **F64}, True, "pass", HERE),
+    ("fixed", _corners, "iou", {"check": "value", "xywh": False, **F64}, True, "pass", ""),
     ("fixed at another value", _corners, "iou", {"check": "value", "xywh": True, **F64}, False, "fail", "got"),
     ("wrong", _one_minus, "iou", {"check": "value", **F64}, False, "fail", "agrees with 1 minus the value"),
-    ("class", lossref.FocalLoss, "focal", {"check": "value", **F64}, True, "pass", HERE),
+    ("class", lossref.FocalLoss, "focal", {"check": "value", **F64}, True, "pass", ""),
     ("object", lossref.FocalLoss(), "focal", {"check": "value", **F64}, True, "pass", HERE),
     ("raises", lambda a, b: a[7], "iou", {"check": "value", **F64}, False, "fail", "raised IndexError"),
     ("known, fixed", _flat, "iou", {"check": "shape,value", **F64}, False, "fixed known", "strike it off"),
     ("nothing to ask", _corners, "iou", {"check": "params"}, False, "unsupported", "it has no parameter"),
-    ("glob", _closure, "iou", {"check": "s*e", **F64}, True, "pass", HERE),
+    ("glob", _closure, "iou", {"check": "s*e", **F64}, True, "pass", ""),
 ]
 
 
@@ -91,6 +91,12 @@ def test_validate(thing: Any, spec: str, how: dict[str, Any], ok: bool, statuses
     assert {row for finding in found.findings for row in finding.rows} == {
         one for one in found if one.status in ("fail", "fixed")
     }
+
+
+@pytest.mark.parametrize(("thing", "here"), [(_closure, False), (_local(), True), (LAMBDA, True)])
+def test_what_nobody_else_can_find_is_asked_here(thing: Any, here: bool) -> None:
+    (one,) = lossref.validate(thing, "iou", check="value", **F64)
+    assert (HERE in one.note) == here
 
 
 REFUSED = [
@@ -186,7 +192,7 @@ def test_smallest_case_is_at_hand(wrong: tuple[Verdicts, Path]) -> None:
     assert _one_minus(box1, box2) != _closure(box1, box2)
     assert Path(row.case).parent == folder / "cases"
     assert replay(Path(row.case))[1] is False
-    assert json.loads(Path(row.case).read_text())["target"] == f"{__name__}:_one_minus"
+    assert json.loads(Path(row.case).read_text())["target"] == f"{__file__}:_one_minus"
 
 
 def test_shown_as_text_frame_dict_and_page(wrong: tuple[Verdicts, Path]) -> None:

@@ -49,7 +49,7 @@ def loaded(name: str) -> Any:
     except (ValueError, AttributeError):
         exists = False
     if not exists:
-        raise Absent(f"there is no module {name}")
+        raise Absent(f"there is no target {name!r}")
     return importlib.import_module(name)
 
 
