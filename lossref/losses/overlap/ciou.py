@@ -8,6 +8,7 @@ at IoU >= 0.5 only, eps inside alpha. Source: spec/10-geometry.md section 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.core.declare import impostor
-from lossref.core.nouns import Param, Spec
+from lossref.core.declare import corner, impostor
+from lossref.core.nouns import Case, Param, Spec
 from lossref.losses.overlap.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
 from lossref.losses.overlap.iou import overlap_without_touch
 from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, oracle_sides, pairwise
@@ -99,6 +100,23 @@ def relu_overlap(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str)
     return ciou_of(o, eps, alpha)[..., None]
 
 
+def no_aspect(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    return bbox_iou(box1, box2, xywh, DIoU=True, eps=eps)
+
+
+def _good_matches() -> Iterator[Case]:
+    """IoU 0.75 and another aspect: what tells a gated alpha from an aspect term that is missing altogether."""
+    for xywh, boxes in ((False, ((0, 0, 4, 4), (0, 0, 4, 3))), (True, ((2, 2, 4, 4), (2, 1.5, 4, 3)))):
+        name = f"good match of another aspect, {'xywh' if xywh else 'xyxy'}"
+        yield corner(name, "alpha v counts, gated or not", params={"xywh": xywh}, box1=[boxes[0]], box2=[boxes[1]])
+
+
+FIELDS = box_fields(
+    -2,
+    1,
+    flat_xywh=False,
+    alpha=Param("detached", ("attached", "gated"), "gradient of the aspect factor; gated: 0 below IoU 0.5"),
+)
 SPEC = Spec(
     name="ciou",
     summary="Complete IoU of axis-aligned boxes, the box term of the detection losses",
@@ -109,6 +127,7 @@ SPEC = Spec(
     impostors=(
         impostor("alpha attached", "gradient through alpha; the value is right", "gradient", alpha_attached),
         impostor("alpha gated", "alpha only where IoU >= 0.5", "value", alpha_gated),
+        impostor("no aspect", "DIoU: alpha v is missing", "value", no_aspect),
         impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
         impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
         impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),
@@ -118,10 +137,5 @@ SPEC = Spec(
         impostor("eps in alpha only", "1e-7 elsewhere, whatever eps is; and as 'relu'", "params", eps_in_alpha_only),
     ),
     api="bbox_iou(box1, box2, xywh=True, CIoU=True, eps=1e-7)",
-    **box_fields(
-        -2,
-        1,
-        flat_xywh=False,
-        alpha=Param("detached", ("attached", "gated"), "gradient of the aspect factor; gated: 0 below IoU 0.5"),
-    ),
+    **{**FIELDS, "corners": (*FIELDS["corners"], *_good_matches())},
 )
