@@ -15,7 +15,7 @@ from lossref.checks.material import fixed_of, material
 from lossref.checks.table import Check
 from lossref.core.nouns import Array, Case, Params, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call, itself
-from lossref.oracle.answers import answer, floats, true_value
+from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -213,7 +213,7 @@ def _right_here(spec: Spec, case: Case, mine: Attempt, dtype: str) -> bool:
 
 def _truth(spec: Spec, case: Case) -> tuple[Array, ...]:
     """The certified value, and the gradient of every differentiable input."""
-    return (true_value(spec, case), *map(floats, answer(spec, case).gradient.values()))
+    return (true_value(spec, case), *true_gradient(spec, case).values())
 
 
 def _within(got: Array, want: Array, budget: Array) -> bool:
