@@ -12,8 +12,8 @@ from flint import arb
 
 from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
-from lossref.oracle.kept import answered, given
 from lossref.oracle.numbers import gradient_of_sum
+from lossref.oracle.outcomes import answered, given
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)

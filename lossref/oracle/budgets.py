@@ -11,7 +11,7 @@ from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient
-from lossref.oracle.kept import given, measured
+from lossref.oracle.outcomes import given, measured
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}

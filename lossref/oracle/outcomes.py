@@ -49,6 +49,7 @@ def _outcome(
     if content is not None:
         known = json.loads(zlib.decompress(content))
         return NO_ANSWER[known["raised"]](known["said"]) if "raised" in known else unpack(known)
+    found: T | ArithmeticError
     try:
         found = compute()
         packed = {} if where is None else pack(found)
