@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,8 +98,8 @@ def compare_values(
 def compare_gradients(
     spec: Spec,
     result: Result,
-    want: dict[str, Array],
-    budgets: dict[str, Array],
+    want: Mapping[str, Array],
+    budgets: Mapping[str, Array],
     slack: float = 1.0,
     after: str = "",
 ) -> Evidence:

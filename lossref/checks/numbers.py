@@ -16,7 +16,7 @@ from lossref.checks.evidence import Evidence, compare_gradients, compare_values,
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
-from lossref.oracle.answers import answer, floats, true_value
+from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -54,8 +54,7 @@ def at_kink(spec: Spec, case: Case) -> bool:
 
 
 def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    truth = answer(spec, case)
-    want = {name: floats(balls) for name, balls in truth.gradient.items()}
+    want = true_gradient(spec, case)
     result = call(spec, target, case, dtype, grad=True)
     return compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), slack_of(target, "gradient"))
 
@@ -111,8 +110,8 @@ def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:
 
 def _turned(spec: Spec, case: Case, usual: Case) -> bool:
     """Whether a parameter that leaves the value alone changes the gradient."""
-    here, there, room = answer(spec, case), answer(spec, usual), gradient_budget(spec, case, "float64")
-    return any(_differ(floats(here.gradient[k]), floats(there.gradient[k]), room[k]) for k in spec.wrt)
+    here, there, room = true_gradient(spec, case), true_gradient(spec, usual), gradient_budget(spec, case, "float64")
+    return any(_differ(here[k], there[k], room[k]) for k in spec.wrt)
 
 
 def _differ(one: Array, other: Array, budget: Array) -> bool:

@@ -13,6 +13,7 @@ from flint import arb
 from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
 from lossref.oracle.numbers import gradient_of_sum
+from lossref.oracle.outcomes import answered, given
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
@@ -30,14 +31,19 @@ def weights(shape: tuple[int, ...]) -> Array:
     return (signs * (7 - np.arange(count) % 5) / 4).reshape(shape)
 
 
-@lru_cache(maxsize=20_000)
 def answer(spec: Spec, case: Case) -> Answer:
     """Value and gradient of one case, certified to 2^-80 relative.
 
     A number below 2^-1075 in absolute value (a cancellation that is exactly zero, or e^-10000) counts
     as certified: every dtype rounds it to zero. Raises `Tie` or `Uncertified`.
     """
-    return climbed(spec, case, is_certified)
+    return given(_answered(spec, case))
+
+
+@lru_cache(maxsize=20_000)
+def _answered(spec: Spec, case: Case) -> Answer | ArithmeticError:
+    """The same with what it raises: that a case has no answer takes longest to find out."""
+    return answered("answer", spec, case, lambda: climbed(spec, case, is_certified))
 
 
 def climbed(spec: Spec, case: Case, accepted: Callable[[arb], bool]) -> Answer:
@@ -206,6 +212,12 @@ def in_a_row(arrays: Mapping[str, Array]) -> Array:
 def true_value(spec: Spec, case: Case) -> Array:
     """The certified value as float64: of one term as it is, of several in a row."""
     return floats(in_a_row(answer(spec, case).value))
+
+
+@lru_cache(maxsize=2_000)
+def true_gradient(spec: Spec, case: Case) -> Mapping[str, Array]:
+    """The certified gradient to every differentiable input as float64."""
+    return {name: floats(balls) for name, balls in answer(spec, case).gradient.items()}
 
 
 def certified_digits(ball: arb, digits: int = 24) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
-from lossref.oracle.answers import answer, each, evaluate, floats, in_a_row
+from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient
+from lossref.oracle.outcomes import given, measured
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
@@ -28,7 +30,7 @@ def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
     """
     floor = value_floor(spec, case, dtype)
     if spec.composite:
-        return np.asarray(VALUE_FACTOR * (floor + each(_reach, in_a_row(rough(spec, case, dtype).value), np.float64)))
+        return np.asarray(VALUE_FACTOR * (floor + in_a_row(reach(spec, case, dtype, "value"))))
     condition = in_a_row(answer(spec, case).condition)
     return np.asarray(VALUE_FACTOR * (floor + UNIT[dtype] * condition))
 
@@ -39,10 +41,27 @@ def value_floor(spec: Spec, case: Case, dtype: str) -> float:
     return UNIT[dtype] * float(max(logits, default=FLOOR))
 
 
-@lru_cache(maxsize=20_000)
 def rough(spec: Spec, case: Case, dtype: str) -> Answer:
     """The oracle at the precision of a dtype: the radius is what rounding in that dtype can do."""
     return evaluate(spec, case, DTYPE_BITS[dtype], "both")
+
+
+def reach(spec: Spec, case: Case, dtype: str, part: str) -> dict[str, Array]:
+    """The radii of `rough` by name: of its "value" or its "gradient". Raises `Tie`."""
+    found = given(_reached(spec, case, dtype))
+    return {name.partition("/")[2]: radii for name, radii in found.items() if name.startswith(f"{part}/")}
+
+
+@lru_cache(maxsize=20_000)
+def _reached(spec: Spec, case: Case, dtype: str) -> Mapping[str, Array] | ArithmeticError:
+    return measured(f"reach {dtype}", spec, case, lambda: _radii(rough(spec, case, dtype)))
+
+
+def _radii(loose: Answer) -> dict[str, Array]:
+    parts = (("value", loose.value), ("gradient", loose.gradient))
+    return {
+        f"{part}/{name}": each(_radius, balls, np.float64) for part, arrays in parts for name, balls in arrays.items()
+    }
 
 
 @lru_cache(maxsize=20_000)
@@ -53,13 +72,12 @@ def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
     rounding of the formula, and covers both sides of a branch that the dtype cannot resolve. A floor
     keeps what is below the dtype's resolution on the scale of the input out of the comparison.
     """
-    truth, loose = answer(spec, case), rough(spec, case, dtype)
+    truth, loose = true_gradient(spec, case), reach(spec, case, dtype, "gradient")
     budgets = {}
     for name in spec.wrt:
-        exact = np.abs(floats(truth.gradient[name]))
+        exact = np.abs(truth[name])
         floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
-        reach = each(_reach, loose.gradient[name], np.float64)
-        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + reach + TINY[dtype]))
+        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + loose[name] + TINY[dtype]))
     return budgets
 
 
@@ -70,6 +88,6 @@ def _floor(spec: Spec, case: Case, name: str) -> Array:
     return np.asarray(np.maximum(FLOOR, np.max(beside, axis=0)) / (spec.inputs[name].unit or 1.0))
 
 
-def _reach(ball: arb) -> float:
+def _radius(ball: arb) -> float:
     radius = float(ball.rad()) if ball.is_finite() else math.inf
     return radius if math.isfinite(radius) else math.inf

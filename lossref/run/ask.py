@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
+from lossref.checks.attempts import Attempts
 from lossref.checks.evidence import Evidence, wrong
 from lossref.checks.material import shares
 from lossref.checks.table import Check, cases_for
@@ -33,8 +34,12 @@ Outcome = tuple[list[Verdict], dict[str, int]]
 
 @dataclass(frozen=True)
 class Told:
-    """What the failures of one job have told so far: small failing cases, the latest first, and explanations."""
+    """What the failures of one job have told so far: small failing cases, the latest first, and explanations.
 
+    known: what was asked for explanations, and need not be asked again
+    """
+
+    known: Attempts
     failing: tuple[Case, ...] = ()
     reasons: tuple[str, ...] = ()
 
@@ -63,7 +68,7 @@ def asked(job: Job, target: Target) -> Outcome:
     spec = losses.spec(job.spec)
     verdicts: list[Verdict] = []
     drawn = Counter[str]()
-    told = Told()
+    told = Told(Attempts(spec))
     for row in job.rows:
         if sum(verdict.status in ENDINGS for verdict in verdicts) == ENOUGH:
             verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"))
@@ -144,7 +149,7 @@ def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evid
 
 def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> tuple[str, Told]:
     try:
-        found = explain(spec, target, one, dtype, told.failing, told.reasons)
+        found = explain(spec, target, one, dtype, told.failing, told.reasons, told.known)
     except TimeoutError:
         raise
     except Exception as error:  # the failure is reported all the same

@@ -1,0 +1,72 @@
+"""What implementations give on a case, each asked once: explanations compare many of them, check after check."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lossref.core.nouns import Array, Case, Params, Spec, Target
+from lossref.hosts.probe import TargetRaised, call, itself
+
+MOST_BYTES = 128 * 2**20
+Change = tuple[tuple[str, Any], ...]
+
+
+class Attempt(NamedTuple):
+    """What an implementation gives on one case: the value, and the gradient of every differentiable input."""
+
+    value: Array
+    gradients: tuple[Array, ...]
+
+
+class Attempts:
+    """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
+
+    own: the reference of the spec
+    """
+
+    def __init__(self, spec: Spec, most_bytes: int = MOST_BYTES) -> None:
+        self.own = itself(spec)
+        self._spec, self._room = spec, most_bytes
+        self._known: dict[tuple[int, Case, Change, str], tuple[Target, Attempt | None]] = {}
+
+    def has(self, target: Target, case: Case, change: Params) -> bool:
+        """Whether the target was asked about the case, at these other settings, in float64."""
+        return (id(target), case, tuple(change.items()), "float64") in self._known
+
+    def of(self, target: Target, case: Case, change: Params | None = None, dtype: str = "float64") -> Attempt | None:
+        """What a target gives on a case, at other settings if there is a change; None where it raises."""
+        changes = tuple((change or {}).items())
+        key = (id(target), case, changes, dtype)  # the target is kept, so that its id stays its own
+        if key not in self._known:
+            found = _attempt(self._spec, target, at(case, changes), dtype)
+            self._known[key] = target, found
+            self._room -= _size(found)
+            while self._room < 0 and len(self._known) > 1:
+                self._room += _size(self._known.pop(next(iter(self._known)))[1])
+            return found
+        return self._known[key][1]
+
+
+@lru_cache(maxsize=512)
+def at(case: Case, change: Change) -> Case:
+    """The case with other settings: one object, so that what is known of it is found again."""
+    return replace(case, params={**case.params, **dict(change)}) if change else case
+
+
+def _attempt(spec: Spec, target: Target, case: Case, dtype: str) -> Attempt | None:
+    try:
+        result = call(spec, target, case, dtype, grad=bool(spec.wrt))
+    except TargetRaised:
+        return None
+    found = (result.gradient.get(name) for name in spec.wrt)
+    shapes = (case.inputs[name].shape for name in spec.wrt)
+    zeros = (np.zeros(shape) if g is None else g for g, shape in zip(found, shapes, strict=True))
+    return Attempt(result.value, tuple(zeros) if result.gradient else ())
+
+
+def _size(attempt: Attempt | None) -> int:
+    return 500 + (sum(array.nbytes for array in (attempt.value, *attempt.gradients)) if attempt else 0)

@@ -1,0 +1,113 @@
+"""Answers as bytes and back: every ball exactly, and the exceptions, which are answers, too."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from flint import arb
+
+from lossref.core.nouns import Answer, Array, Case, Spec
+from lossref.oracle.cache import place, read, write
+from lossref.oracle.tape import Tie, Uncertified, Undecided
+
+T = TypeVar("T")
+NO_ANSWER: dict[str, type[ArithmeticError]] = {one.__name__: one for one in (Tie, Undecided, Uncertified)}
+ZERO = arb(0)
+Packed = dict[str, Any]
+
+
+def answered(what: str, spec: Spec, case: Case, compute: Callable[[], Answer]) -> Answer | ArithmeticError:
+    """The answer that `compute` gives, or gave once before; what it raised where there is none."""
+    return _outcome(place(what, spec, case), compute, _packed_answer, _answer)
+
+
+def measured(
+    what: str, spec: Spec, case: Case, compute: Callable[[], Mapping[str, Array]]
+) -> Mapping[str, Array] | ArithmeticError:
+    """The same for arrays of float64 by name."""
+    return _outcome(place(what, spec, case), compute, _packed_floats, _floats)
+
+
+def given(outcome: T | ArithmeticError) -> T:
+    """The answer, or a fresh exception of the same kind and sentence: one that is raised twice remembers both."""
+    if isinstance(outcome, ArithmeticError):
+        raise type(outcome)(*outcome.args)
+    return outcome
+
+
+def _outcome(
+    where: Path | None, compute: Callable[[], T], pack: Callable[[T], Packed], unpack: Callable[[Packed], T]
+) -> T | ArithmeticError:
+    """From the file, or computed and put there."""
+    content = None if where is None else read(where)
+    if content is not None:
+        known = json.loads(zlib.decompress(content))
+        return NO_ANSWER[known["raised"]](known["said"]) if "raised" in known else unpack(known)
+    found: T | ArithmeticError
+    try:
+        found = compute()
+        packed = {} if where is None else pack(found)
+    except (Tie, Uncertified) as error:
+        found, packed = error.with_traceback(None), {"raised": type(error).__name__, "said": str(error)}
+    if where is not None:
+        write(where, zlib.compress(json.dumps(packed).encode(), 1))
+    return found
+
+
+def _packed_answer(answer: Answer) -> Packed:
+    return {
+        "value": {name: _packed_balls(balls) for name, balls in answer.value.items()},
+        "gradient": {name: _packed_balls(balls) for name, balls in answer.gradient.items()},
+        "condition": _packed_floats(answer.condition),
+        "margin": float(answer.margin).hex(),
+        "counts": [answer.ties, answer.open_branches, answer.bits],
+    }
+
+
+def _answer(known: Packed) -> Answer:
+    value = {name: _balls(*packed) for name, packed in known["value"].items()}
+    gradient = {name: _balls(*packed) for name, packed in known["gradient"].items()}
+    return Answer(value, gradient, _floats(known["condition"]), float.fromhex(known["margin"]), *known["counts"])
+
+
+def _packed_balls(balls: Array) -> tuple[list[int], list[str]]:
+    """Shape, and the mantissa and exponent of every midpoint and radius, in hexadecimal; an empty word is 0."""
+    return list(balls.shape), list(map(_word, balls.flat))
+
+
+def _word(ball: arb) -> str:
+    if ball.is_zero():
+        return ""
+    return " ".join(f"{int(part):x}" for end in (ball.mid(), ball.rad()) for part in end.man_exp())
+
+
+def _balls(shape: list[int], words: list[str]) -> Array:
+    balls = np.empty(len(words), dtype=object)
+    for number, word in enumerate(words):
+        balls[number] = _ball(word) if word else ZERO
+    return balls.reshape(shape)
+
+
+def _ball(word: str) -> arb:
+    middle, exponent, radius, scale = (int(part, 16) for part in word.split())
+    return arb((middle, exponent), (radius, scale))
+
+
+def _packed_floats(arrays: Mapping[str, Array]) -> Packed:
+    return {
+        name: [list(array.shape), base64.b64encode(np.asarray(array, "<f8").tobytes()).decode()]
+        for name, array in arrays.items()
+    }
+
+
+def _floats(known: Packed) -> dict[str, Array]:
+    return {
+        name: np.frombuffer(base64.b64decode(content), "<f8").astype(np.float64).reshape(shape)
+        for name, (shape, content) in known.items()
+    }
