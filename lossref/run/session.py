@@ -58,6 +58,7 @@ class Session:
         self._held.enter_context(held(self.folder))
         try:
             self._done = _before(self.folder, self._facts) if self.resume else {}
+            self._facts |= {name: _facts_of(self.folder)[name] for name in ("command", "started") if self._done}
             clear(self.folder, all_of_it=not self._done)
             (self.folder / "cases").mkdir(exist_ok=True)
             self._write_facts(finished=False)
