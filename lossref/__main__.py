@@ -1,5 +1,16 @@
-"""python -m lossref."""
+"""python -m lossref, and the command `lossref`."""
 
-from lossref.cli import main
+from lossref.hosts.interrupts import answered
 
-main()
+
+def main() -> None:
+    """Entry point. An interrupt is answered before anything that takes long to import."""
+    with answered():
+        from lossref.cli import app, plain_output
+
+        plain_output()
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-import typer
-
 from lossref.cli import bench, impostors, look, new, recorded, table, validate
-from lossref.cli.common import INCOMPLETE, app
+from lossref.cli.common import app, plain_output
 
-__all__ = ["app", "bench", "impostors", "look", "main", "new", "recorded", "table", "validate"]
-
-
-def main() -> None:
-    """Entry point; Ctrl-C anywhere is one line, not a traceback."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        typer.echo("lossref: interrupted", err=True)
-        sys.exit(INCOMPLETE)
+__all__ = ["app", "bench", "impostors", "look", "new", "plain_output", "recorded", "table", "validate"]

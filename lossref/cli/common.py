@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,13 @@ def before_any_command(
     ] = False,
 ) -> None:
     """Options that stand before a command."""
+
+
+def plain_output() -> None:
+    """Letters that the terminal does not have are written as escapes, whatever a target is called or says."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def stop(message: str, status: int = USAGE) -> NoReturn:
@@ -102,4 +110,9 @@ def plain_errors() -> Iterator[None]:
     except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
         stop(str(error))
     except OSError as error:
-        stop(f"{error.filename or 'a file'}: {error.strerror or error}")
+        stop(sentence(error))
+
+
+def sentence(error: OSError) -> str:
+    """Which file it is, and what is the matter with it."""
+    return f"{error.filename or 'a file'}: {error.strerror or error}"

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    DOES_NOT,
+    INCOMPLETE,
+    USAGE,
+    SpecFiles,
+    SpecGlob,
+    app,
+    globs,
+    only,
+    plain_errors,
+    sentence,
+    stop,
+)
 
 if TYPE_CHECKING:
     from lossref.run.plan import Job
+    from lossref.run.session import Session
 
 
 @app.command()
@@ -34,12 +48,14 @@ def validate(
     command: Annotated[str, typer.Option("--command", help="An implementation in another language.")] = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same run was killed.")] = False,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
     if bool(targets) == bool(command):
         stop("say what is to be checked: TARGET, or --command for another language")
+    from lossref.hosts import keeper
     from lossref.hosts.endings import memory_for
     from lossref.hosts.process import Lodging
     from lossref.run import plan as planning
@@ -48,33 +64,51 @@ def validate(
     words = targets or [command]
     folder = out or Path("reports") / file_name(*words)
     lodging = Lodging(python, command, timeout=timeout, memory=int(memory * 2**30) or memory_for(jobs))
-    with plain_errors():
+    with plain_errors(), keeper.kept():
         dtypes = tuple(dtype or ("float64", "float32"))
         plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging)
         if not plan:
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(plan, words, folder, jobs, tier, seed)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume)
     raise typer.Exit(status)
 
 
-def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier: str, seed: int) -> int:
+def _carry_out(words: list[str], plan: list[Job], folder: Path, jobs: int, tier: str, seed: int, resume: bool) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
-    from lossref.hosts import keeper
+    from lossref.hosts.interrupts import deaf
     from lossref.report import page as report
     from lossref.report import terminal
     from lossref.report.terminal import console
     from lossref.run import session
+    from lossref.run.atomic import InUse
 
-    with keeper.kept(), session.Session(folder, words, plan, tier, seed) as kept:
-        finished = session.follow(kept, plan, jobs, console(stderr=True))
-    page = report.write(folder, session.check_docs())
+    kept, interrupted = session.Session(folder, words, plan, tier, seed, resume), False
+    try:
+        with kept:
+            try:
+                session.follow(kept, jobs, console(stderr=True))
+            except KeyboardInterrupt:
+                deaf()
+                interrupted = True
+        page = report.write(folder, session.check_docs())
+    except (InUse, session.SessionError) as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
     terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
     console().print(f"report: {page}", highlight=False, soft_wrap=True)
-    if not finished:
-        stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
+    if interrupted:
+        stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
     return kept.exit_status()
+
+
+def _so_far(kept: Session) -> str:
+    """What of a run that came to no good end is on disk."""
+    if not kept.verdicts:
+        return "no verdicts were made"
+    return f"{len(kept.verdicts)} of {kept.expected} verdicts are kept in {kept.folder}; --resume goes on from there"
 
 
 @app.command()

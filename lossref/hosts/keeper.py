@@ -1,19 +1,21 @@
 """Ends whatever a run has started, once the run itself is gone without a word: killed, say.
 
 A process beside the run holds the one end of a pipe. The other end closes with the run, however it ends; every
-process that bears the mark of the run in its environment is then killed.
+process that bears the mark of the run in its environment, and all that is below one, is then killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import psutil
 
@@ -27,6 +29,7 @@ def kept() -> Iterator[None]:
     """Run the body so that nothing which it has started outlives it, unless it comes to its end by itself."""
     before, mark = os.environ.get(RUN), uuid.uuid4().hex
     ours, theirs = _start(mark)
+    resource_tracker.ensure_running()  # started before the mark: it ends by itself, and clears away semaphores first
     os.environ[RUN] = mark
     try:
         yield
@@ -56,10 +59,12 @@ def _start(mark: str) -> tuple[int, subprocess.Popen[bytes]]:
 def main() -> None:
     """Wait for the end of the pipe, then end what is marked, until nothing is left."""
     pipe, mark = int(sys.argv[1]), sys.argv[2]
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a scheduler sends them to everything that it finds
+        signal.signal(one, signal.SIG_IGN)
     if os.read(pipe, 1) == BYE:
         return
     for _ in range(SWEEPS):
-        left = list(_marked(mark))
+        left = {below for one in _marked(mark) for below in _with_all_below(one)}
         if not left:
             return
         for one in left:
@@ -73,3 +78,10 @@ def _marked(mark: str) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             if one.environ().get(RUN) == mark and one.status() != psutil.STATUS_ZOMBIE and one.pid != os.getpid():
                 yield one
+
+
+def _with_all_below(one: psutil.Process) -> list[psutil.Process]:
+    """A process, and those below it, which may have thrown their environment away."""
+    with contextlib.suppress(psutil.Error):
+        return [one, *one.children(recursive=True)]
+    return [one]

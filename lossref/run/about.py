@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +19,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import lossref
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.process import Lodging
+from lossref.losses import origin, specs
+from lossref.run.plan import Job, planned
+from lossref.targets.lodged import lodged, version
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 
-def facts(planned: int, seed: int, threads: int) -> dict[str, Any]:
+def facts(rows: int, seed: int, threads: int) -> dict[str, Any]:
     """The command, when it was given, how much it is to do, and on what; for the page and for whoever repeats it."""
     return {
         "command": shlex.join(["lossref", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "planned": planned,
+        "planned": rows,
         "seed": seed,
         "threads": threads,
         "python": platform.python_version(),
@@ -30,6 +40,39 @@ def facts(planned: int, seed: int, threads: int) -> dict[str, Any]:
         "lossref": lossref.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+def of_checks(words: list[str], tier: str, seed: int, plan: list[Job]) -> dict[str, Any]:
+    """The facts of a run of checks, with the digests of its plan and of the files that declare what it asks."""
+    lodging = plan[0].lodging
+    asked = [replace(job, out="", lodging=replace(lodging, memory=0)) for job in plan]  # memory goes with --jobs
+    return {
+        "target": ", ".join(words),
+        "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
+        "tier": tier,
+        **facts(planned(plan), seed, threads=1),
+        "notes": [],
+        "plan": hashlib.sha256(repr(asked).encode()).hexdigest(),
+        "files": _files(plan),
+    }
+
+
+def _version(word: str, lodging: Lodging) -> str:
+    with contextlib.suppress(Unavailable, TargetEnded):
+        return version(word, lodging)
+    return ""
+
+
+def _files(plan: list[Job]) -> dict[str, str]:
+    """The digest of each file that declares a target or a spec of this run."""
+    known = [job for job in plan if job.spec in specs()]  # not of a word that cannot be imported
+    declared = {origin(specs()[job.spec]) for job in known}
+    for word in {job.word for job in known}:
+        with contextlib.suppress(Unavailable, UnknownTarget, TargetEnded):
+            found = lodged(word, plan[0].as_spec, plan[0].lodging)
+            declared |= {one.where.rpartition(":")[0] for one in found}
+    there = [path for name in sorted(declared) if name and (path := Path(name)).is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in there}
 
 
 @contextmanager

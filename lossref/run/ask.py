@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lossref import losses
@@ -18,6 +20,7 @@ from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
+from lossref.run.atomic import append_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, file_name, save
@@ -29,7 +32,9 @@ CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
 ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between
+VERDICTS = "verdicts.jsonl"
 Outcome = tuple[list[Verdict], dict[str, int]]
+Row = tuple[Verdict, Counter[str]]  # of one check, with the families of inputs that were drawn for it
 
 
 @dataclass(frozen=True)
@@ -53,31 +58,56 @@ class Told:
 
 
 def work(job: Job) -> Outcome:
-    """All verdicts of one job, and how often each family of inputs was drawn."""
-    if job.status:
-        return [unasked(job, row, job.status, job.reason) for row in job.rows], {}
-    try:
-        target = settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
-    except (Unavailable, IndexError) as error:
-        return [unasked(job, row, "blocked", str(error)) for row in job.rows], {}
-    return asked(job, target)
+    """All verdicts of one job, each on disk as soon as it is known, and how often each family of inputs was drawn.
+
+    Raises `OSError` where they cannot be written.
+    """
+    return _gathered(_noted(job, one) for one in _each(job))
 
 
 def asked(job: Job, target: Target) -> Outcome:
-    """The same for a target that is at hand, which its word need not find."""
+    """The same for a target that is at hand, which its word need not find, and without a folder."""
+    return _gathered(_of(job, target))
+
+
+def _gathered(rows: Iterable[Row]) -> Outcome:
+    verdicts, drawn = list[Verdict](), Counter[str]()
+    for verdict, families in rows:
+        verdicts.append(verdict)
+        drawn.update(families)
+    return verdicts, dict(drawn)
+
+
+def _noted(job: Job, row: Row) -> Row:
+    if job.out:
+        append_line(Path(job.out) / VERDICTS, json.dumps(asdict(row[0])))
+    return row
+
+
+def _each(job: Job) -> Iterator[Row]:
+    status, reason = job.status, job.reason
+    if not status:
+        try:
+            target = settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
+        except (Unavailable, IndexError) as error:
+            status, reason = "blocked", str(error)
+        else:
+            yield from _of(job, target)
+            return
+    yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
+
+
+def _of(job: Job, target: Target) -> Iterator[Row]:
     spec = losses.spec(job.spec)
-    verdicts: list[Verdict] = []
-    drawn = Counter[str]()
-    told = Told(Attempts(spec))
+    told, ended = Told(Attempts(spec)), 0
     for row in job.rows:
-        if sum(verdict.status in ENDINGS for verdict in verdicts) == ENOUGH:
-            verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"))
+        if ended == ENOUGH:
+            yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        drawn.update(shares(cases))
         verdict, told = _row(job, row, spec, target, cases, told)
-        verdicts.append(verdict)
-    return verdicts, dict(drawn)
+        ended += verdict.status in ENDINGS
+        yield verdict, shares(cases)
 
 
 def _row(

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 
 from lossref import losses
 from lossref.core.nouns import Verdict
+from lossref.hosts.interrupts import deaf, deferred
 from lossref.run.ask import ENOUGH, Outcome, unasked, work
 from lossref.run.plan import Job
 
 
-def run(jobs: list[Job], executor: Executor) -> Iterator[Outcome]:
-    """The outcome of each job as it completes, long ones first; a job that breaks its process is taken apart."""
-    first = sorted(jobs, key=lambda job: not losses.spec(job.spec).composite)
-    waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in first}
-    broken: list[Job] = []
+def together(jobs: list[Job], executor: Executor) -> Iterator[tuple[Job, Outcome | None]]:
+    """Each job with its outcome as it completes, long ones first; None where its process died, or one beside it."""
+    long = {name for name, one in losses.specs().items() if one.composite}
+    first = sorted(jobs, key=lambda job: job.spec not in long)
+    with deferred():
+        waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in first}
     for future in as_completed(waiting):
         try:
-            yield future.result()
+            yield waiting[future], future.result()
         except BrokenProcessPool:
-            broken.append(waiting[future])
-    for job in broken:
-        yield _alone(job) or _taken_apart(job)
+            yield waiting[future], None
+
+
+def by_itself(job: Job, forget: Callable[[], None]) -> Outcome:
+    """A job in a process of its own; where that dies, too, check by check. `forget` what was said before each try."""
+    forget()
+    found = _alone(job)
+    if found is None:
+        forget()
+        return _taken_apart(job)
+    return found
 
 
 def _alone(job: Job) -> Outcome | None:
     """A job in a process of its own; None if that process died."""
     with processes(1) as executor:
         try:
-            return executor.submit(work, job).result()
+            with deferred():
+                asked = executor.submit(work, job)
+            return asked.result()
         except BrokenProcessPool:
             return None
 
@@ -54,13 +67,25 @@ def _taken_apart(job: Job) -> Outcome:
     return verdicts, dict(drawn)
 
 
-def processes(count: int) -> ProcessPoolExecutor:
-    """Fresh worker processes, each with one torch thread."""
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker)
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh worker processes, each with one torch thread; none outlives an error in the body."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_start_worker) as executor:
+        try:
+            yield executor
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                deaf()
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 def _start_worker() -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked until here: an import is cut off nowhere
     torch.set_num_threads(1)

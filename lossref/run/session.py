@@ -1,14 +1,14 @@
-"""One run on disk: verdicts are kept as they come, so that an interrupted run loses nothing."""
+"""One run on disk: verdicts are kept as they come, so that a run that was interrupted or killed loses nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Collection
-from concurrent.futures import Executor
-from dataclasses import asdict
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,59 +17,108 @@ from rich.console import Console
 
 from lossref.checks import table as checks
 from lossref.core.nouns import Verdict
-from lossref.hosts.endings import TargetEnded
-from lossref.hosts.process import Lodging
 from lossref.run import jobs as running
 from lossref.run import plan as planning
-from lossref.run.about import facts, progress
-from lossref.run.ask import Outcome
-from lossref.run.atomic import write_text
-from lossref.targets.lodged import version
-from lossref.targets.resolve import Unavailable
+from lossref.run.about import of_checks, progress
+from lossref.run.ask import VERDICTS, Outcome
+from lossref.run.atomic import append_line, held, write_text
+
+FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "index.html")
+SAVED = {"schema", "spec", "check", "dtype", "inputs"}  # what tells a case that a run saved from another JSON file
+COLUMNS = {one.name for one in fields(Verdict)}
+SAME = ("target", "version", "tier", "seed", "lossref", "python", "torch", "plan", "files")
+
+
+class SessionError(Exception):
+    """The folder is not one that this run may go on in; the message says why, and what to do."""
 
 
 class Session:
-    """The folder of a run: verdicts.jsonl grows line by line, run.json says how it was made."""
+    """The folder of a run.
 
-    def __init__(self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int) -> None:
-        self.folder = folder
+    run.json       how it was made, and whether it came to its end
+    verdicts.jsonl one line for each verdict, written by the process that found it; at the end in the order of the plan
+    jobs.jsonl     one line for each finished job, the number in the plan, its verdicts and families: where to go on
+    """
+
+    def __init__(
+        self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int, resume: bool = False
+    ) -> None:
+        self.folder, self.plan, self.resume = folder, plan, resume
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
-        self._drawn: dict[str, Counter[str]] = {}
+        self._done: dict[int, Outcome] = {}
         self._begin = time.monotonic()
-        self._facts = _facts(words, tier, seed, self.expected, plan[0].lodging)
+        self._facts = of_checks(words, tier, seed, plan)
+        self._held = ExitStack()
 
     def __enter__(self) -> Session:
-        (self.folder / "cases").mkdir(parents=True, exist_ok=True)
-        if (self.folder / "verdicts.jsonl").exists():
-            for old in (self.folder / "cases").glob("*.json"):
-                old.unlink()
-        write_text(self.folder / "verdicts.jsonl", "")
-        self._write_facts()
+        """Raises `InUse`, `SessionError` or `OSError`, and then the folder is as it was."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(held(self.folder))
+        try:
+            self._done = _before(self.folder, self._facts) if self.resume else {}
+            self._facts |= {name: _facts_of(self.folder)[name] for name in ("command", "started") if self._done}
+            clear(self.folder, all_of_it=not self._done)
+            (self.folder / "cases").mkdir(exist_ok=True)
+            self._write_facts(finished=False)
+            write_text(self.folder / JOBS, "".join(_job_line(at, one) + "\n" for at, one in self._done.items()))
+            self.forget_unfinished()
+        except BaseException:
+            self._held.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._write_facts()
+        with self._held:
+            finished = len(self._done) == len(self.plan)
+            self.verdicts = self._of_finished() if finished else self._on_disk()
+            with contextlib.suppress(*[OSError] if error else []):
+                self._write_verdicts(self.verdicts)
+                self._write_facts(finished)
 
-    def keep(self, outcome: Outcome) -> None:
-        """Write the verdicts of one job."""
-        verdicts, drawn = outcome
-        with (self.folder / "verdicts.jsonl").open("a") as file:
-            file.writelines(json.dumps(asdict(one)) + "\n" for one in verdicts)
-        self.verdicts += verdicts
-        for one in verdicts[:1]:
-            self._drawn.setdefault(one.spec, Counter()).update(drawn)
+    def left(self) -> list[planning.Job]:
+        """The jobs that have not come to their end."""
+        return [job for at, job in enumerate(self.plan) if at not in self._done]
+
+    def keep(self, job: planning.Job, outcome: Outcome) -> None:
+        """A job has come to its end."""
+        at = next(number for number, one in enumerate(self.plan) if one is job)
+        self._done[at] = outcome
+        append_line(self.folder / JOBS, _job_line(at, outcome))
+
+    def forget_unfinished(self) -> None:
+        """Leave the verdicts of finished jobs only on disk: the others will be asked from their beginning."""
+        self._write_verdicts(self._of_finished())
 
     def exit_status(self) -> int:
         """0 conforms, 1 does not, 3 incomplete."""
         return exit_status(self.verdicts, self.expected)
 
-    def _write_facts(self) -> None:
-        families = {spec: dict(drawn) for spec, drawn in sorted(self._drawn.items())}
-        known = {**self._facts, "families": families, "seconds": round(time.monotonic() - self._begin, 2)}
-        write_text(self.folder / "run.json", json.dumps(known, indent=1) + "\n")
+    def _of_finished(self) -> list[Verdict]:
+        return [verdict for _, (verdicts, _) in sorted(self._done.items()) for verdict in verdicts]
+
+    def _on_disk(self) -> list[Verdict]:
+        """Every verdict that was written until now, in the order of the plan."""
+        rows = [(job.spec, job.label, *row) for job in self.plan for row in job.rows]
+        place = {row: at for at, row in reversed(list(enumerate(rows)))}
+        found = [Verdict(**line) for line in _lines(self.folder / VERDICTS) if line.keys() == COLUMNS]
+        return sorted(found, key=lambda one: place.get((one.spec, one.target, one.check, one.dtype), len(rows)))
+
+    def _write_verdicts(self, verdicts: list[Verdict]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)  # a target may have deleted it
+        write_text(self.folder / VERDICTS, "".join(json.dumps(asdict(one)) + "\n" for one in verdicts))
+
+    def _write_facts(self, finished: bool) -> None:
+        drawn: dict[str, Counter[str]] = {}
+        for at, (_, families) in sorted(self._done.items()):
+            if families:
+                drawn.setdefault(self.plan[at].spec, Counter()).update(families)
+        known = {**self._facts, "families": {spec: dict(found) for spec, found in sorted(drawn.items())}}
+        known |= {"seconds": round(time.monotonic() - self._begin, 2), "finished": finished}
+        write_text(self.folder / FACTS, json.dumps(known, indent=1) + "\n")
 
 
 def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
@@ -82,35 +131,21 @@ def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
     return 3 if unfinished or len(verdicts) < expected or nothing_passed else 0
 
 
-def _facts(words: list[str], tier: str, seed: int, planned: int, lodging: Lodging) -> dict[str, Any]:
-    return {
-        "target": ", ".join(words),
-        "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
-        "tier": tier,
-        **facts(planned, seed, threads=1),
-        "notes": [],
-    }
-
-
-def _version(word: str, lodging: Lodging) -> str:
-    try:
-        return version(word, lodging)
-    except (Unavailable, TargetEnded):
-        return ""
-
-
-def follow(kept: Session, plan: list[planning.Job], jobs: int, console: Console) -> bool:
-    """Run the plan with a progress bar on a terminal; False if it was interrupted."""
-    bar = progress("verdicts", kept.expected, console)
-    with running.processes(min(jobs, len(plan))) as executor, bar as advance:
-        try:
-            for outcome in running.run(plan, executor):
-                kept.keep(outcome)
-                advance(len(outcome[0]))
-        except KeyboardInterrupt:
-            _stop_workers(executor)
-            return False
-    return True
+def follow(kept: Session, jobs: int, console: Console) -> None:
+    """Carry out what is left of the plan, with a progress bar on a terminal."""
+    left, broken = kept.left(), list[planning.Job]()
+    with progress("verdicts", planning.planned(left), console) as advance:
+        if left:
+            with running.processes(min(jobs, len(left))) as executor:
+                for job, outcome in running.together(left, executor):
+                    if outcome is None:
+                        broken.append(job)
+                        continue
+                    kept.keep(job, outcome)
+                    advance(len(job.rows))
+        for job in broken:
+            kept.keep(job, running.by_itself(job, kept.forget_unfinished))
+            advance(len(job.rows))
 
 
 def check_docs() -> dict[str, str]:
@@ -118,8 +153,66 @@ def check_docs() -> dict[str, str]:
     return {one.name: one.doc for one in checks.CHECKS}
 
 
-def _stop_workers(executor: Executor) -> None:
-    """Forget what is waiting and end what is running, so that Ctrl-C is answered at once."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in multiprocessing.active_children():
-        process.terminate()
+# What is in the folder already ------------------------------------------------------------------------
+
+
+def clear(folder: Path, all_of_it: bool = True) -> None:
+    """Remove the page of an earlier run, or all that it wrote; files of others stay. Raises `SessionError`."""
+    ours = [folder / name for name in (*PAGE, *((JOBS, VERDICTS) if all_of_it else ()))]
+    there = next((path for path in ours if path.exists()), None)
+    if there and not _facts_of(folder):
+        raise SessionError(f"{there} is not of a run of lossref, and is not overwritten; name another place with --out")
+    for path in [*ours, *(_cases(folder) if all_of_it else ())]:
+        path.unlink(missing_ok=True)
+
+
+def _cases(folder: Path) -> Iterator[Path]:
+    """The saved cases of a run, with the files beside them."""
+    for path in (folder / "cases").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads(path.read_bytes())
+            if isinstance(content, dict) and content.keys() >= SAVED:
+                yield from (path, path.with_suffix(".npz"))
+
+
+def _facts_of(folder: Path) -> dict[str, Any]:
+    """The run.json of a folder; nothing where there is none, or a foreign one."""
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads((folder / FACTS).read_bytes())
+        return known if isinstance(known, dict) and "lossref" in known else {}
+    return {}
+
+
+def _before(folder: Path, new: dict[str, Any]) -> dict[int, Outcome]:
+    """The jobs that the run in this folder has finished. Raises `SessionError` where it is another run than this."""
+    old = _facts_of(folder)
+    if "plan" not in old:
+        return {}
+    for name in SAME:
+        if old.get(name) != new[name]:
+            raise SessionError(f"the run in {folder} cannot be resumed: {_difference(name, old, new)}")
+    done = dict[int, Outcome]()
+    for line in _lines(folder / JOBS):
+        with contextlib.suppress(KeyError, TypeError):
+            done[line["job"]] = [Verdict(**one) for one in line["verdicts"]], dict(line["families"])
+    return done
+
+
+def _difference(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    if name == "files":
+        changed = sorted(old.get(name, {}).items() ^ new[name].items())[0][0]
+        return f"{changed} has changed since; run it anew, without --resume"
+    if name == "plan":
+        return f"it was given as `{old['command']}`, this is `{new['command']}`"
+    return f"its {name} is {old.get(name)!r}, this one's {new[name]!r}"
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file that is added to line by line; one that was cut off is none."""
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            yield dict(json.loads(line))
+
+
+def _job_line(at: int, outcome: Outcome) -> str:
+    return json.dumps({"job": at, "verdicts": [asdict(one) for one in outcome[0]], "families": outcome[1]})

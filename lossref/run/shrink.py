@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,8 @@ from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
 
-SHRINK_CALLS, SHRINK_SECONDS = 400, 5.0
+SHRINK_CALLS = 400  # candidates of one size; never seconds, or a run that is repeated saves other cases
+COMPOSITE_CALLS = 8  # of a loss whose oracle takes about half a second for each
 
 
 def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
@@ -46,11 +46,10 @@ def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> 
 
 def _fewer(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:
     """Objects left out, then whole inputs set to zero, one after the other, while the check still fails."""
-    stop = time.monotonic() + SHRINK_SECONDS
+    left = iter(range(COMPOSITE_CALLS))
     for smaller in _simpler(spec, case):
-        while time.monotonic() < stop:
-            candidate = smaller(case)
-            if candidate is None or spec.why_not(candidate) or not fails(candidate):
+        while (candidate := smaller(case)) is not None:
+            if spec.why_not(candidate) or next(left, None) is None or not fails(candidate):
                 break
             case = replace(candidate, why=f"shrunk from {case.id or 'a drawn case'}")
     return case
@@ -84,10 +83,10 @@ def _smallest(cases: Any, fails: Callable[[Case], bool]) -> Case | None:
     from hypothesis.errors import HypothesisException
 
     found: list[Case] = []
-    calls, stop = iter(range(SHRINK_CALLS)), time.monotonic() + SHRINK_SECONDS
+    calls = iter(range(SHRINK_CALLS))
 
-    def fails_in_time(candidate: Case) -> bool:
-        failed = next(calls, None) is not None and time.monotonic() < stop and fails(candidate)
+    def fails_early(candidate: Case) -> bool:
+        failed = next(calls, None) is not None and fails(candidate)
         found[:] = [candidate] if failed else found
         return failed
 
@@ -96,7 +95,7 @@ def _smallest(cases: Any, fails: Callable[[Case], bool]) -> Case | None:
         max_examples=100, deadline=None, database=None, derandomize=True, phases=phases, suppress_health_check=unlimited
     )
     with contextlib.suppress(HypothesisException):
-        find(cases, fails_in_time, settings=quiet)
+        find(cases, fails_early, settings=quiet)
     return found[0] if found else None
 
 
