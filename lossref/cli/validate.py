@@ -71,7 +71,7 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
         finished = session.follow(kept, plan, jobs, console(stderr=True))
     page = report.write(folder, session.check_docs())
     terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
-    console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    console().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     if not finished:
         stop(f"interrupted: {len(kept.verdicts)} of {kept.expected} verdicts are kept in {folder}", INCOMPLETE)
     return kept.exit_status()
@@ -81,14 +81,18 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
 def replay(
     file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")],
     specs: SpecFiles = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import what the file names, also from outside of this directory.")
+    ] = False,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     with plain_errors():
+        from lossref.hosts.worker.words import printable
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file)
+        lines, passes = replaying.replay(file, trust)
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)
 
 

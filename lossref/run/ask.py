@@ -19,10 +19,10 @@ from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
-from lossref.run.saved import SavedCase, file_name, save
+from lossref.run.saved import SavedCase, distinct, save
 from lossref.run.shrink import shrink
-from lossref.targets.lodged import lodged, settled
-from lossref.targets.resolve import Unavailable
+from lossref.targets.lodged import Ended, lodged, settled
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
@@ -53,9 +53,12 @@ def work(job: Job) -> Outcome:
         return [unasked(job, row, job.status, job.reason) for row in job.rows], {}
     try:
         target = settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
-    except (Unavailable, IndexError) as error:
-        return [unasked(job, row, "blocked", str(error)) for row in job.rows], {}
-    return asked(job, target)
+    except (Unavailable, UnknownTarget) as error:
+        status = error.status if isinstance(error, Ended) else "blocked"
+        return [unasked(job, row, status, str(error)) for row in job.rows], {}
+    except IndexError:
+        return [unasked(job, row, "blocked", f"{job.word} declares fewer targets than before") for row in job.rows], {}
+    return asked(job, replace(target, label=job.label))
 
 
 def asked(job: Job, target: Target) -> Outcome:
@@ -136,7 +139,7 @@ def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evid
     """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
     if not job.out:
         return ""
-    name = f"cases/{spec.name}-{file_name(target.label)}-{saved.check}-{saved.dtype}.json"
+    name = f"cases/{spec.name}-{distinct(target.label)}-{saved.check}-{saved.dtype}.json"
     found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
     save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
     return name

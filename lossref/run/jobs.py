@@ -18,7 +18,7 @@ from lossref.run.plan import Job
 
 def run(jobs: list[Job], executor: Executor) -> Iterator[Outcome]:
     """The outcome of each job as it completes, long ones first; a job that breaks its process is taken apart."""
-    first = sorted(jobs, key=lambda job: not losses.spec(job.spec).composite)
+    first = sorted(jobs, key=lambda job: bool(job.status) or not losses.spec(job.spec).composite)
     waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in first}
     broken: list[Job] = []
     for future in as_completed(waiting):
