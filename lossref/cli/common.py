@@ -51,7 +51,9 @@ def plain_output() -> None:
 
 def stop(message: str, status: int = USAGE) -> NoReturn:
     """One sentence on stderr, and the exit status."""
-    typer.echo(f"lossref: {message}", err=True)
+    from lossref.hosts.worker.words import printable
+
+    typer.echo(f"lossref: {printable(message)}", err=True)
     raise typer.Exit(status)
 
 

@@ -98,7 +98,7 @@ def _carry_out(words: list[str], plan: list[Job], folder: Path, jobs: int, tier:
     except OSError as error:
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
     terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
-    console().print(f"report: {page}", highlight=False, soft_wrap=True)
+    console().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
     return kept.exit_status()
@@ -115,14 +115,18 @@ def _so_far(kept: Session) -> str:
 def replay(
     file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")],
     specs: SpecFiles = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import what the file names, also from outside of this directory.")
+    ] = False,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     with plain_errors():
+        from lossref.hosts.worker.words import printable
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file)
+        lines, passes = replaying.replay(file, trust)
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)
 
 

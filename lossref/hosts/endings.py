@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from lossref.hosts.worker.words import plain
+from lossref.hosts.worker.words import printable
 
 MARK = "LOSSREF_HOST"
 KEPT = 4096  # bytes of output from the beginning, and from the end
@@ -54,8 +54,7 @@ class Output:
         """What was kept, with the number of bytes that were not; no control characters but line breaks."""
         left = self._count - len(self._first) - len(self._last)
         between = f"\n[... {left} bytes ...]\n" if left > 0 else ""
-        lines = (self._first.decode("utf-8", "replace") + between + self._last.decode("utf-8", "replace")).split("\n")
-        return "\n".join(map(plain, lines))
+        return printable(self._first.decode("utf-8", "replace") + between + self._last.decode("utf-8", "replace"))
 
 
 def how_it_ended(process: subprocess.Popen[bytes] | None) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import shlex
@@ -20,13 +19,15 @@ import numpy as np
 import pandas as pd
 
 from lossref.core.nouns import STATUSES, Verdict
+from lossref.hosts.worker.words import printable
 from lossref.report.frame import filled
 from lossref.run.atomic import write_text
+from lossref.run.saved import schema
 
-KEYS = "target version command seed tier started seconds planned python torch lossref platform threads families notes"
 NOT_FAILING = ("pass", "known", "unsupported", "inconclusive")
 WORDS = {"unsupported": "n/a", "inconclusive": "?", "crashed": "crash", "timeout": "time"}
 NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?|-?\b(inf|nan)\b")
+FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
 SHOWN = 96  # numbers of one array on the page
 
 
@@ -56,9 +57,16 @@ def write(directory: Path, docs: Mapping[str, str] | None = None) -> Path:
         docs = {check.name: check.doc for check in CHECKS}
     columns = [field.name for field in fields(Verdict)]
     table = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=columns)
+    texts = table.select_dtypes(exclude="number").columns
+    table[texts] = table[texts].map(_cell_of_csv)
     write_text(directory / "summary.csv", str(table.to_csv(index=False)))
     write_text(directory / "index.html", _html(directory, verdicts, run, docs))
     return directory / "index.html"
+
+
+def _cell_of_csv(text: Any) -> str:
+    """Text that a spreadsheet does not take for a formula, nor a terminal for a command."""
+    return printable(f"'{text}" if FORMULA.match(str(text)) else str(text))
 
 
 def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:
@@ -82,24 +90,18 @@ def _content(directory: Path, name: str) -> bytes:
 
 def _verdict(directory: Path, number: int, line: bytes) -> Verdict:
     try:
-        found = Verdict(**json.loads(line))
+        found = Verdict(**schema.read(line, "verdict", infinite=True))
         return replace(found, worst=float(found.worst))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         place = f"line {number} of {directory / 'verdicts.jsonl'}"
         raise ReportError(f"{place} is not a verdict ({error}); delete that line, or run the checks again") from error
 
 
 def _run(directory: Path) -> dict[str, Any]:
-    content = _content(directory, "run.json")
     try:
-        run = dict(json.loads(content))
-        missing = ", ".join(key for key in KEYS.split() if key not in run)
-        problem = f"it lacks {missing}" if missing else ""
-    except (ValueError, TypeError) as error:
-        problem = str(error)
-    if problem:
-        raise ReportError(f"{directory / 'run.json'} is broken ({problem}); run the checks again")
-    return run
+        return dict(schema.read(_content(directory, "run.json"), "run"))
+    except schema.Fault as error:
+        raise ReportError(f"{directory / 'run.json'} is broken ({error}); run the checks again") from None
 
 
 def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: Mapping[str, str]) -> str:
@@ -136,7 +138,11 @@ def _ordered(verdicts: list[Verdict], specs: list[str], checks: list[str]) -> li
 
 def _drawn(families: Mapping[str, Mapping[str, int]]) -> dict[str, list[tuple[str, str, int]]]:
     """Per spec: input, family of its values, how many rows."""
-    return {spec: [(*key.partition("=")[::2], n) for key, n in counts.items()] for spec, counts in families.items()}
+    return {
+        spec: [(*key.partition("=")[::2], n) for key, n in counts.items()]
+        for spec, counts in families.items()
+        if counts
+    }
 
 
 def _failing(verdict: Verdict) -> bool:
@@ -219,8 +225,8 @@ def _card(directory: Path, number: int, group: list[Verdict]) -> Card:
 def _case(path: Path) -> Mapping[str, Any]:
     """The shrunk case, or nothing: a lost file must not cost the rest of the page."""
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return dict(schema.read(path.read_bytes(), "case", whole=False))
+    except (OSError, ValueError):
         return {}
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lossref.core.nouns import Spec, Verdict
+from lossref.hosts.worker.words import printable
 from lossref.run.about import progress
 
 
@@ -26,7 +28,7 @@ def table(columns: str, rows: Sequence[tuple[str, ...]]) -> Table:
     for column in columns.split():
         grid.add_column(column.replace("_", " "))
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     return grid
 
 
@@ -54,7 +56,7 @@ def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -
         where = ", ".join(f"{one.check} {one.dtype}" for one in group)
         lines = [f"{first.status.upper()}  {first.target} {first.spec}: {where}", first.note, first.explanation]
         lines.append(f"lossref replay {folder / first.case}" if first.case else "")
-        screen.print("\n      ".join(filter(None, lines)), **_PLAIN)
+        screen.print("\n      ".join(map(printable, filter(None, lines))), **_PLAIN)
     bad = sum(one.status in ("fail", "fixed") for one in verdicts)
     word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
     screen.print(f"{word}: {bad} failures in {len(verdicts)} verdicts of {expected} planned", **_PLAIN)

@@ -23,10 +23,10 @@ from lossref.hosts.worker.words import one_line
 from lossref.run.atomic import append_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
-from lossref.run.saved import SavedCase, file_name, save
+from lossref.run.saved import SavedCase, distinct, save
 from lossref.run.shrink import shrink
-from lossref.targets.lodged import lodged, settled
-from lossref.targets.resolve import Unavailable
+from lossref.targets.lodged import Ended, lodged, settled
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
@@ -89,10 +89,12 @@ def _each(job: Job) -> Iterator[Row]:
     if not status:
         try:
             target = settled(lodged(job.word, job.as_spec, job.lodging)[job.thing])
-        except (Unavailable, IndexError) as error:
-            status, reason = "blocked", str(error)
+        except (Unavailable, UnknownTarget) as error:
+            status, reason = (error.status if isinstance(error, Ended) else "blocked"), str(error)
+        except IndexError:
+            status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, target)
+            yield from _of(job, replace(target, label=job.label))
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
 
@@ -171,7 +173,7 @@ def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evid
     """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
     if not job.out:
         return ""
-    name = f"cases/{spec.name}-{file_name(target.label)}-{saved.check}-{saved.dtype}.json"
+    name = f"cases/{spec.name}-{distinct(target.label)}-{saved.check}-{saved.dtype}.json"
     found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
     save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
     return name

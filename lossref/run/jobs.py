@@ -21,7 +21,7 @@ from lossref.run.plan import Job
 def together(jobs: list[Job], executor: Executor) -> Iterator[tuple[Job, Outcome | None]]:
     """Each job with its outcome as it completes, long ones first; None where its process died, or one beside it."""
     long = {name for name, one in losses.specs().items() if one.composite}
-    first = sorted(jobs, key=lambda job: job.spec not in long)
+    first = sorted(jobs, key=lambda job: bool(job.status) or job.spec not in long)
     with deferred():
         waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in first}
     for future in as_completed(waiting):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
 from lossref.core.nouns import Spec
 from lossref.hosts.process import Lodging
+from lossref.hosts.worker.words import plain
 from lossref.targets.lodged import Ended, lodged
 from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable
@@ -56,22 +59,38 @@ def plan(
     """
     wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
     jobs, lost = list[Job](), list[Unavailable]()
-    for word in words:
+    for word in dict.fromkeys(words):
         try:
             found = lodged(word, as_spec, lodging)
         except Unavailable as error:
             status = error.status if isinstance(error, Ended) else "blocked"
-            jobs.append(Job(word, "-", word, (IMPORT,), tier, seed, str(out), as_spec, 0, status, str(error), lodging))
+            jobs.append(
+                Job(word, "-", plain(word), (IMPORT,), tier, seed, str(out), as_spec, 0, status, str(error), lodging)
+            )
             lost.append(error)
             continue
         for thing, one in enumerate(found):
             if one.spec in wanted:
-                why = ("unsupported", one.unsupported) if one.unsupported else ("", "")
-                rows = wanted[one.spec]
+                why, rows = ("unsupported" if one.unsupported else "", one.unsupported), wanted[one.spec]
                 jobs.append(Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, *why, lodging))
-    if len(lost) == len(words) and not any(isinstance(error, Ended) for error in lost):
+    if len(lost) == len({*words}) and not any(isinstance(error, Ended) for error in lost):
         raise lost[0]
-    return jobs
+    return _told_apart(jobs)
+
+
+def _told_apart(jobs: list[Job]) -> list[Job]:
+    """The jobs with labels of which no two are alike on one spec: with the word, or a number, where they were."""
+    labels = Counter((job.spec, job.label) for job in jobs)
+    found = list[Job]()
+    taken = set[tuple[str, str]]()
+    for job in jobs:
+        alone = labels[job.spec, job.label] == 1
+        label = job.label if alone else f"{job.label} ({plain(job.word)})"
+        names = chain([label], (f"{label} #{number}" for number in count(2)))
+        free = next(name for name in names if (job.spec, name) not in taken)
+        taken.add((job.spec, free))
+        found.append(replace(job, label=free))
+    return found
 
 
 def rows_of(spec: Spec, check: str = "*", dtypes: tuple[str, ...] = DTYPES) -> tuple[tuple[str, str], ...]:

@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from lossref.checks import table as checks
-from lossref.checks.evidence import Evidence
-from lossref.core.nouns import Array, Target
+from lossref.checks.evidence import Evidence, wrong
+from lossref.core.nouns import Array, Spec, Target
+from lossref.hosts.command import CannotAnswer
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.worker.words import one_line
+from lossref.losses import UnknownSpec, specs, using
 from lossref.losses import spec as find
-from lossref.losses import specs, using
 from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
 from lossref.targets.lodged import lodged, settled
-from lossref.targets.resolve import UnknownTarget
+from lossref.targets.resolve import Unavailable, UnknownTarget, adapters
 
 
-def replay(path: Path) -> tuple[list[str], bool]:
-    """Lines to print, and whether the case passes now."""
+def replay(path: Path, trust: bool = False) -> tuple[list[str], bool]:
+    """Lines to print, and whether the case passes now.
+
+    Raises `SavedCaseError`, also where the file names code outside of the current directory and there is no `trust`.
+    """
     saved = load(path)
-    with using(_declaring(path, saved)):
+    declaring = _declaring(path, saved)
+    for code in () if trust else _outside(saved, declaring):
+        raise SavedCaseError(f"{path} names code outside of {Path.cwd()}: {code}; if you trust it: --trust")
+    with using(declaring):
         return _again(path, saved)
+
+
+def _outside(saved: SavedCase, declaring: list[str]) -> Iterator[str]:
+    """What would be imported from outside of the current directory because the file says so; lossref is no stranger."""
+    yield from (file for file in declaring if not _is_here(file))
+    word = saved.target.partition(":")[0]
+    if word in adapters() or word.partition(".")[0] == "lossref":
+        return
+    file = word if word.endswith(".py") else _file_of(word.partition(".")[0])
+    if not _is_here(file):
+        yield f"the target {saved.target}" if file in ("", word) else f"the target {saved.target} in {file}"
+
+
+def _is_here(file: str) -> bool:
+    return bool(file) and Path(file).resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _file_of(name: str) -> str:
+    """Where the package or module of that name is, which is not imported; nothing for one that is built in or gone."""
+    try:
+        found = PathFinder.find_spec(name, [str(Path.cwd())]) or importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return ""
+    if found is None:
+        return ""
+    places = [*(found.submodule_search_locations or ()), *([found.origin] if found.has_location else [])]
+    return str(places[-1] or "") if places else ""
 
 
 def _declaring(path: Path, saved: SavedCase) -> list[str]:
@@ -35,14 +75,11 @@ def _declaring(path: Path, saved: SavedCase) -> list[str]:
 
 
 def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
-    spec = find(saved.case.spec)
-    check = checks.named(saved.check)
-    reason = spec.why_not(saved.case) if check.legal else None
-    if reason:
-        raise SavedCaseError(f"{path}: {reason}")
+    spec, check = _known(path, saved)
     target = _target(saved)
-    evidence = checks.examine(check, spec, target, saved.case, saved.dtype)
+    evidence = _examined(path, saved, spec, check, target)
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
+    head = f"{head} ({target.where})" if target.where else head
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
     lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
@@ -50,13 +87,74 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     return lines + (["", "with torch and the target alone:", "", code] if code else []), False
 
 
+def _known(path: Path, saved: SavedCase) -> tuple[Spec, checks.Check]:
+    """The spec and the check of a case. Raises `SavedCaseError` where the case is none of theirs."""
+    try:
+        spec, check = find(saved.case.spec), checks.named(saved.check)
+    except (UnknownSpec, checks.UnknownCheck) as error:
+        raise SavedCaseError(f"{path}: {error}") from None
+    for field, is_so, expected in _facts(saved, spec, check):
+        if not is_so:
+            raise SavedCaseError(f"{path} is no case of {spec.name} {check.name}: {field}: expected {expected}")
+    reason = spec.why_not(saved.case) if check.legal else None
+    if reason:
+        raise SavedCaseError(f"{path}: {reason}")
+    return spec, check
+
+
+def _facts(saved: SavedCase, spec: Spec, check: checks.Check) -> Iterator[tuple[str, bool, str]]:
+    """Field, whether it is as it must be, and how that is."""
+    yield "check", checks.applies(check, spec), f"one that {spec.name} is asked"
+    yield "dtype", saved.dtype in check.dtypes, " or ".join(check.dtypes)
+    yield "inputs", set(saved.case.inputs) == set(spec.inputs), ", ".join(spec.inputs)
+    yield "params", set(saved.case.params) <= set(spec.params), ", ".join(spec.params) or "none"
+    for name, param in ((name, spec.params[name]) for name in saved.case.params):
+        choices = (param.default, *param.others)
+        kinds = " or ".join(dict.fromkeys(map(_kind, choices)))
+        yield f"params.{name}", _kind(saved.case.params[name]) in kinds, kinds
+        words = [one for one in choices if isinstance(one, str)]
+        given = saved.case.params[name]
+        yield f"params.{name}", not isinstance(given, str) or given in words, " or ".join(words)
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, (bool, str)):
+        return {bool: "true or false", str: "a word"}.get(type(value), "null")
+    return "a number" if isinstance(value, (int, float)) else "a list"
+
+
+def _examined(path: Path, saved: SavedCase, spec: Spec, check: checks.Check, target: Target) -> Evidence:
+    try:
+        return checks.examine(check, spec, target, saved.case, saved.dtype)
+    except TargetEnded as error:
+        return wrong(f"{error.status}: {checks.said_of(error)}")
+    except CannotAnswer as error:
+        raise Unavailable(f"{saved.target} cannot be asked: {error}") from None
+    except Exception as error:  # a file that was changed by hand can ask for anything
+        raise SavedCaseError(f"{path}: {spec.name} cannot be asked about this case: {one_line(error)}") from None
+
+
 def _target(saved: SavedCase) -> Target:
+    """The very function that the case was found in: by its name in its file, where it was, else by its label."""
     found = [one for one in lodged(saved.target, saved.as_spec, HERE) if one.spec == saved.case.spec]
-    mine = [one for one in found if saved.label in ("", one.label)]
+    named = [one for one in found if saved.where and _named(one.where) == _named(saved.where)]
+    mine = sorted(named, key=lambda one: abs(_line(one.where) - _line(saved.where)))
+    mine = mine or [one for one in found if saved.label in ("", one.label)]
     if not mine:
         who = saved.label or f"an implementation of {saved.case.spec}"
         raise UnknownTarget(f"{saved.target} has no {who} any more")
     return settled(mine[0])
+
+
+def _named(where: str) -> tuple[str, str]:
+    """The name of the file and the qualified name, of "file:line qualname"."""
+    place, _, name = where.rpartition(" ")
+    return Path(place.rpartition(":")[0]).name, name
+
+
+def _line(where: str) -> int:
+    line = where.rpartition(" ")[0].rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0
 
 
 def _detail(evidence: Evidence) -> list[str]:

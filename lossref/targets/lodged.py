@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from lossref.core.nouns import Host, Target
-from lossref.hosts.command import CommandHost
+from lossref.hosts.command import CannotAnswer, CommandHost
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.kept import host_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
+from lossref.hosts.worker.words import one_line, plain, short
 from lossref.losses import spec as find
 from lossref.losses import specs
 from lossref.targets.resolve import (
@@ -55,6 +56,8 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
         rows = _rows(things, host, lodging) if adapter else _marked(things, word, as_spec, host, lodging)
     except TargetEnded as error:
         raise Ended(str(error), error.status) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # what it says of itself comes from its process
+        raise Unavailable(f"{word} describes its targets in a way that cannot be read: {one_line(error)}") from None
     if not rows:
         raise UnknownTarget(how_to_declare(word))
     return rows
@@ -64,7 +67,7 @@ def settled(target: Target) -> Target:
     """The target with its notation found out; one that ends its process meanwhile is asked in the usual one."""
     try:
         return ready(target)
-    except TargetEnded as error:
+    except (TargetEnded, CannotAnswer) as error:
         return replace(target, note=f"its notation could not be found out: {error}")
 
 
@@ -116,21 +119,31 @@ def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
 
 def _marked(things: Any, word: str, as_spec: str | None, host: Host, lodging: Lodging) -> list[Target]:
     """Marked functions and classes, or the one that `--as` names."""
-    marks = [{"spec": as_spec} if as_spec else thing["mark"] for thing in things]
-    if not all(marks):
+    chosen = [(number, thing, thing["mark"]) for number, thing in enumerate(things)]
+    if as_spec:
+        chosen = _as(as_spec, chosen)
+    if not all(mark for _, _, mark in chosen):
         raise UnknownTarget(f"say which loss it is: lossref validate {word} --as SPEC")
-    labels = _labels([(mark["spec"], thing) for mark, thing in zip(marks, things, strict=True)])
-    rows = zip(things, marks, labels, strict=True)
+    labels = _labels([(str(mark["spec"]), thing) for _, thing, mark in chosen])
     return [
         replace(_declared(thing, mark, label, word), host=host, thing=number, device=lodging.device)
-        for number, (thing, mark, label) in enumerate(rows)
+        for (number, thing, mark), label in zip(chosen, labels, strict=True)
     ]
+
+
+Chosen = list[tuple[int, Mapping[str, Any], Any]]
+
+
+def _as(as_spec: str, chosen: Chosen) -> Chosen:
+    """The one function as what `--as` says: with the mark that says the same, if it bears one."""
+    number, thing, _ = chosen[0]
+    return [row for row in chosen if row[2] and row[2]["spec"] == as_spec] or [(number, thing, {"spec": as_spec})]
 
 
 def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
     """The name of each thing; with its attribute, or with its line, where others of the same spec share it."""
-    names = [str(thing["name"]) for _, thing in pairs]
-    longer = [f"{thing['name']} ({thing['attribute']})" for _, thing in pairs]
+    names = [short(str(thing["name"])) for _, thing in pairs]
+    longer = [f"{name} ({short(str(thing['attribute']))})" for name, (_, thing) in zip(names, pairs, strict=True)]
     shared = Counter((spec, name) for (spec, _), name in zip(pairs, names, strict=True))
     return [
         name if shared[spec, name] == 1 else long for (spec, _), name, long in zip(pairs, names, longer, strict=True)
@@ -138,14 +151,22 @@ def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
 
 
 def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, word: str) -> Target:
-    spec = find(mark["spec"])
+    spec = find(str(mark["spec"]))
     fixed = dict(mark.get("fixed", {}))
     has_parameters(spec, fixed)
     accepts = tuple(name for name in spec.params if name in thing["parameters"] and name not in fixed)
     usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
-    where = f"{thing['file']}:{thing['line']} {thing['qualname']}"
-    known, slack = dict(mark.get("known", {})), checked_slack(mark.get("slack", {}))
-    return Target(spec.name, _nothing, label, accepts, fixed, known=known, slack=slack, usage=usage, where=where)
+    known = {check: short(str(reason), 400) for check, reason in dict(mark.get("known", {})).items()}
+    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage)
+    return replace(
+        made, slack=checked_slack(mark.get("slack", {})), where=plain(str(thing["where"])), note=_borrowing(thing)
+    )
+
+
+def _borrowing(thing: Mapping[str, Any]) -> str:
+    """What is noted of one that asks lossref to answer, which is allowed: it says little that it agrees."""
+    name = short(str(thing["borrows"]))
+    return f"it asks lossref itself ({name}), so that it agrees says little" if name else ""
 
 
 def _of_peer(host: CommandHost, lodging: Lodging) -> list[Target]:

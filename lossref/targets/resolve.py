@@ -20,6 +20,7 @@ from typing import Any
 
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
+from lossref.hosts.worker.things import described
 from lossref.targets.marks import Mark, Slack, marks
 
 
@@ -172,9 +173,8 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     build = thing if isinstance(thing, type) else partial(partial, thing)
     name = getattr(thing, "__name__", type(thing).__name__)
     usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
-    return Target(
-        spec.name, build, name, accepts, mark.fixed, known=mark.known, slack=checked_slack(mark.slack), usage=usage
-    )
+    made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage)
+    return replace(made, slack=checked_slack(mark.slack), where=described(thing, name)["where"])
 
 
 def checked_slack(slack: Slack) -> dict[str, tuple[float, str]]:
@@ -227,14 +227,17 @@ def _parameters(thing: Any) -> set[str]:
 
 
 def ready(one: Target) -> Target:
-    """The target with its notation settled: xyxy or xywh, where it has no parameter for it. Asks the target."""
+    """The target with its notation settled (xyxy or xywh), where it has no parameter for it, and what there is to say.
+
+    Asks the target, also one that declares its notation: it may follow another one, or none.
+    """
     from lossref.losses import spec as find
-    from lossref.targets.notation import followed_convention
+    from lossref.targets.notation import followed
 
     spec = find(one.spec)
     for name, param in spec.params.items():
-        if param.convention and name not in one.accepts and name not in one.fixed and not one.unsupported:
-            choice = followed_convention(spec, one, name)
-            note = f"has no parameter {name}; tested with {name}={choice!r}, which it follows"
-            one = replace(one, fixed={**one.fixed, name: choice}, note=note)
+        if param.convention and name not in one.accepts and not one.unsupported:
+            choice, note = followed(spec, one, name)
+            fixed, notes = {**one.fixed, name: choice}, filter(None, (one.note, note))
+            one = replace(one, fixed=fixed, note="; ".join(notes))
     return one

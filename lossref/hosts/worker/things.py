@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-from .words import plain
+from .words import plain, short
 
 MARK = "__lossref_targets__"
 ADAPTERS = "lossref.targets.adapters"
+OURS = ("lossref.losses", "lossref.editions")
 Build = Callable[..., Callable[..., Any]]
 
 
@@ -115,14 +117,14 @@ def build_of(thing: Any) -> Build:
 def described(thing: Any, attribute: str) -> dict[str, Any]:
     """What can be said of a function or a class: where it is, and which parameters it has."""
     bare = inspect.unwrap(thing)
+    qualname = plain(str(getattr(thing, "__qualname__", type(thing).__qualname__)))
     return {
         "attribute": attribute,
-        "name": plain(str(getattr(thing, "__name__", type(thing).__name__))),
-        "qualname": plain(str(getattr(thing, "__qualname__", type(thing).__qualname__))),
-        "file": _file(bare),
-        "line": _line(bare),
+        "name": short(str(getattr(thing, "__name__", type(thing).__name__))),
+        "where": f"{_file(bare)}:{_line(bare)} {qualname}",
         "is_class": isinstance(thing, type),
         "parameters": _parameters(thing),
+        "borrows": _borrowed(bare),
     }
 
 
@@ -138,6 +140,28 @@ def _line(thing: Any) -> int:
         return inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):
         return 0
+
+
+def _borrowed(thing: Any) -> str:
+    """A loss of lossref's own that a function, or a method of a class, names; helpers of it are not looked into."""
+    parts = vars(thing).values() if isinstance(thing, type) else (thing,)
+    names = (name for part in parts if inspect.isfunction(part) for name in _foreign(part.__code__, part.__globals__))
+    return next(names, "")
+
+
+def _foreign(code: CodeType, known: Mapping[str, Any]) -> Iterator[str]:
+    losses = getattr(sys.modules.get("lossref"), "LOSSES", ())
+    for name in code.co_names:
+        thing = known.get(name)
+        if name.startswith(OURS):
+            yield name
+        elif inspect.ismodule(thing) and thing.__name__ == "lossref":
+            yield from (f"lossref.{attribute}" for attribute in code.co_names if attribute in losses)
+        elif str(getattr(thing, "__name__" if inspect.ismodule(thing) else "__module__", "")).startswith(OURS):
+            yield name
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _foreign(inner, known)
 
 
 def _parameters(thing: Any) -> list[str]:

@@ -21,6 +21,16 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in kept)
 
 
+def printable(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def short(text: str, most: int = 80) -> str:
+    """The same for a name, which is cut where it is long."""
+    return plain(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
 def ends(text: str, most: int = 4096) -> str:
     """Beginning and end of a long text."""
     return text if len(text) <= 2 * most else f"{text[:most]}\n[... {len(text) - 2 * most} more ...]\n{text[-most:]}"

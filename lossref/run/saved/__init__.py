@@ -5,31 +5,28 @@ The numbers of a large case stand in a compressed file beside it.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lossref.checks.evidence import Evidence
 from lossref.checks.table import Check, named
 from lossref.core.axes import frozen
-from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
 from lossref.losses import origin
 from lossref.oracle.answers import weights
-from lossref.run.atomic import write_bytes, write_text
+from lossref.run.atomic import write_text
+from lossref.run.saved.arrays import encode, restored, stored
+from lossref.run.saved.schema import Fault, read
 
 SCHEMA = 1
 LONGEST = 400
-LARGE = 20_000  # numbers
-BESIDE = "file beside"
-SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+LONGEST_NAME = 160  # of a file or folder; a system takes 255
 
 
 class SavedCaseError(Exception):
@@ -47,32 +44,29 @@ class SavedCase:
     as_spec: str | None = None
     origin: str = ""
     label: str = ""
+    where: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def file_name(*words: str) -> str:
     """Words as the name of a file or folder, whatever they are."""
-    return "-".join(_plain(word) for word in words)
+    name = "-".join(_plain(word) for word in words)
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{_digest(name)}"
+
+
+def distinct(word: str) -> str:
+    """The same for one word, so that no two have one name: a digest follows where it could not be kept as it is."""
+    name = _plain(word)
+    return name if name == word else f"{name}-{_digest(word)}"
 
 
 def _plain(word: str) -> str:
-    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in word)
+    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in word)
     return kept.strip(".-")[:80] or "target"
 
 
-def encode(array: Array) -> dict[str, Any]:
-    """Shape and nested lists; numbers that JSON does not know are words."""
-    flat = [float(x) if math.isfinite(x) else str(x) for x in np.asarray(array, dtype=np.float64).flat]
-    cells = np.empty(array.shape, dtype=object)
-    cells.flat[:] = flat
-    return {"shape": list(array.shape), "values": cells.tolist()}
-
-
-def decode(entry: Mapping[str, Any]) -> Array:
-    """The array of `encode`."""
-    cells = np.array(entry["values"], dtype=object).flatten()
-    numbers = [SPECIAL[x] if isinstance(x, str) else float(x) for x in cells]
-    return np.array(numbers, dtype=np.float64).reshape(entry["shape"])
+def _digest(word: str) -> str:
+    return hashlib.sha256(word.encode("utf-8", "backslashreplace")).hexdigest()[:8]
 
 
 def snippet(spec: Spec, target: Target, case: Case, check: Check, dtype: str) -> str:
@@ -114,7 +108,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "where": target.where,
         "as": saved.as_spec,
         "params": dict(case.params),
-        "inputs": _stored(path, case.inputs),
+        "inputs": stored(path, case.inputs),
         "flags": sorted(set(case.flags)),
         "id": case.id,
         "problem": evidence.problem,
@@ -126,43 +120,30 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def _stored(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
-    """The inputs as JSON, or the name of the file beside `path` that holds them."""
-    if sum(array.size for array in inputs.values()) <= LARGE:
-        return {name: encode(array) for name, array in inputs.items()}
-    content, beside = io.BytesIO(), path.with_suffix(".npz")
-    np.savez_compressed(content, **{name: _narrow(array) for name, array in inputs.items()})
-    write_bytes(beside, content.getvalue())
-    return {BESIDE: beside.name}
-
-
-def _narrow(array: Array) -> Any:
-    narrow = array.astype(np.float32)
-    return narrow if np.array_equal(narrow, array, equal_nan=True) else array
-
-
-def _restored(path: Path, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    if BESIDE not in inputs:
-        return {name: decode(entry) for name, entry in inputs.items()}
-    with np.load(path.with_name(inputs[BESIDE]), allow_pickle=False) as found:
-        return {name: found[name].astype(np.float64) for name in found.files}
-
-
 def load(path: Path) -> SavedCase:
     """Read a file that `save` wrote. Raises `SavedCaseError`."""
     try:
-        content = json.loads(path.read_text())
+        content = read(path.read_bytes(), "case")
+        return _loaded(path, content)
     except FileNotFoundError:
         raise SavedCaseError(f"there is no file {path}; a failing run writes its cases to reports/.../cases/") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise SavedCaseError(f"{path} is not a saved case: it is nested too deeply") from None
+    except (OSError, Fault) as error:
         raise SavedCaseError(f"{path} is not a saved case: {error}") from None
-    try:
-        inputs = _restored(path, content["inputs"])
-        flags = tuple(content["flags"])
-        params = {name: frozen(value) for name, value in content["params"].items()}
-        case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
-        recorded = {"problem": content["problem"], **content["detail"]}
-        asked = (content["check"], content["dtype"], content["target"], content["as"])
-        return SavedCase(case, *asked, content.get("spec_from", ""), content.get("label", ""), recorded)
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
-        raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None
+
+
+def _loaded(path: Path, content: Mapping[str, Any]) -> SavedCase:
+    params = {name: frozen(value) for name, value in content["params"].items()}
+    inputs, flags = restored(path, content["inputs"]), tuple(content["flags"])
+    return SavedCase(
+        Case(content["spec"], inputs, params, content["id"], flags, content["why"]),
+        check=content["check"],
+        dtype=content["dtype"],
+        target=content["target"],
+        as_spec=content["as"],
+        origin=content.get("spec_from", ""),
+        label=content.get("label", ""),
+        where=content.get("where", ""),
+        recorded={"problem": content["problem"], **content["detail"]},
+    )
