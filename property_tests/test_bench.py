@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lossref.bench.footprint import footprint
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from lossref.bench import contests as bench
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
 from lossref.bench import rows as bench_rows
-from lossref.bench.footprint import footprint
 from lossref.bench.rows import Row, Settings
 from lossref.bench.timing import LEAST, Interval, Rounds, interleaved, interval, on_cuda, settled, spread, verdict
 from lossref.bench.workloads import MODES, modes_of, work, workload
