@@ -456,7 +456,7 @@ def test_what_it_does_while_it_is_timed_is_its_row_and_the_others_go_on(
     line, verdict, said = ENDS[name]
     monkeypatch.setattr(bench, "LATE", 100)
     (tmp_path / "bench_ends.py").write_text(LARGE.replace("LINE", line))
-    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=2.0))
+    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=3.0))
     rows, finished = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
     seconds = {target: [row for row in rows if row.metric == "seconds" and row.target == target] for target in ENDING}
     assert finished
@@ -476,7 +476,7 @@ from lossref.losses.classification.focal import focal
 
 @lossref.target("focal")
 def culprit(pred, label, gamma=1.5, alpha=0.25):
-    if len(pred) > 1000:
+    if pred.numel() > 10_000:
         LINE
     return focal(pred, label, gamma, alpha)
 
