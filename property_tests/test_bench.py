@@ -6,6 +6,7 @@ import gc
 import html
 import json
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,14 +25,19 @@ from lossref.bench import contests as bench
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
 from lossref.bench import rows as bench_rows
-from lossref.bench.footprint import footprint
 from lossref.bench.rows import Row, Settings
-from lossref.bench.timing import LEAST, Interval, Rounds, interleaved, interval, on_cuda, settled, spread, verdict
-from lossref.bench.workloads import MODES, modes_of, work, workload
+from lossref.bench.timing import Interval, interval, settled, spread, verdict
+from lossref.bench.workloads import modes_of, workload
 from lossref.cli import app
-from lossref.hosts.probe import TargetRaised
+from lossref.core.nouns import Case, Spec
+from lossref.hosts.probe import call_of, itself, question_of
+from lossref.hosts.process import Lodging, ProcessHost
+from lossref.hosts.worker import timed
+from lossref.hosts.worker.clock import LEAST, Rounds, interleaved, on_cuda
+from lossref.hosts.worker.footprint import footprint
+from lossref.hosts.worker.messages import Timed
+from lossref.hosts.worker.timed import MODES
 from lossref.losses import spec
-from lossref.targets.resolve import reference
 
 # What a verdict needs ------------------------------------------------------------------------------
 
@@ -154,16 +160,22 @@ def test_one_round_in_two_begins_with_the_other() -> None:
 # On the real clock ---------------------------------------------------------------------------------
 
 
-def timed(one: Callable[[], object], two: Callable[[], object], box: float, seed: int) -> str:
+def told(one: Callable[[], object], two: Callable[[], object], box: float, seed: int) -> str:
     """The verdict on two functions."""
     return verdict(interval(settled(interleaved(one, two, box, 2 * box, seed=seed)), seed))
+
+
+def work(one: Spec, case: Case, mode: str) -> Callable[[], object]:
+    """One call of the reference in one mode, as a host times it."""
+    question = question_of(one, itself(one), case, [call_of(one, case.inputs, "float32", one.wrt)])
+    return timed.work(itself(one).build, question, mode)
 
 
 def test_the_same_workload_is_same_or_unsure() -> None:
     one, words = spec("focal"), Counter[str]()
     for run in range(20):
         case, mode = workload(one, "small", {}, run), MODES[run % 3]
-        words[timed(work(one, reference(one), case, mode), work(one, reference(one), case, mode), 0.12, run)] += 1
+        words[told(work(one, case, mode), work(one, case, mode), 0.12, run)] += 1
     assert words["same"] + words["unsure"] >= 19, words
 
 
@@ -178,7 +190,7 @@ def cpu(work: Callable[[], object], repeats: int) -> float:
 def test_three_calls_against_two_are_slower() -> None:
     """Tried again, for longer, while the machine is too busy to tell."""
     one = spec("focal")
-    call = work(one, reference(one), workload(one, "small", {}, 0), "forward")
+    call = work(one, workload(one, "small", {}, 0), "forward")
     three, two = (lambda: [call() for _ in range(3)]), (lambda: [call() for _ in range(2)])
     said: list[str] = []
     while said[-1:] != ["slower"] and len(said) < 5:
@@ -224,7 +236,7 @@ def test_a_workload_depends_on_spec_size_and_seed_alone() -> None:
 
 def test_modes_do_what_they_say() -> None:
     one = spec("varifocal")
-    done: dict[str, Any] = {m: work(one, reference(one), workload(one, "small", {}, 0), m)() for m in MODES}
+    done: dict[str, Any] = {m: work(one, workload(one, "small", {}, 0), m)() for m in MODES}
     assert done["forward"].requires_grad
     assert len(done["full"]) == len(done["backward"]) == 2
     assert all(torch.equal(a, b) for a, b in zip(done["full"], done["backward"], strict=True))
@@ -236,7 +248,7 @@ def test_several_terms_are_weighted_and_added() -> None:
         one, terms=("a", "b", "n"), reference=lambda x, y, **params: (one.reference(x, y), x.sum(), torch.tensor(3))
     )
     case = workload(one, "small", {}, 0)
-    (x, y), (sum_x, sum_y) = (work(which, reference(which), case, "full")() for which in (one, pair))
+    (x, y), (sum_x, sum_y) = (work(which, case, "full")() for which in (one, pair))
     assert torch.equal(y, sum_y)
     assert torch.allclose(x + 1.75, sum_x)
 
@@ -247,8 +259,8 @@ def test_without_a_gradient_there_is_only_forward() -> None:
 
 def test_an_output_that_is_not_connected_has_no_backward() -> None:
     one = replace(spec("iou"), reference=lambda x, y, **params: torch.zeros(len(x)))
-    with pytest.raises(TargetRaised, match="not connected"):
-        work(one, reference(one), workload(one, "small", {}, 0), "backward")
+    with pytest.raises(timed.Unconnected, match="not connected"):
+        work(one, workload(one, "small", {}, 0), "backward")
 
 
 def test_operators_and_live_bytes_are_counted() -> None:
@@ -303,7 +315,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row], pd.D
     """A run of the module above against the reference: its folder, its rows, its CSV as pandas reads it."""
     folder = tmp_path_factory.mktemp("bench")
     (folder / "bench_mine.py").write_text(MINE)
-    settings = Settings((str(folder / "bench_mine.py"),), sizes=("small",), seconds=8, seed=3)
+    settings = Settings(
+        (str(folder / "bench_mine.py"),), sizes=("small",), seconds=8, seed=3, lodging=Lodging(threads=2)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "LATE", 100)  # small boxes, and yet all of it on a busy machine
         assert bench.main(bench.plan(settings), settings, folder)
@@ -317,7 +331,7 @@ def test_the_csv_has_its_columns_and_one_row_for_each_metric(run: tuple[Path, li
     assert focal.metric.tolist() == ["seconds", "peak_live_bytes", "operators"]
     assert (focal["median"] > 0).all()
     assert (table.seed == 3).all()
-    assert (table.threads == torch.get_num_threads()).all()
+    assert (table.threads == 2).all()
     assert not table.duplicated([*COLUMNS.split()[:8], "note"]).any()
     seconds = table[table.metric == "seconds"].dropna(subset="median")
     assert (seconds.q20 <= seconds["median"]).all()
@@ -374,12 +388,12 @@ def test_the_terminal_shows_a_row_for_each_size_and_each_reason(
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter([0, 1])
 
-    def then_stop(*arguments: Any) -> Rounds:
+    def then_stop(*arguments: Any) -> Timed:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        return rounds_of([1.0] * 9)
+        return Timed("", rounds_of([1.0] * 9), ((1, 8),) * 2)
 
-    monkeypatch.setattr(bench, "interleaved", then_stop)
+    monkeypatch.setattr(ProcessHost, "time", then_stop)
     settings = Settings(("reference",), "focal")
     rows, finished = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
     assert not finished
@@ -391,7 +405,7 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest
 def test_where_there_is_no_gpu_cuda_is_unsupported_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     command = ["bench", "reference", "--spec", "focal", "--device", "cuda", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 3, result.output
@@ -406,7 +420,7 @@ WRONG = [
     (["--size", "huge"], "'huge' is not one of small, train"),
     (["--device", "tpu"], "'tpu' is not one of cpu, cuda"),
     (["--spec", "nope"], "there is no spec 'nope'"),
-    (["--vs", "nope"], "there is no target 'nope'"),
+    (["--vs", "nope"], "there is no module nope"),
 ]
 
 
@@ -425,6 +439,87 @@ def test_without_a_baseline_a_target_is_timed_alone(tmp_path: Path, monkeypatch:
     seconds = [row for row in rows if row.metric == "seconds"]
     assert {row.verdict for row in seconds} == {"alone"}
     assert all(row.median > 0 and np.isnan(row.ratio) and "not timed itself: fails" in row.note for row in seconds)
+
+
+ENDS = {
+    "crashes": ("os._exit(3)", "crashed", "the process ended with exit code 3 while it was timed"),
+    "hangs": ("time.sleep(600)", "timeout", "gave no answer within"),
+    "raises": ("raise ValueError('too large')", "raised", "ValueError: too large"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_it_does_while_it_is_timed_is_its_row_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Right on all that it is checked on; a train workload is more than that."""
+    line, verdict, said = ENDS[name]
+    monkeypatch.setattr(bench, "LATE", 100)
+    (tmp_path / "bench_ends.py").write_text(LARGE.replace("LINE", line))
+    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=3.0))
+    rows, finished = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
+    seconds = {target: [row for row in rows if row.metric == "seconds" and row.target == target] for target in ENDING}
+    assert finished
+    assert [row.verdict for row in seconds["culprit"]] == [verdict] * 3
+    assert said in seconds["culprit"][0].note
+    assert (seconds["culprit"][2].note == bench.GONE) is (verdict != "raised")
+    assert {row.verdict for row in seconds["innocent"]} <= set(bench_rows.COMPARED)
+
+
+ENDING = ("culprit", "innocent")
+LARGE = """
+import os
+import time
+import lossref
+from lossref.losses.classification.focal import focal
+
+
+@lossref.target("focal")
+def culprit(pred, label, gamma=1.5, alpha=0.25):
+    if pred.numel() > 10_000:
+        LINE
+    return focal(pred, label, gamma, alpha)
+
+
+@lossref.target("iou")
+def innocent(box1, box2, xywh=True, eps=1e-7):
+    return lossref.bbox_iou(box1, box2, xywh, eps=eps)
+"""
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("lossref.losses"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+ALONE = """
+import lossref
+
+
+@lossref.target("xyxy2xywh")
+def mine(x):
+    centre, size = (x[..., :2] + x[..., 2:]) / 2, x[..., 2:] - x[..., :2]
+    return __import__("torch").cat([centre, size], -1)
+"""
+
+
+def test_in_a_python_without_the_reference_a_target_is_timed_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "LATE", 100)
+    other = tmp_path / "python"
+    other.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    other.chmod(0o755)
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT)
+    (tmp_path / "bench_other.py").write_text(ALONE)
+    words, lodging = (str(tmp_path / "bench_other.py"),), Lodging(python=str(other))
+    settings = Settings(words, sizes=("small",), seconds=3, lodging=lodging)
+    rows, _ = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
+    assert {row.verdict for row in rows if row.metric == "seconds"} == {"alone"}
+    assert all("not compared with reference: reference cannot be imported" in row.note for row in rows)
 
 
 TEXTS = [(1.5, "1.50 s"), (0.0123, "12.3 ms"), (1e-3, "1.00 ms"), (2.5e-7, "0.25 µs"), (float("nan"), "—")]

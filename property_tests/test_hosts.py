@@ -15,8 +15,8 @@ from lossref.core.nouns import Target
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import ask, call_of, itself, result_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
-from lossref.hosts.worker.messages import Reply
-from lossref.losses import spec
+from lossref.hosts.worker.messages import Question, Reply, Timed
+from lossref.losses import spec, specs
 
 HEAD = """
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -262,6 +262,57 @@ def test_a_file_of_a_package_is_loaded_as_its_module(host: ProcessHost, tmp_path
     found = host.load(file_of(folder, "return pred * 0 + THREE", before="from .other import THREE\n"))
     assert [thing["name"] for thing in found["things"]] == ["innocent", "culprit"]
     assert put(host).returned[0].values[0].max() == 3
+
+
+def timed_in(host: ProcessHost, *things: int) -> Timed:
+    """Things that stand for focal, timed for a moment."""
+    question = Question(FOCAL.terms, {}, (call_of(FOCAL, INPUTS, "float32", ("pred",)),))
+    return host.time([(thing, question) for thing in things], "full", 0.05, 0.1, 0)
+
+
+def test_two_words_are_timed_in_one_host_and_found_again_in_the_next(host: ProcessHost, tmp_path: Path) -> None:
+    host.load(file_of(tmp_path, "CALLS.append(1)", "return (pred - label) ** 2"))
+    first = host.load("reference", adapter=True)["first"]
+    assert first == 2
+    reference = first + [*specs()].index("focal")
+    for _ in range(2):
+        found = timed_in(host, 1, reference)
+        assert [readings.shape[1] for readings in found.seconds] == [2, 2]
+        mine, theirs = (operators for operators, _ in found.footprints)
+        assert mine < 10 < theirs
+        host.close()
+    innocent_is_right(host)
+
+
+TIMED = {
+    "ends its process": ("os._exit(3)", "crashed", "exit code 3 while it was timed"),
+    "leaves": ("sys.exit(3)", "crashed", "exit code 3 while it was timed"),
+    "hangs": ("time.sleep(60)", "timeout", "gave no answer within 12.1 s while it was timed"),
+}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_what_ends_while_it_is_timed(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    line, status, how = TIMED[name]
+    host.load(file_of(tmp_path, "CALLS.append(1)", f"len(CALLS) < 9 or {line}", "return pred.sum()"))
+    with pytest.raises(TargetEnded, match=how) as found:
+        timed_in(host, 1)
+    assert found.value.status == status
+    innocent_is_right(host)
+
+
+UNTIMED = {
+    "raises": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    "not connected": ("return label.sum()", "the output is not connected to any input: there is no gradient to time"),
+}
+
+
+@pytest.mark.parametrize("name", UNTIMED)
+def test_what_cannot_be_timed_says_why(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    line, said = UNTIMED[name]
+    host.load(file_of(tmp_path, line))
+    assert timed_in(host, 1).raised == said
+    innocent_is_right(host)
 
 
 def test_the_judge_keeps_its_folder() -> None:

@@ -64,7 +64,7 @@ PLANTED = [
     ("losses", "from lossref import checks", {"lossref.checks"}),
     ("oracle", "import lossref.losses.box_terms.dfl", {"lossref.losses.box_terms.dfl"}),
     ("run", "def f():\n    from lossref import cli", {"lossref.cli"}),
-    ("report", "from lossref.bench.timing import interleaved", {"lossref.bench.timing.interleaved"}),
+    ("report", "from lossref.bench.timing import interval", {"lossref.bench.timing.interval"}),
     ("targets", "from lossref import _WHERE", {"lossref._WHERE"}),
     ("bench", "from lossref import bbox_iou\nimport lossref", set()),
     ("bench", "from lossref.core.nouns import Spec", set()),

@@ -1,7 +1,7 @@
 """How much faster than the installed ultralytics: `make ratios`, the training workload of every loss.
 
 Batch 16, 640 x 640, 80 classes, 20 objects an image, float32, two threads; forward plus backward to all
-predictions, the two implementations in turns in one process (lossref.bench.timing). Prints a table with the
+predictions, the two implementations in turns in one process (lossref.hosts.worker.clock). Prints a table with the
 ratio, its interval, the peak of live bytes of both, and the values of both; asserts nothing.
 """
 
@@ -23,9 +23,10 @@ from rich.table import Table
 from torch import Tensor
 
 import lossref
-from lossref.bench.footprint import footprint
 from lossref.bench.rows import commit
-from lossref.bench.timing import interleaved, interval, spread
+from lossref.bench.timing import interval, spread
+from lossref.hosts.worker.clock import interleaved
+from lossref.hosts.worker.footprint import footprint
 from lossref.run.atomic import write_text
 from lossref.targets.adapters import ultralytics
 from lossref.targets.dropin.yolo import StandardNormal

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossref.bench.workloads import modes_of, sizes_of, work, workload
+from lossref.bench.workloads import modes_of, sizes_of, workload
 from lossref.checks.material import material
 from lossref.core.nouns import Case
+from lossref.hosts.probe import call_of, itself, question_of
+from lossref.hosts.worker.timed import work
 from lossref.losses import spec, specs
 from lossref.oracle.answers import evaluate, is_certified
 from lossref.run.golden import answerable
-from lossref.targets.resolve import reference
 
 PAIR = {"box1": np.array([[1, 2, 4, 6.5]]), "box2": np.array([[2, 1.5, 5.25, 5]])}
 WORKLOADS = [(name, size, mode) for name, one in specs().items() for size in sizes_of(one) for mode in modes_of(one)]
@@ -40,4 +41,6 @@ def test_certified_batch(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize(("name", "size", "mode"), WORKLOADS, ids=["-".join(one) for one in WORKLOADS])
 def test_workload(benchmark: Any, name: str, size: str, mode: str) -> None:
     one = spec(name)
-    assert benchmark(work(one, reference(one), workload(one, size, {}, 0), mode)) is not None
+    case = workload(one, size, {}, 0)
+    question = question_of(one, itself(one), case, [call_of(one, case.inputs, "float32", one.wrt)])
+    assert benchmark(work(itself(one).build, question, mode)) is not None

@@ -6,35 +6,40 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from lossref import losses as catalog
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
-from lossref.bench.footprint import footprint
-from lossref.bench.inside import guarded
+from lossref.bench.places import Place, Start, started
 from lossref.bench.rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
-from lossref.bench.standing import Standing, standing
-from lossref.bench.timing import Interval, interleaved, interval, on_cuda, settled, spread, verdict, wall
-from lossref.bench.workloads import modes_of, sizes_of, work, workload
+from lossref.bench.standing import Standing
+from lossref.bench.timing import Interval, interval, settled, spread, verdict
+from lossref.bench.workloads import modes_of, sizes_of, workload
 from lossref.checks.material import with_defaults
+from lossref.checks.table import said_of
 from lossref.core.nouns import Case, Spec
-from lossref.hosts.limits import limited
-from lossref.hosts.probe import TargetRaised, applicable
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.probe import applicable, call_of, question_of
+from lossref.hosts.worker.clock import Rounds
+from lossref.hosts.worker.footprint import Footprint
+from lossref.hosts.worker.messages import Question
 from lossref.report.terminal import console
 from lossref.run.about import facts, progress
+from lossref.run.ask import ENDINGS, ENOUGH
 from lossref.run.atomic import write_text
-from lossref.targets.resolve import resolve
+from lossref.targets.lodged import lodged
 
 BOX, LONGEST = (0.1, 1.5), (0.4, 10.0)  # seconds that a pair is given, least and most: usually, at worst
-GIVEN_UP = 60
 LATE, OUT_OF_TIME = 1.15, "not measured: the time for everything was up; --seconds gives more"
+TOO_LATE = Standing("timeout", OUT_OF_TIME)
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
+GONE = f"not measured: {ENOUGH} measurements before it hung or crashed"
 
 
 class Contest(NamedTuple):
@@ -47,15 +52,16 @@ class Contest(NamedTuple):
 
 
 def plan(settings: Settings) -> list[Contest]:
-    """Everything that is measured, in order. Raises what `resolve` and the catalogue raise."""
-    bases = {one.spec: Side(settings.vs, one) for one in reversed(resolve(settings.vs))}
-    sides = [Side(word, one) for word in settings.words for one in resolve(word)]
-    found = []
-    for spec in catalog.matching(settings.spec):
-        sizes = [size for size in sizes_of(spec) if size in settings.sizes]
-        questions = tuple((size, mode) for size in sizes for mode in modes_of(spec))
-        mine = [side for side in sides if side.target.spec == spec.name]
-        found += [Contest(spec, side, bases.get(spec.name), questions) for side in mine if questions]
+    """Everything that is measured, word by word. Raises what `lodged` and the catalogue raise."""
+    bases = {one.spec: Side(settings.vs, one) for one in reversed(lodged(settings.vs, None, settings.lodging))}
+    found, specs = list[Contest](), catalog.matching(settings.spec)
+    for word in settings.words:
+        mine = lodged(word, None, settings.lodging)
+        for spec in specs:
+            sizes = [size for size in sizes_of(spec) if size in settings.sizes]
+            questions = tuple((size, mode) for size in sizes for mode in modes_of(spec))
+            sides = [Side(word, one) for one in mine if one.spec == spec.name and questions]
+            found += [Contest(spec, side, bases.get(spec.name), questions) for side in sides]
     return found
 
 
@@ -70,11 +76,13 @@ def measured(contests: Sequence[Contest], settings: Settings) -> Iterator[list[R
     shown: set[tuple[Any, ...]] = set()
     for spec, side, base, questions in contests:
         late = time.perf_counter() - begin > LATE * settings.seconds
-        mine = Standing("timeout", OUT_OF_TIME) if late else _allowed(spec, side, settings)
-        lacking = _lacking(spec, base, settings) if mine.word == "pass" else ""
+        start, ended = Start(side, base, None, TOO_LATE) if late else started(spec, side, base, settings), 0
         for size, mode in questions:
             share = (settings.seconds - (time.perf_counter() - begin)) / left
-            rows = _rows(Pair(spec, size, mode, side, base, lacking), settings, mine, share)
+            rows = _rows(spec, size, mode, start, settings, share)
+            ended += rows[0].verdict in ENDINGS and start.standing.word == "pass"
+            if ended == ENOUGH:
+                start = start._replace(standing=Standing(rows[0].verdict, GONE))
             # Targets that were asked the same share one row of the baseline.
             fresh = [row for row in rows if row.verdict != "baseline" or (*row[:8], row.note) not in shown]
             shown |= {(*row[:8], row.note) for row in fresh}
@@ -82,55 +90,46 @@ def measured(contests: Sequence[Contest], settings: Settings) -> Iterator[list[R
             yield fresh
 
 
-def _allowed(spec: Spec, side: Side, settings: Settings) -> Standing:
-    """Whether the speed of this side may be shown."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        return Standing("unsupported", "torch finds no CUDA device here")
-    return standing(spec, side.target, settings.dtype, settings.seed)
-
-
-def _lacking(spec: Spec, base: Side | None, settings: Settings) -> str:
-    """Why the baseline says nothing about this spec; empty if it does."""
-    if base is None:
-        return f"{settings.vs} has no {spec.name} to compare with"
-    word, reason = _allowed(spec, base, settings)
-    return "" if word == "pass" else f"not compared with {settings.vs}, which is not timed itself: {word}: {reason}"
-
-
-def _rows(pair: Pair, settings: Settings, mine: Standing, share: float) -> list[Row]:
+def _rows(spec: Spec, size: str, mode: str, start: Start, settings: Settings, share: float) -> list[Row]:
     """What was measured, or one row that says why nothing was."""
-    if mine.word != "pass":
-        return [empty(pair, settings, *mine)]
+    side, base, place, found, lacking = start
+    pair = Pair(spec, size, mode, side, base, lacking)
+    if place is not None:
+        pair = pair._replace(torch=str(place.host.facts.get("torch", "")))
+    if found.word != "pass" or place is None:
+        return [empty(pair, settings, *found)]
+    case = workload(spec, size, side.target.fixed, settings.seed)
+    if base and not lacking and not applicable(spec, base.target, case):
+        pair = pair._replace(lacking=f"{settings.vs} has no such parameters")
     try:
-        with limited(GIVEN_UP), guarded():
-            case = workload(pair.spec, pair.size, pair.side.target.fixed, settings.seed)
-            if pair.base and not pair.lacking and not applicable(pair.spec, pair.base.target, case):
-                pair = pair._replace(lacking=f"{settings.vs} has no such parameters")
-            return _measured(pair, settings, case, share)
-    except TimeoutError:
-        return [empty(pair, settings, "timeout", f"took more than {GIVEN_UP} s")]
-    except TargetRaised as error:
-        return [empty(pair, settings, "raised", str(error))]
+        return _measured(pair, place, settings, case, share)
+    except TargetEnded as error:
+        return [empty(pair, settings, error.status, said_of(error))]
 
 
-def _measured(pair: Pair, settings: Settings, case: Case, share: float) -> list[Row]:
-    """Both sides in turns; where nothing can be compared, the one side against itself, for its time alone."""
-    other = pair.side if pair.lacking or pair.base is None else pair.base
-    how = (case, pair.mode, settings.dtype, settings.device)
-    first, second = work(pair.spec, pair.side.target, *how), work(pair.spec, other.target, *how)
-    prints = footprint(first), footprint(second)
-    clock = on_cuda if settings.device == "cuda" else wall
+def _measured(pair: Pair, place: Place, settings: Settings, case: Case, share: float) -> list[Row]:
+    """Both sides in turns; where nothing can be compared, the one side for its time alone."""
+    compared = [] if pair.lacking or pair.base is None or place.base is None else [(place.base, pair.base)]
+    sides = [(thing, _question(pair, side, case, settings)) for thing, side in [(place.mine, pair.side), *compared]]
     # Most pairs leave half of their share to those that are slow, or disturbed.
     usual, worst = float(np.clip(share / 2, *BOX)), float(np.clip(3 * share, *LONGEST))
-    rounds = settled(interleaved(first, second, usual, worst, clock, settings.seed))
-    mine, theirs = Reading(spread(rounds.first), prints[0]), Reading(spread(rounds.second), prints[1])
+    found = place.host.time(sides, pair.mode, usual, worst, settings.seed)
+    if found.raised:
+        return [empty(pair, settings, "raised", found.raised)]
+    rounds, prints = settled(Rounds(found.seconds[0], found.seconds[-1])), [Footprint(*one) for one in found.footprints]
+    mine, theirs = Reading(spread(rounds.first), prints[0]), Reading(spread(rounds.second), prints[-1])
     note = "; ".join(filter(None, (_parameters(pair.spec, case), pair.lacking, _checked_where(settings))))
-    if pair.lacking:
+    if not compared:
         return of_target(pair, settings, mine, None, UNKNOWN, "alone", note)
-    found = interval(rounds, settings.seed)
-    rows = of_target(pair, settings, mine, theirs, found, verdict(found), note)
-    against_itself = (other.word, other.target.label) == (pair.side.word, pair.side.target.label)
-    return rows if against_itself else rows + of_base(pair, settings, theirs, note)
+    ratio = interval(rounds, settings.seed)
+    rows = of_target(pair, settings, mine, theirs, ratio, verdict(ratio), note)
+    return rows if place.mine == place.base else rows + of_base(pair, settings, theirs, note)
+
+
+def _question(pair: Pair, side: Side, case: Case, settings: Settings) -> Question:
+    """The case as this side is asked it, in the dtype and on the device that are timed."""
+    call = call_of(pair.spec, case.inputs, settings.dtype, pair.spec.wrt)
+    return question_of(pair.spec, replace(side.target, device=settings.device), case, (call,))
 
 
 def _parameters(spec: Spec, case: Case) -> str:
@@ -167,19 +166,17 @@ def run(contests: Sequence[Contest], settings: Settings, folder: Path, screen: C
 
 def _facts(settings: Settings, pairs: int) -> dict[str, Any]:
     return {
-        "targets": [" ".join(filter(None, (word, version_of(word)))) for word in settings.words],
-        "vs": " ".join(filter(None, (settings.vs, version_of(settings.vs)))),
+        "targets": [" ".join(filter(None, (word, version_of(word, settings.lodging)))) for word in settings.words],
+        "vs": " ".join(filter(None, (settings.vs, version_of(settings.vs, settings.lodging)))),
         "device": settings.device,
         "dtype": settings.dtype,
-        **facts(pairs, settings.seed, torch.get_num_threads()),
+        **facts(pairs, settings.seed, settings.lodging.threads),
         "made": 0,
     }
 
 
-def main(contests: Sequence[Contest], settings: Settings, folder: Path, threads: int | None = None) -> bool:
+def main(contests: Sequence[Contest], settings: Settings, folder: Path) -> bool:
     """Measure, write the CSV and the page, print the table; whether all was done, and something timed."""
-    if threads:
-        torch.set_num_threads(threads)
     rows, finished = run(contests, settings, folder, console(stderr=True))
     bench_lines.summary(rows, settings.vs)
     page = bench_page.write(folder)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lossref.bench.rows import COMPARED, TIMED, Row
-from lossref.bench.workloads import MODES
+from lossref.hosts.worker.timed import MODES
 from lossref.report.terminal import console, table
 
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
-    """Every comparison, timed or not, with what belongs to it."""
+    """Every comparison, timed or not, with what belongs to it; those of one spec stand together."""
     mine = {(row.target, *_question(row, row.metric)): row for row in rows if row.verdict != "baseline"}
     base = {_question(row, row.metric): row for row in rows if row.verdict == "baseline"}
     found = []
@@ -38,7 +38,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
             questions = [_question(row, metric) for metric in ("peak_live_bytes", "operators")]
             counts = [side for one in questions for side in (mine.get((row.target, *one)), base.get(one))]
             found.append(Line(row, base.get(_question(row, "seconds")), *counts))
-    return found
+    return sorted(found, key=lambda line: line.time.spec)
 
 
 def _question(row: Row, metric: str) -> tuple[str, ...]:

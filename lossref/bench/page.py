@@ -12,7 +12,8 @@ from pathlib import Path
 
 from lossref.bench.lines import Line, bytes_text, count_text, counted, lines, ratio_text, reasons, time_text
 from lossref.bench.rows import COMPARED, read
-from lossref.bench.workloads import MODES, SIZES
+from lossref.bench.workloads import SIZES
+from lossref.hosts.worker.timed import MODES
 from lossref.report.frame import filled
 from lossref.run.atomic import write_text
 

@@ -14,16 +14,18 @@ import pandas as pd
 import torch
 
 import lossref
-from lossref.bench.footprint import Footprint
 from lossref.bench.timing import Interval, Spread
 from lossref.core.nouns import Spec, Target
+from lossref.hosts.process import Lodging
+from lossref.hosts.worker.footprint import Footprint
 from lossref.run.atomic import write_text
-from lossref.targets.resolve import version
+from lossref.targets.lodged import version
 
 NUMBERS = ("median", "q20", "q80", "ratio", "ci_low", "ci_high")
 COUNTS = ("peak_live_bytes", "operators")
 COMPARED = ("faster", "same", "slower", "unsure")
 TIMED = (*COMPARED, "baseline", "alone")
+HERE = Lodging()
 
 
 class Settings(NamedTuple):
@@ -37,6 +39,7 @@ class Settings(NamedTuple):
     seed: int = 0
     seconds: float = 450.0
     dtype: str = "float32"
+    lodging: Lodging = HERE
 
 
 class Side(NamedTuple):
@@ -49,7 +52,7 @@ class Side(NamedTuple):
 class Pair(NamedTuple):
     """One question: how does this side do in this mode at this size, against the base?
 
-    `lacking` says why there is no comparison, if there is none.
+    `lacking` says why there is no comparison, if there is none; `torch` is the version of the host.
     """
 
     spec: Spec
@@ -58,6 +61,7 @@ class Pair(NamedTuple):
     side: Side
     base: Side | None
     lacking: str = ""
+    torch: str = str(torch.__version__)
 
 
 class Row(NamedTuple):
@@ -98,7 +102,7 @@ def empty(pair: Pair, settings: Settings, verdict: str, note: str, side: Side | 
     return Row(
         pair.spec.name,
         one.target.label,
-        version_of(one.word),
+        version_of(one.word, settings.lodging),
         settings.device,
         settings.dtype,
         pair.size,
@@ -107,8 +111,8 @@ def empty(pair: Pair, settings: Settings, verdict: str, note: str, side: Side | 
         *(math.nan, math.nan, math.nan),
         *(math.nan, math.nan, math.nan),
         verdict,
-        str(torch.__version__),
-        torch.get_num_threads(),
+        pair.torch,
+        settings.lodging.threads,
         commit(),
         settings.seed,
         note,
@@ -158,9 +162,9 @@ def _value(name: str, text: str) -> Any:
 
 
 @cache
-def version_of(word: str) -> str:
+def version_of(word: str, lodging: Lodging) -> str:
     """The version of what a TARGET word stands for; lossref's own for the reference."""
-    return lossref.__version__ if word == "reference" else version(word)
+    return lossref.__version__ if word == "reference" else version(word, lodging)
 
 
 @cache

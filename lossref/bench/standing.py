@@ -10,6 +10,7 @@ from lossref.checks.table import applies, cases_for, check, named
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
+from lossref.run.ask import ENDING, ENDINGS
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many
@@ -23,17 +24,21 @@ class Standing(NamedTuple):
     reason: str = ""
 
 
-def standing(spec: Spec, target: Target, dtype: str, seed: int) -> Standing:
-    """Value and gradient against the oracle on corners, single items and batches, in one dtype."""
+def standing(spec: Spec, target: Target, dtype: str, seed: int, timeout: float) -> Standing:
+    """Value and gradient against the oracle on corners, single items and batches, in one dtype.
+
+    `timeout` is what one question may take to a target that lives in a host.
+    """
     if target.unsupported:
         return Standing("unsupported", target.unsupported)
     if dtype not in target.dtypes:
         return Standing("unsupported", f"declares no {dtype}")
+    seconds = GIVEN_UP + (0 if target.host is None else int(ENDING * timeout))
     try:
-        with limited(GIVEN_UP):
+        with limited(seconds):
             return _examined(spec, target, dtype, seed)
     except TimeoutError:
-        return Standing("timeout", f"was not checked within {GIVEN_UP} s")
+        return Standing("timeout", f"was not checked within {seconds} s")
     except Exception as error:  # a target can return what nobody thought of; the others are still timed
         return Standing("crashed", f"could not be checked: {one_line(error)}")
 
@@ -45,6 +50,8 @@ def _examined(spec: Spec, target: Target, dtype: str, seed: int) -> Standing:
         verdict, _ = check(one, spec, target, _some(cases), dtype)
         if verdict.status in ("fail", "known"):
             return Standing("fails", f"{one.name}: {verdict.note}")
+        if verdict.status in ENDINGS:
+            return Standing(verdict.status, f"{one.name}: {verdict.note}")
         passed |= verdict.status == "pass"
     return Standing("pass") if passed else Standing("fails", "nothing could be examined")
 

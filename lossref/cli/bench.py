@@ -22,17 +22,29 @@ def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the inputs.")] = 0,
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for everything, about.")] = 450,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads [torch's choice].")] = None,
+    python: Annotated[str, typer.Option("--python", help="The Python that targets live in [this one].")] = "",
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
+    memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
 ) -> None:
     """Time implementations against a baseline; only those whose answers are right."""
     only("cpu cuda", device)
     only("small train", *(size or ()))
     with plain_errors():
+        import torch
+
         from lossref.bench import contests as benching
         from lossref.bench.rows import Settings
+        from lossref.hosts import keeper
+        from lossref.hosts.endings import memory_for
+        from lossref.hosts.process import Lodging
 
-        settings = Settings(tuple(targets), globs(spec), device, tuple(size or ("small", "train")), vs, seed, seconds)
-        contests = benching.plan(settings)
-        if not contests:
-            stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
-        complete = benching.main(contests, settings, out, threads)
+        limit = int(memory * 2**30) or memory_for(1)
+        lodging = Lodging(python, timeout=timeout, memory=limit, threads=threads or torch.get_num_threads())
+        sizes = tuple(size or ("small", "train"))
+        settings = Settings(tuple(targets), globs(spec), device, sizes, vs, seed, seconds, lodging=lodging)
+        with keeper.kept():
+            contests = benching.plan(settings)
+            if not contests:
+                stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
+            complete = benching.main(contests, settings, out)
     raise typer.Exit(CONFORMS if complete else INCOMPLETE)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from lossref.hosts.endings import MARK, Output, end_tree, memory_of
 
 SLICE = 0.05  # seconds between two looks at memory and process
+SELDOM = 0.5  # the same while the process reads a clock, which the looks would disturb
 PART = 1 << 20
 
 
@@ -32,7 +33,7 @@ class Channel:
 
     def __init__(self, command: Sequence[str], private: bool, memory: int = 0, env: Mapping[str, str] | None = None):
         self.memory, self.mark, self.output = memory, uuid.uuid4().hex, Output()
-        self._buffer = bytearray()
+        self.pause, self._buffer = SLICE, bytearray()
         (theirs, self._to), (self._from, answers), (self._out, printed) = os.pipe(), os.pipe(), os.pipe()
         for pipe in (self._to, self._from, self._out):
             os.set_blocking(pipe, False)
@@ -106,7 +107,7 @@ class Channel:
     def _wait(self, deadline: float, sending: bool = False) -> bool:
         """Until something can be read or written, for a moment at most; whether it can be written."""
         reads, writes = [self._from, self._out], [self._to] if sending else []
-        ready, can_write, _ = select.select(reads, writes, [], SLICE)
+        ready, can_write, _ = select.select(reads, writes, [], self.pause)
         if self._out in ready:
             self.drain()
         if self._from in ready:

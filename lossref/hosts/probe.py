@@ -48,10 +48,15 @@ def call_of(spec: Spec, inputs: Mapping[str, Array], dtype: str, wrt: Sequence[s
     return Call(ordered, {name: domain.dtype or dtype for name, domain in spec.inputs.items()}, tuple(wrt), **how)
 
 
+def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Question:
+    """The target is built with the parameters of the case that it accepts, and called."""
+    kept = {name: value for name, value in case.params.items() if name in target.accepts}
+    return Question(spec.terms, kept, tuple(calls), target.device, watch)
+
+
 def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Reply:
     """What the target, built with the parameters of the case that it accepts, gives to these calls."""
-    kept = {name: value for name, value in case.params.items() if name in target.accepts}
-    question = Question(spec.terms, kept, tuple(calls), target.device, watch)
+    question = question_of(spec, target, case, calls, watch)
     if target.host is None:
         return inside.ask(target.build, question, guard=not target.trusted)
     reply: Reply = target.host.ask(target.thing, question)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lossref.hosts.channel import Channel, Late, TooLarge
+from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
 from lossref.hosts.endings import TargetEnded, how_it_ended
 from lossref.hosts.worker import wire
-from lossref.hosts.worker.messages import Question, Reply, Returned
+from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain
 
 WORKER = Path(__file__).with_name("worker")
 LOSSREF = Path(__file__).parents[1]
 START_SECONDS = 120.0
-IMPORTS = 3  # times the deadline of a question is what an import may take
+IMPORTS = 3  # times the deadline of a question is what an import may take, or all calls of what is timed
+Key = tuple[str, str, bool]
 
 
 @dataclass(frozen=True)
@@ -46,28 +48,40 @@ class Absent(Exception):
     """A word names nothing; the message is one sentence."""
 
 
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)  # what reading a message of another shape raises
+
+
 class ProcessHost:
     """One worker process. What a target does to it, is done to it alone."""
 
     def __init__(self, lodging: Lodging) -> None:
         self.lodging = lodging
         self.facts: Mapping[str, Any] = {}
-        self.found: Mapping[str, Any] = {}
-        self._loaded: tuple[str, str, bool] | None = None
+        self._words: dict[Key, Mapping[str, Any]] = {}
+        self._there = 0  # how many of the words this process has loaded
         self._channel: Channel | None = None
 
     def load(self, word: str, attribute: str = "", adapter: bool = False) -> Mapping[str, Any]:
-        """What a word stands for in this host. Raises `Absent`, `Unimportable` or `TargetEnded`."""
-        self._loaded = None
-        found = self._load(word, attribute, adapter)
-        self._loaded = (word, attribute, adapter)
-        return found
+        """What a word stands for in this host, beside what has been loaded already; its things count from `first`.
 
-    def loaded(self, word: str, attribute: str = "", adapter: bool = False) -> Mapping[str, Any]:
-        """As `load`, but what has been loaded already is only shown again."""
-        if self._loaded != (word, attribute, adapter):
-            self.found = self.load(word, attribute, adapter)
-        return self.found
+        Raises `Absent`, `Unimportable` or `TargetEnded`.
+        """
+        key = (word, attribute, adapter)
+        if key not in self._words:
+            first = sum(len(found["things"]) for found in self._words.values())
+            self._load_again(first)
+            self._words[key] = {**self._load(*key), "first": first}
+            self._there += 1
+        return self._words[key]
+
+    def _load_again(self, thing: int) -> None:
+        """Load, into a process that is new, the words up to the one that this thing came from."""
+        for key, found in list(self._words.items())[self._there :]:
+            if found["first"] > thing:
+                return
+            if len(self._load(*key)["things"]) != len(found["things"]):
+                raise self._ended("crashed", f"{key[0]} has other things when it is imported once more", "")
+            self._there += 1
 
     def _load(self, word: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
         message = {"do": "load", "word": word, "attribute": attribute, "adapter": adapter}
@@ -91,23 +105,43 @@ class ProcessHost:
         return self._ask(thing, question)
 
     def _ask(self, thing: int, question: Question) -> Reply:
-        if self._channel is None and self._loaded is not None:
-            self._load(*self._loaded)
+        self._load_again(thing)
         said = self._said({"do": "ask", "thing": thing, "question": asdict(question)}, self.lodging.timeout, "")
         try:
             reply = _reply_of(said["reply"], self._printed)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self.close()
-            said_so = plain(str(said.get("problem", f"{type(error).__name__} {error}")))
-            raise TargetEnded("crashed", f"the host sent no reply: {said_so}") from None
+        except MALFORMED as error:
+            raise self._no_reply(said, error) from None
         if said.get("clean") is not True:
             self.close()
         return reply
 
-    def _said(self, message: Mapping[str, Any], seconds: float, when: str) -> dict[str, Any]:
+    def time(self, sides: Sequence[tuple[int, Question]], mode: str, box: float, longest: float, seed: int) -> Timed:
+        """What the clock reads of one thing, or of two in turns, asked as their questions say.
+
+        They are called for `box` seconds, for up to `longest` seconds where the machine is busy. Raises `TargetEnded`.
+        """
+        self._load_again(max(thing for thing, _ in sides))
+        asked = [(thing, asdict(question)) for thing, question in sides]
+        how = {"mode": mode, "box": box, "longest": longest, "seed": seed}
+        deadline = IMPORTS * self.lodging.timeout + longest
+        said = self._said({"do": "time", "sides": asked, **how}, deadline, "while it was timed", SELDOM)
+        try:
+            found = _timed_of(said["timed"], len(sides))
+        except MALFORMED as error:
+            raise self._no_reply(said, error) from None
+        if said.get("clean") is not True:
+            self.close()
+        return found
+
+    def _no_reply(self, said: Mapping[str, Any], error: Exception) -> TargetEnded:
+        self.close()
+        said_so = plain(str(said.get("problem", f"{type(error).__name__} {error}")))
+        return TargetEnded("crashed", f"the host sent no reply: {said_so}")
+
+    def _said(self, message: Mapping[str, Any], seconds: float, when: str, pause: float = SLICE) -> dict[str, Any]:
         """The answer to one message. Whatever keeps it from coming ends the process and raises `TargetEnded`."""
         channel = self._channel or self._start()
-        deadline = time.monotonic() + seconds
+        deadline, channel.pause = time.monotonic() + seconds, pause
         channel.output.clear()
         try:
             channel.send(wire.pack(message), deadline)
@@ -156,6 +190,20 @@ class ProcessHost:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        self._there = 0
+
+
+def _timed_of(said: Mapping[str, Any], things: int) -> Timed:
+    """What was read; ValueError unless it is of so many things, in numbers that a clock can show."""
+    found = Timed(plain(str(said["raised"])), tuple(said["seconds"]), tuple(said["footprints"]))
+    if not found.raised and {len(found.seconds), len(found.footprints)} != {things}:
+        raise ValueError(f"not {things} readings")
+    for readings, counts in zip(found.seconds, found.footprints, strict=True):
+        if readings.shape != (len(readings), 2) or not ((readings > 0) & (readings < math.inf)).all():
+            raise ValueError("readings that no clock gives")
+        if len(counts) != 2 or not all(type(count) is int for count in counts):
+            raise ValueError("no footprint")
+    return found
 
 
 def _reply_of(said: Mapping[str, Any], printed: str) -> Reply:

@@ -52,7 +52,7 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     if as_spec and not attribute:
         raise UnknownTarget(f"--as says which loss one function is: lossref validate {word}:FUNCTION --as {as_spec}")
     try:
-        things = _loaded(host, module, attribute, adapter)["things"]
+        things = loaded_in(host, module, attribute, adapter)["things"]
         rows = _rows(things, host, lodging) if adapter else _marked(things, word, as_spec, host, lodging)
     except TargetEnded as error:
         raise Ended(str(error), error.status) from None
@@ -76,12 +76,13 @@ def version(word: str, lodging: Lodging) -> str:
     if word not in adapters() or word == "reference":
         return ""
     host = host_of(word, lodging)
-    return str(_loaded(host, word, "", True).get("version", "")) if isinstance(host, ProcessHost) else ""
+    return str(loaded_in(host, word, "", True).get("version", "")) if isinstance(host, ProcessHost) else ""
 
 
-def _loaded(host: ProcessHost, module: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
+def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
+    """What a word is in a host. Raises `UnknownTarget`, `Unavailable` or `TargetEnded`."""
     try:
-        return host.loaded(module, attribute, adapter)
+        return host.load(module, attribute, adapter)
     except Absent as error:
         near = difflib.get_close_matches(module, adapters(), n=1)
         hint = (

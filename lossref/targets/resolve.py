@@ -55,7 +55,8 @@ def quietly(what: str) -> Iterator[None]:
 def adapters() -> list[str]:
     """The TARGET words that ship with lossref."""
     package = importlib.import_module("lossref.targets.adapters")
-    return ["reference", *sorted(module.name for module in pkgutil.iter_modules(package.__path__))]
+    names = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    return ["reference", *sorted(names - {"reference"})]
 
 
 def resolve(word: str, as_spec: str | None = None) -> list[Target]:

@@ -50,23 +50,29 @@ def _returned(
     build: Build, question: Question, through: Through
 ) -> tuple[tuple[Returned, ...], list[tuple[str, str, str]]]:
     try:
-        built = build(**question.params)
-        if hasattr(built, "prepare"):
-            first = question.calls[0]
-            floating = next((d for d in first.dtypes.values() if d.startswith(("float", "bfloat"))), "float32")
-            built.prepare({name: array.shape for name, array in first.inputs.items()}, floating)
+        made = built(build, question)
     except through:
         raise
     except BaseException as error:  # a target may raise anything
         return tuple(_raised(error) for _ in question.calls), []
-    attributes = state.of_object(built) if question.watch else {}
+    attributes = state.of_object(made) if question.watch else {}
     kept: list[tuple[Returned, tuple[Tensor, ...]]] = [
-        _called(built, question, call, through) for call in question.calls
+        _called(made, question, call, through) for call in question.calls
     ]
-    changed = state.differences(attributes, state.of_object(built)) if question.watch else []
+    changed = state.differences(attributes, state.of_object(made)) if question.watch else []
     if len(kept) == 1:
         return (kept[0][0],), changed
     return tuple(_lasting(one, outs, question.terms) for one, outs in kept), changed
+
+
+def built(build: Build, question: Question) -> Callable[..., Any]:
+    """What is called; one that needs the sizes of the inputs is told those of the first call."""
+    made = build(**question.params)
+    if hasattr(made, "prepare"):
+        first = question.calls[0]
+        floating = next((d for d in first.dtypes.values() if d.startswith(("float", "bfloat"))), "float32")
+        made.prepare({name: array.shape for name, array in first.inputs.items()}, floating)
+    return made
 
 
 def _raised(error: BaseException) -> Returned:
@@ -76,12 +82,12 @@ def _raised(error: BaseException) -> Returned:
 
 
 def _called(
-    built: Callable[..., Any], question: Question, call: Call, through: Through
+    made: Callable[..., Any], question: Question, call: Call, through: Through
 ) -> tuple[Returned, tuple[Tensor, ...]]:
     inputs = tensors.given(call, question.device)
     before = tensors.copies(inputs) if question.watch else {}
     try:
-        outs = terms_of(built(*inputs.values()), question.terms)
+        outs = terms_of(made(*inputs.values()), question.terms)
         found = _gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
     except through:
         raise

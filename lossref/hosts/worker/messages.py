@@ -67,6 +67,19 @@ class Returned:
 
 
 @dataclass(frozen=True, eq=False)
+class Timed:
+    """What was read while one thing was called again and again, or two in turns; or an exception in one line.
+
+    seconds:    for each thing (rounds, 2): seconds for one call, two readings in each round
+    footprints: for each thing the operators that ran in one call, and the bytes that were alive at the worst moment
+    """
+
+    raised: str = ""
+    seconds: tuple[Array, ...] = ()
+    footprints: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Reply:
     """What the calls of one question gave, and what they left behind.
 

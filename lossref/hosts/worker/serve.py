@@ -19,6 +19,7 @@ import torch
 from . import state, things, wire
 from .carry import Ended, carried_out
 from .messages import Call, Question
+from .timed import timed
 from .words import one_line
 
 _exit, _threads, _write, _unpack = os._exit, threading.enumerate, wire.write, wire.unpack
@@ -49,7 +50,12 @@ class Worker:
 
     def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """What is said to one message."""
-        does: dict[str, Callable[..., dict[str, Any]]] = {"start": self.start, "load": self.load, "ask": self.ask}
+        does: dict[str, Callable[..., dict[str, Any]]] = {
+            "start": self.start,
+            "load": self.load,
+            "ask": self.ask,
+            "time": self.time,
+        }
         word = str(message.get("do"))
         if word not in does:
             return {"problem": f"a host cannot {word!r}"}
@@ -76,10 +82,10 @@ class Worker:
         }
 
     def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
-        """Import what a word stands for, and say what is there; numbers count from here on."""
+        """Import what a word stands for, and say what is there; the numbers of things go on."""
         found = list(self._found(word, attribute, adapter))
         changed = [one for one in state.put_back(self.clean) if one[0] != "the random state"]
-        self.builds = [build for build, _ in found]
+        self.builds += [build for build, _ in found]
         version = things.version_of_adapter(word) if adapter else ""
         return {"things": [row for _, row in found], "version": version, "changed": changed}
 
@@ -91,13 +97,32 @@ class Worker:
 
     def ask(self, thing: int, question: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one question."""
-        calls = tuple(Call(**call) for call in question["calls"])
         before = {*_threads()}
-        reply = carried_out(self.builds[thing], Question(**{**question, "calls": calls}))
-        left = [one.name for one in _threads() if one not in before and one.is_alive()]
-        changed = [*reply.changed, *(("the threads", "none of its own", name) for name in left), *_children()]
-        kept = not left and not _children() and state.is_clean(self.clean)
-        return {"reply": {**asdict(reply), "changed": changed}, "clean": kept}
+        reply = carried_out(self.builds[thing], _question(question))
+        left = _left(before)
+        return {"reply": {**asdict(reply), "changed": [*reply.changed, *left]}, "clean": self._is_clean(left)}
+
+    def time(
+        self, sides: Sequence[tuple[int, Mapping[str, Any]]], mode: str, box: float, longest: float, seed: int
+    ) -> dict[str, Any]:
+        """Time one thing, or two in turns."""
+        before = {*_threads()}
+        asked = [(self.builds[thing], _question(question)) for thing, question in sides]
+        found = timed(asked, mode, box, longest, seed)
+        return {"timed": asdict(found), "clean": self._is_clean(_left(before))}
+
+    def _is_clean(self, left: state.Changes) -> bool:
+        return not left and state.is_clean(self.clean)
+
+
+def _question(said: Mapping[str, Any]) -> Question:
+    return Question(**{**said, "calls": tuple(Call(**call) for call in said["calls"])})
+
+
+def _left(before: set[threading.Thread]) -> state.Changes:
+    """The threads and processes that were started and still run."""
+    threads = [one.name for one in _threads() if one not in before and one.is_alive()]
+    return [*(("the threads", "none of its own", name) for name in threads), *_children()]
 
 
 def _lacking(error: BaseException) -> str:
@@ -105,7 +130,7 @@ def _lacking(error: BaseException) -> str:
     return (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
 
 
-def _children() -> list[tuple[str, str, str]]:
+def _children() -> state.Changes:
     """The processes that were started and still run."""
     found: set[str] = set()
     for listed in Path("/proc/self/task").glob("*/children"):
