@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, INCOMPLETE, NoCache, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 
 @app.command()
@@ -22,6 +22,7 @@ def bench(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the inputs.")] = 0,
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for everything, about.")] = 450,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Torch threads [torch's choice].")] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Time implementations against a baseline; only those whose answers are right."""
     only("cpu cuda", device)

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    DOES_NOT,
+    INCOMPLETE,
+    NoCache,
+    SpecFiles,
+    SpecGlob,
+    app,
+    globs,
+    only,
+    plain_errors,
+    stop,
+)
 
 if TYPE_CHECKING:
     from lossref.run.plan import Job
@@ -34,6 +46,7 @@ def validate(
     command: Annotated[str, typer.Option("--command", help="An implementation in another language.")] = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
+    no_cache: NoCache = False,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
@@ -81,6 +94,7 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
 def replay(
     file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")],
     specs: SpecFiles = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     with plain_errors():
