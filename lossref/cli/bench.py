@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, INCOMPLETE, NoCache, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 
 @app.command()
@@ -25,6 +25,7 @@ def bench(
     python: Annotated[str, typer.Option("--python", help="The Python that targets live in [this one].")] = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
+    no_cache: NoCache = False,
 ) -> None:
     """Time implementations against a baseline; only those whose answers are right."""
     only("cpu cuda", device)

@@ -68,6 +68,25 @@ def _read_specs(context: typer.Context, files: list[str] | None) -> None:
     context.with_resource(losses.using(files or ()))
 
 
+def _without_cache(context: typer.Context, wanted: bool) -> None:
+    """Switch the cache off until the command has ended, in the processes that it starts, too."""
+    from lossref.oracle import cache
+
+    if wanted:
+        context.with_resource(cache.switched_off())
+
+
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Compute every certified answer anew. Also: LOSSREF_CACHE=off; LOSSREF_CACHE=FOLDER says where they are.",
+        callback=_without_cache,
+        expose_value=False,
+    ),
+]
+"""Every command that asks the oracle about a target takes it."""
+
 SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
 
 SpecFiles = Annotated[

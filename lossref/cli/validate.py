@@ -13,6 +13,7 @@ from lossref.cli.common import (
     DOES_NOT,
     INCOMPLETE,
     USAGE,
+    NoCache,
     SpecFiles,
     SpecGlob,
     app,
@@ -49,6 +50,7 @@ def validate(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same run was killed.")] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
@@ -118,6 +120,7 @@ def replay(
     trust: Annotated[
         bool, typer.Option("--trust", help="Import what the file names, also from outside of this directory.")
     ] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     with plain_errors():

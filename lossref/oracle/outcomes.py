@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,7 +20,12 @@ from lossref.oracle.tape import Tie, Uncertified, Undecided
 T = TypeVar("T")
 NO_ANSWER: dict[str, type[ArithmeticError]] = {one.__name__: one for one in (Tie, Undecided, Uncertified)}
 ZERO = arb(0)
+RADIUS_BITS = 30
 Packed = dict[str, Any]
+
+
+class Inexact(Exception):
+    """A ball that cannot be written down so that it comes back as it was."""
 
 
 def answered(what: str, spec: Spec, case: Case, compute: Callable[[], Answer]) -> Answer | ArithmeticError:
@@ -49,15 +55,20 @@ def _outcome(
     if content is not None:
         known = json.loads(zlib.decompress(content))
         return NO_ANSWER[known["raised"]](known["said"]) if "raised" in known else unpack(known)
-    found: T | ArithmeticError
     try:
-        found = compute()
-        packed = {} if where is None else pack(found)
+        found: T | ArithmeticError = compute()
     except (Tie, Uncertified) as error:
-        found, packed = error.with_traceback(None), {"raised": type(error).__name__, "said": str(error)}
+        found = error.with_traceback(None)
     if where is not None:
-        write(where, zlib.compress(json.dumps(packed).encode(), 1))
+        with contextlib.suppress(Inexact):
+            write(where, _bytes_of(found, pack))
     return found
+
+
+def _bytes_of(found: T | ArithmeticError, pack: Callable[[T], Packed]) -> bytes:
+    said = {"raised": type(found).__name__, "said": str(found)}
+    content = said if isinstance(found, ArithmeticError) else pack(found)
+    return zlib.compress(json.dumps(content).encode(), 1)
 
 
 def _packed_answer(answer: Answer) -> Packed:
@@ -77,14 +88,26 @@ def _answer(known: Packed) -> Answer:
 
 
 def _packed_balls(balls: Array) -> tuple[list[int], list[str]]:
-    """Shape, and the mantissa and exponent of every midpoint and radius, in hexadecimal; an empty word is 0."""
+    """Shape, and the word of every ball; an empty word is 0."""
     return list(balls.shape), list(map(_word, balls.flat))
 
 
 def _word(ball: arb) -> str:
+    """Mantissa and exponent of midpoint and radius, in hexadecimal, so that `_ball` gives back that very ball.
+
+    A radius has 30 bits, and what is handed to `arb` as one is rounded up, now and then by a unit too much: then it is
+    handed over half a unit smaller. `Inexact` is raised where that does not help either.
+    """
     if ball.is_zero():
         return ""
-    return " ".join(f"{int(part):x}" for end in (ball.mid(), ball.rad()) for part in end.man_exp())
+    middle, exponent, radius, scale = (int(part) for end in (ball.mid(), ball.rad()) for part in end.man_exp())
+    spare = RADIUS_BITS - radius.bit_length()
+    for how in ((radius, scale), ((radius << spare + 1) - 1, scale - spare - 1)):
+        word = " ".join(f"{part:x}" for part in (middle, exponent, *how))
+        again = _ball(word)
+        if again.mid() == ball.mid() and again.rad() == ball.rad():
+            return word
+    raise Inexact
 
 
 def _balls(shape: list[int], words: list[str]) -> Array:

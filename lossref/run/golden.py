@@ -16,6 +16,7 @@ from lossref.checks.material import conventions, draw_case, with_defaults
 from lossref.checks.table import examine, named
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.hosts.probe import itself
+from lossref.oracle import cache
 from lossref.oracle.answers import (
     NOTHING,
     answer,
@@ -113,6 +114,7 @@ def unique(ball: Any) -> bool:
     return certified_digits(ball) is not None and (nearest(ball) == float(low) == float(high) or nearest(ball) == 0)
 
 
+@cache.bypassed()
 def write(spec: Spec, folder: Path = FOLDER) -> int:
     """Record one spec, both files atomically; returns the number of cases. Raises `Unrecordable`."""
     entries, tensors = [], {}
@@ -132,6 +134,7 @@ def write(spec: Spec, folder: Path = FOLDER) -> int:
     return len(entries)
 
 
+@cache.bypassed()
 def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
     """What differs from the record: the oracle bit for bit, the reference within budget. Empty: nothing."""
     path = folder / f"{spec.name}.json"
