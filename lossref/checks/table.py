@@ -112,7 +112,10 @@ def matching(pattern: str) -> list[Check]:
 
 def named(name: str) -> Check:
     """The check of exactly that name, or `UnknownCheck`."""
-    return next(iter(one for one in matching(name) if one.name == name))
+    found = next((one for one in CHECKS if one.name == name), None)
+    if found is None:
+        raise UnknownCheck(f"there is no check {name!r}; checks: {', '.join(one.name for one in CHECKS)}")
+    return found
 
 
 def applies(check: Check, spec: Spec) -> bool:

@@ -13,6 +13,7 @@ from lossref.checks.evidence import Evidence, wrong
 from lossref.core.nouns import Array, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
+from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.hosts.worker.words import one_line
 from lossref.losses import UnknownSpec, specs, using
 from lossref.losses import spec as find
@@ -79,10 +80,10 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     target = _target(saved)
     evidence = _examined(path, saved, spec, check, target)
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
-    head = f"{head} ({target.where})" if target.where else head
+    asked = [f"  asked   {target.where}"] if target.where else []
     if not evidence.problem:
-        return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
-    lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
+        return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})", *asked], True
+    lines = [f"{head}: fails", f"  {evidence.problem}", *asked, *_detail(evidence), *_inputs(saved)]
     code = snippet(spec, target, saved.case, check, saved.dtype)
     return lines + (["", "with torch and the target alone:", "", code] if code else []), False
 
@@ -96,10 +97,22 @@ def _known(path: Path, saved: SavedCase) -> tuple[Spec, checks.Check]:
     for field, is_so, expected in _facts(saved, spec, check):
         if not is_so:
             raise SavedCaseError(f"{path} is no case of {spec.name} {check.name}: {field}: expected {expected}")
-    reason = spec.why_not(saved.case) if check.legal else None
+    reason = _why_not(saved, spec) if check.legal else None
     if reason:
         raise SavedCaseError(f"{path}: {reason}")
     return spec, check
+
+
+def _why_not(saved: SavedCase, spec: Spec) -> str | None:
+    """Why a case is no question that the spec answers."""
+    reason = spec.why_not(saved.case)
+    if reason:
+        return reason
+    try:
+        call(spec, itself(spec), saved.case, saved.dtype)
+    except TargetRaised as error:
+        return f"{spec.name} cannot be asked about it: {error}"
+    return None
 
 
 def _facts(saved: SavedCase, spec: Spec, check: checks.Check) -> Iterator[tuple[str, bool, str]]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lossref.hosts.worker.words import short
+from lossref.hosts.worker.words import plain, short
 
 INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -62,8 +62,13 @@ def _fault(content: Any, schema: str, whole: bool) -> str:
     for error in _validator(schema).iter_errors(content):
         if error.validator != "required" or whole:
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-            return f"{short(place[1:])}: {short(error.message, 160)}" if place else short(error.message, 160)
+            return f"{short(place.lstrip('.'))}: {_ends(error.message)}" if place else _ends(error.message)
     return ""
+
+
+def _ends(message: str) -> str:
+    """A message that begins with what was found, which may be long, and ends with what is wrong with it."""
+    return short(message, 160) if len(message) <= 160 else f"{short(message, 80)} {plain(message[-80:])}"
 
 
 @cache
