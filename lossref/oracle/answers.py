@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from flint import arb
 from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
 from lossref.oracle.numbers import gradient_of_sum
+from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
@@ -22,7 +22,11 @@ ZERO = arb(0)
 Backward = tuple[dict[str, Array], dict[str, Array]]
 
 
-@lru_cache(maxsize=256)
+def _bytes_of_array(found: Array) -> int:
+    return 256 + int(found.nbytes)
+
+
+@remembered(16 * MIB, _bytes_of_array)
 def weights(shape: tuple[int, ...]) -> Array:
     """Upstream gradients that differ from each other, exact in every dtype; 1.75 for a single number."""
     count = int(np.prod(shape))
@@ -30,7 +34,13 @@ def weights(shape: tuple[int, ...]) -> Array:
     return (signs * (7 - np.arange(count) % 5) / 4).reshape(shape)
 
 
-@lru_cache(maxsize=20_000)
+def bytes_of(found: Answer) -> int:
+    """What an answer takes in memory, about: a ball is an object of its own, with the digits of its midpoint."""
+    cells = sum(array.size for array in (*found.value.values(), *found.gradient.values()))
+    return 1024 + cells * (128 + found.bits // 8)
+
+
+@remembered(256 * MIB, bytes_of)
 def answer(spec: Spec, case: Case) -> Answer:
     """Value and gradient of one case, certified to 2^-80 relative.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
-from lossref.oracle.answers import answer, each, evaluate, floats, in_a_row
+from lossref.oracle.answers import answer, bytes_of, each, evaluate, floats, in_a_row
+from lossref.oracle.remembered import MIB, remembered
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
@@ -39,13 +39,17 @@ def value_floor(spec: Spec, case: Case, dtype: str) -> float:
     return UNIT[dtype] * float(max(logits, default=FLOOR))
 
 
-@lru_cache(maxsize=20_000)
+@remembered(256 * MIB, bytes_of)
 def rough(spec: Spec, case: Case, dtype: str) -> Answer:
     """The oracle at the precision of a dtype: the radius is what rounding in that dtype can do."""
     return evaluate(spec, case, DTYPE_BITS[dtype], "both")
 
 
-@lru_cache(maxsize=20_000)
+def _bytes(budgets: dict[str, Array]) -> int:
+    return 512 + sum(array.nbytes for array in budgets.values())
+
+
+@remembered(64 * MIB, _bytes)
 def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
     """What rounding in `dtype` can do to the gradient.
 
