@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from lossref.core.nouns import Verdict
+from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
 from lossref.run.atomic import LOCK, InUse, append_line, held
 from lossref.run.plan import Job, plan
@@ -53,7 +55,7 @@ def started(folder: Path, *words: str, **how: object) -> subprocess.Popen[str]:
     """`lossref validate` in a folder; every process of it bears the name of the folder in its environment."""
     unignored = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # the background jobs of a shell ignore Ctrl-C
     env = {**os.environ, MARK: str(folder), "PYTHONPATH": str(ROOT), **how.pop("env", {})}  # type: ignore[dict-item]
-    command = [sys.executable, "-m", "lossref", "validate", *words, "--out", "report"]
+    command = [sys.executable, "-m", "lossref", "validate", "--out", "report", *words]
     given = {"cwd": folder, "env": env, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{"preexec_fn": unignored, **given, **how})  # type: ignore[call-overload]
 
@@ -92,7 +94,7 @@ def test_killed_runs_are_resumed_to_the_report_of_an_uninterrupted_one() -> None
 
 ENDS = {
     "SIGKILL": ((signal.SIGKILL,), -signal.SIGKILL, ""),
-    "SIGTERM": ((signal.SIGTERM,), 3, "lossref: interrupted: 0 of 1 verdicts"),
+    "SIGTERM": ((signal.SIGTERM,), 3, "lossref: interrupted: no verdicts were made"),
     "Ctrl-C twice": ((signal.SIGINT, signal.SIGINT), 3, "lossref: interrupted"),
 }
 
@@ -143,13 +145,12 @@ def test_a_full_disk_is_one_sentence_and_what_fitted_is_kept(tmp_path: Path) -> 
     assert run.returncode == 3, error
     assert "verdicts.jsonl: File too large" in error or "No space left" in error
     assert f"; {len(whole)} of 23 verdicts are kept in report" in error
-    assert len(error.splitlines()) == 1 and len(whole) > 1
+    assert len(error.splitlines()) == 1
+    assert len(whole) > 1
 
 
 def test_a_folder_that_nothing_can_be_written_to_is_one_sentence(tmp_path: Path) -> None:
-    words = ("reference", "--spec", "iou", *QUICK)
-    env = {"XDG_CACHE_HOME": str(tmp_path)}
-    run = started(tmp_path, *words, "--out", "/proc/report", env=env)  # the last --out counts
+    run = started(tmp_path, "reference", "--spec", "iou", *QUICK, "--out", "/proc/report")  # the last --out counts
     _, error = run.communicate(timeout=300)
     assert (run.returncode, len(error.splitlines())) == (3, 1), error
 
@@ -194,7 +195,7 @@ def known(folder: Path) -> dict[str, object]:
 
 def half(folder: Path, jobs: list[Job]) -> None:
     """A run that was cut off when the second job was finished, and a part of the first."""
-    with pytest.raises(KeyboardInterrupt), session(folder, jobs) as kept:
+    with contextlib.suppress(KeyboardInterrupt), session(folder, jobs) as kept:
         for number in range(len(jobs[1].rows)):
             append_line(folder / "verdicts.jsonl", json.dumps(asdict(verdict(jobs[1], number))))
         kept.keep(jobs[1], outcome(jobs[1]))
@@ -248,7 +249,7 @@ def test_a_target_that_was_changed_since_is_not_resumed(tmp_path: Path) -> None:
         pass
     file.write_text(HEAD + SAYS + "# mended\n")
     with (
-        pytest.raises(SessionError, match="mine.py has changed since; run it anew, without --resume"),
+        pytest.raises(SessionError, match=r"mine\.py has changed since; run it anew, without --resume"),
         Session(tmp_path / "report", [str(file)], jobs, "quick", 0, resume=True),
     ):
         pass
@@ -319,11 +320,24 @@ def test_a_job_that_is_taken_apart_leaves_no_verdict_twice(
             pass
 
     monkeypatch.setattr(running, "processes", lambda count: Pool())
-    with pytest.raises(KeyboardInterrupt), session(tmp_path, two[:1]) as kept:
+    with contextlib.suppress(KeyboardInterrupt), session(tmp_path, two[:1]) as kept:
         found = running.by_itself(two[0], kept.forget_unfinished)
         assert found[0] == outcome(two[0])[0]
         raise KeyboardInterrupt
     assert on_disk(tmp_path) == [asdict(one) for one in outcome(two[0])[0]]
+
+
+def test_results_are_kept_up_to_a_number_of_bytes() -> None:
+    asked = list[int]()
+
+    @remembered(10, lambda found: int(found))  # a result of n takes n bytes
+    def itself(number: int) -> int:
+        asked.append(number)
+        return number
+
+    assert [itself(n) for n in (4, 5, 4, 3, 4, 5, 99, 99, 4)] == [4, 5, 4, 3, 4, 5, 99, 99, 4]
+    assert asked == [4, 5, 3, 5, 99, 4]  # 5 was the oldest when 3 came, 99 leaves room for nothing else
+    assert itself.bytes == 4
 
 
 def test_a_line_that_does_not_fit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

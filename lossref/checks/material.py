@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.core.picking import rng_pick
+from lossref.oracle.remembered import MIB, remembered
 
 Dims = Mapping[str, Any]
 CORNERS = ("shape", "rare", "corner")
@@ -137,7 +137,12 @@ def fixed_of(spec: Spec, params: Params) -> Fixed:
     return tuple((name, value) for name, value in params.items() if not spec.params[name].convention)
 
 
-@lru_cache(maxsize=256)
+def bytes_of(cases: tuple[Case, ...]) -> int:
+    """What the inputs of cases take in memory."""
+    return sum(1024 + sum(array.nbytes for array in case.inputs.values()) for case in cases)
+
+
+@remembered(128 * MIB, bytes_of)
 def material(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
     """All cases of one kind: "single", "small", "setting", "bulk", "empty", or one of CORNERS."""
     if kind in CORNERS:

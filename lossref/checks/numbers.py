@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
 from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
+from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
 BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
@@ -143,7 +143,12 @@ def law_name(law: Callable[..., Any]) -> str:
 # Against the reference, where no oracle fits ----------------------------------------------------------
 
 
-@lru_cache(maxsize=512)
+def _bytes(pair: tuple[Result, Result]) -> int:
+    arrays = [array for one in pair for array in (one.value, *one.gradient.values()) if array is not None]
+    return 1024 + sum(array.nbytes for array in arrays)
+
+
+@remembered(64 * MIB, _bytes)
 def trusted(spec: Spec, case: Case, dtype: str) -> tuple[Result, Result]:
     """The reference in float64 and in the dtype (float32 where the dtype is float64, to scale from)."""
     own = itself(spec)

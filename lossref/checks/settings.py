@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.material import Fixed, material, same_shapes
+from lossref.checks.material import Fixed, bytes_of, material, same_shapes
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result, TargetRaised, call, itself
 from lossref.oracle.answers import answer
+from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
 DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assigns, which is quick
 APART = 1e-9  # of numbers around 1: what rounding does not do in float64
 
 
-@lru_cache(maxsize=256)
+@remembered(32 * MIB, bytes_of)
 def settings(spec: Spec, tier: str, seed: int, fixed: Fixed) -> tuple[Case, ...]:
     """Small cases, each with one parameter away from its default; of a composite those on which it matters."""
     drawn = [material(spec, "setting", tier, seed, fixed)]

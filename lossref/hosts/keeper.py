@@ -29,7 +29,7 @@ def kept() -> Iterator[None]:
     """Run the body so that nothing which it has started outlives it, unless it comes to its end by itself."""
     before, mark = os.environ.get(RUN), uuid.uuid4().hex
     ours, theirs = _start(mark)
-    resource_tracker.ensure_running()  # started before the mark: it ends by itself, and clears away semaphores first
+    _start_tracker()
     os.environ[RUN] = mark
     try:
         yield
@@ -54,6 +54,16 @@ def _start(mark: str) -> tuple[int, subprocess.Popen[bytes]]:
     finally:
         os.close(reads)
     return ours, process
+
+
+def _start_tracker() -> None:
+    """Python's own keeper of semaphores, which bears no mark: it clears them away, here without a word, and ends."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    resource_tracker.ensure_running()
+    os.environ.pop("PYTHONWARNINGS")
+    if before is not None:
+        os.environ["PYTHONWARNINGS"] = before
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
 from lossref.oracle.numbers import gradient_of_sum
 from lossref.oracle.outcomes import answered, given
+from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
@@ -23,12 +23,24 @@ ZERO = arb(0)
 Backward = tuple[dict[str, Array], dict[str, Array]]
 
 
-@lru_cache(maxsize=256)
+def _bytes_of_array(found: Array) -> int:
+    return 256 + int(found.nbytes)
+
+
+@remembered(16 * MIB, _bytes_of_array)
 def weights(shape: tuple[int, ...]) -> Array:
     """Upstream gradients that differ from each other, exact in every dtype; 1.75 for a single number."""
     count = int(np.prod(shape))
     signs = np.where(np.arange(count) % 3 == 1, -1.0, 1.0)
     return (signs * (7 - np.arange(count) % 5) / 4).reshape(shape)
+
+
+def bytes_of(found: Answer | ArithmeticError) -> int:
+    """What an answer takes in memory, about: a ball is an object of its own, with the digits of its midpoint."""
+    if isinstance(found, ArithmeticError):
+        return 1024
+    cells = sum(array.size for array in (*found.value.values(), *found.gradient.values()))
+    return 1024 + cells * (128 + found.bits // 8)
 
 
 def answer(spec: Spec, case: Case) -> Answer:
@@ -37,11 +49,11 @@ def answer(spec: Spec, case: Case) -> Answer:
     A number below 2^-1075 in absolute value (a cancellation that is exactly zero, or e^-10000) counts
     as certified: every dtype rounds it to zero. Raises `Tie` or `Uncertified`.
     """
-    return given(_answered(spec, case))
+    return given(outcome_of(spec, case))
 
 
-@lru_cache(maxsize=20_000)
-def _answered(spec: Spec, case: Case) -> Answer | ArithmeticError:
+@remembered(256 * MIB, bytes_of)
+def outcome_of(spec: Spec, case: Case) -> Answer | ArithmeticError:
     """The same with what it raises: that a case has no answer takes longest to find out."""
     return answered("answer", spec, case, lambda: climbed(spec, case, is_certified))
 
@@ -209,12 +221,16 @@ def in_a_row(arrays: Mapping[str, Array]) -> Array:
     return found[0] if len(found) == 1 else np.concatenate([array.ravel() for array in found])
 
 
+def _bytes_of_arrays(arrays: Mapping[str, Array]) -> int:
+    return 512 + sum(array.nbytes for array in arrays.values())
+
+
 def true_value(spec: Spec, case: Case) -> Array:
     """The certified value as float64: of one term as it is, of several in a row."""
     return floats(in_a_row(answer(spec, case).value))
 
 
-@lru_cache(maxsize=2_000)
+@remembered(64 * MIB, _bytes_of_arrays)
 def true_gradient(spec: Spec, case: Case) -> Mapping[str, Array]:
     """The certified gradient to every differentiable input as float64."""
     return {name: floats(balls) for name, balls in answer(spec, case).gradient.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 from flint import arb
@@ -12,6 +11,7 @@ from flint import arb
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient
 from lossref.oracle.outcomes import given, measured
+from lossref.oracle.remembered import MIB, remembered
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
@@ -46,14 +46,23 @@ def rough(spec: Spec, case: Case, dtype: str) -> Answer:
     return evaluate(spec, case, DTYPE_BITS[dtype], "both")
 
 
+def _bytes(arrays: Mapping[str, Array]) -> int:
+    return 512 + sum(array.nbytes for array in arrays.values())
+
+
+def _outcome_bytes(found: Mapping[str, Array] | ArithmeticError) -> int:
+    return 512 if isinstance(found, ArithmeticError) else _bytes(found)
+
+
 def reach(spec: Spec, case: Case, dtype: str, part: str) -> dict[str, Array]:
     """The radii of `rough` by name: of its "value" or its "gradient". Raises `Tie`."""
-    found = given(_reached(spec, case, dtype))
+    found = given(reached(spec, case, dtype))
     return {name.partition("/")[2]: radii for name, radii in found.items() if name.startswith(f"{part}/")}
 
 
-@lru_cache(maxsize=20_000)
-def _reached(spec: Spec, case: Case, dtype: str) -> Mapping[str, Array] | ArithmeticError:
+@remembered(64 * MIB, _outcome_bytes)
+def reached(spec: Spec, case: Case, dtype: str) -> Mapping[str, Array] | ArithmeticError:
+    """The radii of `rough`, or that it has none, kept for the next time: here and on disk."""
     return measured(f"reach {dtype}", spec, case, lambda: _radii(rough(spec, case, dtype)))
 
 
@@ -64,7 +73,7 @@ def _radii(loose: Answer) -> dict[str, Array]:
     }
 
 
-@lru_cache(maxsize=20_000)
+@remembered(64 * MIB, _bytes)
 def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
     """What rounding in `dtype` can do to the gradient.
 

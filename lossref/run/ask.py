@@ -7,19 +7,24 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
 from lossref.checks.attempts import Attempts
 from lossref.checks.evidence import Evidence, wrong
-from lossref.checks.material import shares
+from lossref.checks.material import material, shares
+from lossref.checks.numbers import trusted
+from lossref.checks.settings import settings
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
+from lossref.oracle.answers import outcome_of, true_gradient, weights
+from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
 from lossref.run.explain import explain
 from lossref.run.plan import Job
@@ -62,12 +67,20 @@ def work(job: Job) -> Outcome:
 
     Raises `OSError` where they cannot be written.
     """
+    _of_one_spec(job.spec)
     return _gathered(_noted(job, one) for one in _each(job))
 
 
 def asked(job: Job, target: Target) -> Outcome:
     """The same for a target that is at hand, which its word need not find, and without a folder."""
     return _gathered(_of(job, target))
+
+
+@lru_cache(maxsize=1)
+def _of_one_spec(name: str) -> None:
+    """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
+    for one in (outcome_of, true_gradient, reached, gradient_budget, trusted, material, settings, weights):
+        one.cache_clear()
 
 
 def _gathered(rows: Iterable[Row]) -> Outcome:
