@@ -32,8 +32,9 @@ MOVES = (
     (
         "lossref",
         "lossref.bench",
-        "bench_lines:lines bench_page:page bench_rows:rows footprint standing timing workloads",
+        "bench_lines:lines bench_page:page bench_rows:rows standing timing workloads",
     ),
+    ("lossref", "lossref.hosts.worker", "footprint"),
     ("lossref.dropin", "lossref.targets.dropin", "boxes detr elementary entry models yolo"),
     (
         "lossref.targets",
