@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
+import importlib.util
 import os
 import pkgutil
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,6 @@ from typing import NamedTuple
 from lossref.core.nouns import Spec
 from lossref.core.plugins import Found, SpecsError, entries, file_of, of_entry_point, of_file
 from lossref.core.sound import first_fault
-from lossref.oracle.trial import refused
 
 FILES = "LOSSREF_SPECS"
 OURS = "lossref"
@@ -86,7 +86,7 @@ def _add(found: dict[str, Found], more: list[Found]) -> None:
     """Add all of them or, where one is wrong, none."""
     new: dict[str, Found] = {}
     for one in more:
-        fault = first_fault(one.spec) or refused(one.spec)
+        fault = first_fault(one.spec) or _refused(one.spec)
         if fault:
             raise SpecsError(f"{one.origin}: {fault}")
         other = {**found, **new}.get(one.spec.name)
@@ -94,6 +94,15 @@ def _add(found: dict[str, Found], more: list[Found]) -> None:
             raise SpecsError(f"{one.origin}: there is a spec {one.spec.name!r} in {other.origin} already; rename yours")
         new[one.spec.name] = one
     found.update(new)
+
+
+def _refused(one: Spec) -> str | None:
+    """What goes wrong when its oracle is asked; nothing is asked in a host without flint, where nothing is judged."""
+    if importlib.util.find_spec("flint") is None:
+        return None
+    from lossref.oracle.trial import refused
+
+    return refused(one)
 
 
 def read(file: str | Path) -> list[Spec]:
