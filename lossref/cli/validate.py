@@ -34,10 +34,14 @@ def validate(
     command: Annotated[str, typer.Option("--command", help="An implementation in another language.")] = "",
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
+    device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda; may be repeated.")] = None,
+    allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
+    devices = tuple(dict.fromkeys(device or ("cpu",)))
+    only("cpu cuda", *devices)
     if bool(targets) == bool(command):
         stop("say what is to be checked: TARGET, or --command for another language")
     from lossref.hosts.endings import memory_for
@@ -47,10 +51,10 @@ def validate(
 
     words = targets or [command]
     folder = out or Path("reports") / file_name(*words)
-    lodging = Lodging(python, command, timeout=timeout, memory=int(memory * 2**30) or memory_for(jobs))
+    lodging = Lodging(python, command, timeout=timeout, memory=int(memory * 2**30) or memory_for(jobs), tf32=allow_tf32)
     with plain_errors():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging)
+        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging, devices)
         if not plan:
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
@@ -81,12 +85,14 @@ def _carry_out(plan: list[Job], words: list[str], folder: Path, jobs: int, tier:
 def replay(
     file: Annotated[Path, typer.Argument(help="A case that a failing run saved.")],
     specs: SpecFiles = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [where it failed].")] = None,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
+    only("cpu cuda", *filter(None, [device]))
     with plain_errors():
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file)
+        lines, passes = replaying.replay(file, device)
     for line in lines:
         typer.echo(line)
     raise typer.Exit(CONFORMS if passes else DOES_NOT)

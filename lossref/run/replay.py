@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lossref.checks import table as checks
 from lossref.checks.evidence import Evidence
 from lossref.core.nouns import Array, Target
+from lossref.hosts.probe import on_device
 from lossref.losses import spec as find
 from lossref.losses import specs, using
 from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
-from lossref.targets.lodged import lodged, settled
-from lossref.targets.resolve import UnknownTarget
+from lossref.targets.lodged import lodged, out_of_reach, settled
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 
-def replay(path: Path) -> tuple[list[str], bool]:
-    """Lines to print, and whether the case passes now."""
+def replay(path: Path, device: str | None = None) -> tuple[list[str], bool]:
+    """Lines to print, and whether the case passes now; on another device than it was saved from, if one is named."""
     saved = load(path)
+    saved = replace(saved, device=device or saved.device)
     with using(_declaring(path, saved)):
         return _again(path, saved)
 
@@ -41,8 +44,9 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     if reason:
         raise SavedCaseError(f"{path}: {reason}")
     target = _target(saved)
-    evidence = checks.examine(check, spec, target, saved.case, saved.dtype)
-    head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
+    evidence = checks.examine(check, spec, target, on_device(spec, saved.case, saved.device), saved.dtype)
+    where = "" if saved.device == "cpu" else f", {saved.device}"
+    head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}{where}"
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})"], True
     lines = [f"{head}: fails", f"  {evidence.problem}", *_detail(evidence), *_inputs(saved)]
@@ -51,7 +55,10 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
 
 
 def _target(saved: SavedCase) -> Target:
-    found = [one for one in lodged(saved.target, saved.as_spec, HERE) if one.spec == saved.case.spec]
+    place = replace(HERE, device=saved.device)
+    found = [one for one in lodged(saved.target, saved.as_spec, place) if one.spec == saved.case.spec]
+    if barred := out_of_reach(saved.target, place):
+        raise Unavailable(f"{saved.target} cannot be asked on {saved.device}: {barred}")
     mine = [one for one in found if saved.label in ("", one.label)]
     if not mine:
         who = saved.label or f"an implementation of {saved.case.spec}"

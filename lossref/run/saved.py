@@ -48,6 +48,7 @@ class SavedCase:
     origin: str = ""
     label: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def file_name(*words: str) -> str:
@@ -109,11 +110,12 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "spec_from": origin(spec),
         "check": saved.check,
         "dtype": saved.dtype,
+        "device": saved.device,
         "target": saved.target,
         "label": target.label,
         "where": target.where,
         "as": saved.as_spec,
-        "params": dict(case.params),
+        "params": {**case.params, **case.asked},
         "inputs": _stored(path, case.inputs),
         "flags": sorted(set(case.flags)),
         "id": case.id,
@@ -163,6 +165,7 @@ def load(path: Path) -> SavedCase:
         case = Case(content["spec"], inputs, params, content["id"], flags, content["why"])
         recorded = {"problem": content["problem"], **content["detail"]}
         asked = (content["check"], content["dtype"], content["target"], content["as"])
-        return SavedCase(case, *asked, content.get("spec_from", ""), content.get("label", ""), recorded)
+        more = (content.get("spec_from", ""), content.get("label", ""), recorded, str(content.get("device", "cpu")))
+        return SavedCase(case, *asked, *more)
     except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise SavedCaseError(f"{path} is not a saved case: {type(error).__name__} {error}") from None

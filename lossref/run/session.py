@@ -24,6 +24,7 @@ from lossref.run import plan as planning
 from lossref.run.about import facts, progress
 from lossref.run.ask import Outcome
 from lossref.run.atomic import write_text
+from lossref.targets.lodged import facts as host_facts
 from lossref.targets.lodged import version
 from lossref.targets.resolve import Unavailable
 
@@ -83,12 +84,14 @@ def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
 
 
 def _facts(words: list[str], tier: str, seed: int, planned: int, lodging: Lodging) -> dict[str, Any]:
+    found = [host for host in (_host(word, lodging) for word in words) if host]
     return {
         "target": ", ".join(words),
         "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
         "tier": tier,
         **facts(planned, seed, threads=1),
-        "notes": [],
+        "hosts": [dict(pairs) for pairs in dict.fromkeys(tuple(host.items()) for host in found)],
+        "notes": ["TF32 was allowed on the GPU"] if lodging.tf32 else [],
     }
 
 
@@ -97,6 +100,12 @@ def _version(word: str, lodging: Lodging) -> str:
         return version(word, lodging)
     except (Unavailable, TargetEnded):
         return ""
+
+
+def _host(word: str, lodging: Lodging) -> dict[str, str]:
+    """Where a word lives: its Python and torch, and its GPU where it is asked on one."""
+    found = {name: fact for name, fact in host_facts(word, lodging).items() if fact}
+    return {"interpreter": lodging.python, **found} if lodging.python and found else found
 
 
 def follow(kept: Session, plan: list[planning.Job], jobs: int, console: Console) -> bool:

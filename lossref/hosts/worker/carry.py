@@ -51,10 +51,12 @@ def _returned(
 ) -> tuple[tuple[Returned, ...], list[tuple[str, str, str]]]:
     try:
         built = build(**question.params)
+        if isinstance(built, torch.nn.Module) and question.device != "cpu":
+            built = built.to(question.device)
         if hasattr(built, "prepare"):
             first = question.calls[0]
             floating = next((d for d in first.dtypes.values() if d.startswith(("float", "bfloat"))), "float32")
-            built.prepare({name: array.shape for name, array in first.inputs.items()}, floating)
+            built.prepare({name: array.shape for name, array in first.inputs.items()}, floating, question.device)
     except through:
         raise
     except BaseException as error:  # a target may raise anything

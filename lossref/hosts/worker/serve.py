@@ -65,15 +65,10 @@ class Worker:
     def start(self, threads: int, lossref: str, tf32: bool) -> dict[str, Any]:
         """What holds for everything that is asked."""
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        state.allow_tf32(tf32)
         sys.meta_path.append(Lossref(lossref))
         self.clean = state.of_process()
-        return {
-            "python": sys.version.split()[0],
-            "torch": str(torch.__version__),
-            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        }
+        return dict(state.facts())
 
     def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
         """Import what a word stands for, and say what is there; numbers count from here on."""
@@ -94,6 +89,8 @@ class Worker:
         calls = tuple(Call(**call) for call in question["calls"])
         before = {*_threads()}
         reply = carried_out(self.builds[thing], Question(**{**question, "calls": calls}))
+        if lost := state.lost(question["device"]):
+            return {"lost": lost}
         left = [one.name for one in _threads() if one not in before and one.is_alive()]
         changed = [*reply.changed, *(("the threads", "none of its own", name) for name in left), *_children()]
         kept = not left and not _children() and state.is_clean(self.clean)

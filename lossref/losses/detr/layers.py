@@ -76,7 +76,7 @@ def matching_of(
 
 
 def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """((image, query), object) of all pairs, each (n,) and on the CPU. Raises RuntimeError where their numbers differ."""
+    """((image, query), object) of all pairs, each (n,) on the CPU. Raises RuntimeError where their numbers differ."""
     for image, (queries, objects) in enumerate(match_indices):
         if len(queries) != len(objects):
             raise RuntimeError(f"match_indices: image {image} has {len(queries)} queries for {len(objects)} objects")
