@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
-import importlib.util
 import os
 import pkgutil
 from collections.abc import Iterable, Iterator
@@ -98,10 +97,12 @@ def _add(found: dict[str, Found], more: list[Found]) -> None:
 
 def _refused(one: Spec) -> str | None:
     """What goes wrong when its oracle is asked; nothing is asked in a host without flint, where nothing is judged."""
-    if importlib.util.find_spec("flint") is None:
+    try:
+        from lossref.oracle.trial import refused
+    except ModuleNotFoundError as error:
+        if error.name != "flint":
+            raise
         return None
-    from lossref.oracle.trial import refused
-
     return refused(one)
 
 
