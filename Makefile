@@ -28,6 +28,11 @@ $(VENV)/.test: $(VENV)/.installed
 	@$(PIP) -e '.[test]'
 	@touch $@
 
+# The peers of regression/runtimes in other runtimes; none of it is needed to use lossref.
+$(VENV)/.runtimes: $(VENV)/.test
+	@$(PIP) -e '.[runtimes]'
+	@touch $@
+
 # A target that ships with lossref needs its package; one of your own is installed by you.
 $(VENV)/.ultralytics: $(VENV)/.installed
 	@echo "installing ultralytics (once)"
@@ -53,7 +58,7 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 
 # SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate.
 COVERED := $(BIN)/python -m slipcover --source lossref --json --out .coverage.json
-unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases
+unit: $(VENV)/.runtimes ## property_tests and regression, on two processes; SEED=n draws other cases
 	@LOSSREF_SEED=$(SEED) $(COVERED) -m pytest -n 2 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
 		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py
 	@$(BIN)/python -c 'import json; print("coverage of lossref by property_tests and regression, without the processes" \

@@ -18,7 +18,7 @@ from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
-from lossref.hosts.probe import TargetRaised, applicable
+from lossref.hosts.probe import TargetRaised, applicable, on_device
 from lossref.oracle.tape import Tie, Uncertified
 
 Examine = Callable[[Spec, Target, Case, str], Evidence]
@@ -127,7 +127,7 @@ def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) ->
     """The cases that a check is given, in order, less those that the target cannot be asked."""
     fixed = fixed_of(spec, target.fixed)
     found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
-    return [case for case in found if applicable(spec, target, case)]
+    return [on_device(spec, case, target.device) for case in found if applicable(spec, target, case)]
 
 
 def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:
@@ -157,7 +157,8 @@ def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: 
         try:
             total += examine(one, spec, target, case, dtype)
         except CannotAnswer as error:
-            return Verdict(spec.name, target.label, one.name, dtype, "unsupported", note=str(error)), None
+            names = (spec.name, target.label, one.name, dtype)
+            return Verdict(*names, "unsupported", note=str(error), device=target.device), None
         except TargetEnded as error:
             failing, ended = case, error
             break
@@ -177,6 +178,7 @@ def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: 
         total.left_out,
         note,
         seconds=took,
+        device=target.device,
     )
     return verdict, failing
 

@@ -51,10 +51,14 @@ def validate(
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same run was killed.")] = False,
     no_cache: NoCache = False,
+    device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda; may be repeated.")] = None,
+    allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
 ) -> None:
     """Check implementations against the specs, and write a report."""
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
+    devices = tuple(dict.fromkeys(device or ("cpu",)))
+    only("cpu cuda", *devices)
     if bool(targets) == bool(command):
         stop("say what is to be checked: TARGET, or --command for another language")
     from lossref.hosts import keeper
@@ -65,10 +69,11 @@ def validate(
 
     words = targets or [command]
     folder = out or Path("reports") / file_name(*words)
-    lodging = Lodging(python, command, timeout=timeout, memory=int(memory * 2**30) or memory_for(jobs))
+    most = int(memory * 2**30) or memory_for(jobs)
+    lodging = Lodging(python, command, timeout=timeout, memory=most, tf32=allow_tf32)
     with plain_errors(), keeper.kept():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging)
+        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging, devices)
         if not plan:
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
@@ -121,13 +126,15 @@ def replay(
         bool, typer.Option("--trust", help="Import what the file names, also from outside of this directory.")
     ] = False,
     no_cache: NoCache = False,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [where it failed].")] = None,
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
+    only("cpu cuda", *filter(None, [device]))
     with plain_errors():
         from lossref.hosts.worker.words import printable
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file, trust)
+        lines, passes = replaying.replay(file, trust, device)
     for line in lines:
         typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)

@@ -22,7 +22,8 @@ class Param:
 
     `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
     such parameter is tested under whichever choice it follows, and the verdict says which. `small=True` marks a
-    number like eps, of which implementations have many: an explanation tries the usual sizes.
+    number like eps, of which implementations have many: an explanation tries the usual sizes. `on_cuda` are pairs of
+    values: the first means there what the second says.
     """
 
     default: Any
@@ -30,6 +31,7 @@ class Param:
     doc: str
     convention: bool = False
     small: bool = False
+    on_cuda: tuple[tuple[Any, Any], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "bl
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One question: exact inputs, parameters, and where it came from."""
+    """One question: exact inputs, parameters, and where it came from.
+
+    `asked` are parameters that a target on another device is given instead, because there they mean those of `params`.
+    """
 
     spec: str
     inputs: Mapping[str, Array]
@@ -25,6 +28,7 @@ class Case:
     id: str = ""
     flags: tuple[str, ...] = ()
     why: str = ""
+    asked: Params = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,6 @@ class Target:
     accepts: tuple[str, ...] = ()
     fixed: Params = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float64", "float32")
-    devices: tuple[str, ...] = ("cpu",)
     slack: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict)
     unsupported: str = ""
@@ -102,6 +105,7 @@ class Verdict:
     explanation: str = ""
     case: str = ""
     seconds: float = 0.0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,40 +7,22 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from lossref.hosts.channel import Channel, Late, TooLarge
 from lossref.hosts.endings import TargetEnded, how_it_ended
 from lossref.hosts.process import IMPORTS, Lodging, Unimportable
-from lossref.hosts.worker.messages import Array, Call, Question, Reply, Returned
+from lossref.hosts.spoken import Nonsense, Offer, offers, returned
+from lossref.hosts.worker.messages import Array, Call, Question, Reply
 from lossref.hosts.worker.words import plain
 
-PROTOCOL = 1
 MOST_LINE, MOST_ARRAY = 1 << 24, 1 << 31
 
 
 class CannotAnswer(Exception):
     """The peer says that it cannot answer questions of this kind; the message is its reason."""
-
-
-class Nonsense(ValueError):
-    """A message that breaks the protocol; the text says where."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One loss of a peer, as it describes it."""
-
-    spec: str
-    name: str
-    params: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    dtypes: tuple[str, ...] = ("float64", "float32")
-    gradients: bool = True
-    known: Mapping[str, str] = field(default_factory=dict)
 
 
 class CommandHost:
@@ -55,7 +37,7 @@ class CommandHost:
         """The losses that the peer has. Raises `Unimportable` or `TargetEnded`."""
         said = self._said({"do": "describe"}, (), IMPORTS * self.lodging.timeout, "while it was asked what it has")
         try:
-            self.offers = _offers(said)
+            self.offers = offers(said)
         except Nonsense as error:
             raise self._ended("crashed", str(error), "when it was asked what it has") from None
         return self.offers
@@ -81,10 +63,10 @@ class CommandHost:
         if "unsupported" in said:
             raise CannotAnswer(plain(str(said["unsupported"]))[:200])
         try:
-            returned = _returned(said, question)
+            found = returned(said, question)
         except Nonsense as error:
             raise self._ended("crashed", str(error), "") from None
-        return Reply(returned, (), "", time.perf_counter() - begin)
+        return Reply(found, (), "", time.perf_counter() - begin)
 
     def _said(self, body: Mapping[str, Any], arrays: Sequence[Array], seconds: float, when: str) -> dict[str, Any]:
         channel = self._channel or self._start()
@@ -111,11 +93,13 @@ class CommandHost:
         return TargetEnded(status, " ".join(filter(None, (how, when))), printed)
 
     def _start(self) -> Channel:
-        command = shlex.split(self.lodging.command)
         try:
+            command = shlex.split(self.lodging.command)
             self._channel = Channel(command, private=False, memory=self.lodging.memory)
-        except (OSError, IndexError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is empty"
+        except (OSError, IndexError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or (
+                str(error) if isinstance(error, ValueError) else "it is empty"
+            )
             raise Unimportable(f"the command {self.lodging.command!r} cannot be started: {reason}") from None
         return self._channel
 
@@ -153,7 +137,7 @@ def _pack(body: Mapping[str, Any], arrays: Sequence[Array]) -> list[bytes]:
 
 def _unpack(channel: Channel, deadline: float) -> dict[str, Any]:
     try:
-        said = json.loads(channel.line(MOST_LINE, deadline))
+        said = json.loads(channel.line(MOST_LINE, deadline), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Nonsense(f"the peer sent no line of JSON ({plain(str(error))[:80]})") from None
     if not isinstance(said, dict):
@@ -167,6 +151,10 @@ def _unpack(channel: Channel, deadline: float) -> dict[str, Any]:
     return {"arrays": arrays, **said}
 
 
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _array(content: bytes) -> Array:
     try:
         found = np.load(io.BytesIO(content), allow_pickle=False)
@@ -175,65 +163,3 @@ def _array(content: bytes) -> Array:
     except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
         raise Nonsense(f"the peer sent an array that is no .npy file ({plain(str(error))[:80]})") from None
     return found
-
-
-def _offers(said: Mapping[str, Any]) -> tuple[Offer, ...]:
-    if said.get("protocol") != PROTOCOL:
-        raise Nonsense(f"it speaks protocol {said.get('protocol')!r}, expected {PROTOCOL}")
-    listed = said.get("losses")
-    if not isinstance(listed, list) or not listed:
-        raise Nonsense("it describes no losses: expected a list of objects with 'spec'")
-    return tuple(map(_offer, listed))
-
-
-def _offer(one: Any) -> Offer:
-    if not isinstance(one, dict) or not isinstance(one.get("spec"), str):
-        raise Nonsense("a loss that it describes has no 'spec'")
-    known = {"spec", "name", "params", "fixed", "dtypes", "gradients", "known"}
-    if unknown := set(one) - known:
-        raise Nonsense(f"a loss that it describes has an unknown field {plain(min(unknown))[:40]!r}")
-    lists: dict[str, Any] = {
-        name: tuple(map(str, one[name])) for name in ("params", "dtypes") if isinstance(one.get(name), list)
-    }
-    name = plain(str(one.get("name") or one["spec"]))[:80]
-    given = {key: one[key] for key in ("fixed", "known") if isinstance(one.get(key), dict)}
-    return Offer(one["spec"], name, gradients=one.get("gradients", True) is True, **lists, **given)
-
-
-def _returned(said: Mapping[str, Any], question: Question) -> tuple[Returned, ...]:
-    if "raised" in said:
-        return (Returned(plain(str(said["raised"]))[:200]),) * len(question.calls)
-    listed = said.get("returned")
-    if not isinstance(listed, list) or len(listed) != len(question.calls):
-        raise Nonsense(f"it returned no list of {len(question.calls)} results")
-    pairs = zip(listed, question.calls, strict=True)
-    return tuple(_one(one, call, question.terms, said["arrays"]) for one, call in pairs)
-
-
-def _one(one: Any, call: Call, terms: tuple[str, ...], arrays: Sequence[Array]) -> Returned:
-    if not isinstance(one, dict):
-        raise Nonsense("a result is no object")
-    if "raised" in one:
-        return Returned(plain(str(one["raised"]))[:200])
-    values = one.get("values")
-    if not isinstance(values, dict) or set(values) != set(terms):
-        raise Nonsense(f"a result has no values of {', '.join(terms)}")
-    found = [_taken(values[term], arrays, term) for term in terms]
-    gradients = one.get("gradients", {})
-    if not isinstance(gradients, dict) or set(gradients) - set(call.wrt):
-        raise Nonsense("a result has gradients that nobody asked for")
-    taken = {name: None if entry is None else _taken(entry, arrays, f"d/d{name}") for name, entry in gradients.items()}
-    full = {name: taken.get(name) for name in call.wrt} if taken else {}
-    return Returned(
-        values=tuple(np.asarray(array, dtype=np.float64) for array in found),
-        dtypes=tuple(str(array.dtype) for array in found),
-        gradients={name: None if g is None else np.asarray(g, dtype=np.float64) for name, g in full.items()},
-        gradient_dtypes={name: None if g is None else str(g.dtype) for name, g in full.items()},
-    )
-
-
-def _taken(entry: Any, arrays: Sequence[Array], what: str) -> Array:
-    number = entry.get("array") if isinstance(entry, dict) else None
-    if type(number) is not int or not 0 <= number < len(arrays):
-        raise Nonsense(f"{what}: expected {{'array': number}} of an array that was sent")
-    return arrays[number]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -42,6 +42,16 @@ def applicable(spec: Spec, target: Target, case: Case) -> bool:
     return all(case.params[name] == value for name, value in stands.items() if name not in target.accepts)
 
 
+def on_device(spec: Spec, case: Case, device: str) -> Case:
+    """The case as it is answered for a device; the target there is still given the parameters that it had."""
+    if not device.startswith("cuda"):
+        return case
+    there = {name: dict(param.on_cuda).get(case.params.get(name)) for name, param in spec.params.items()}
+    meant = {name: value for name, value in there.items() if value is not None}
+    asked = {name: case.params[name] for name in meant}
+    return replace(case, params={**case.params, **meant}, asked=asked) if meant else case
+
+
 def call_of(spec: Spec, inputs: Mapping[str, Array], dtype: str, wrt: Sequence[str] = (), **how: str) -> Call:
     """One call with these inputs, each in the dtype under test where it has none of its own."""
     ordered = {name: np.asarray(inputs[name], dtype=np.float64) for name in spec.inputs}
@@ -50,7 +60,8 @@ def call_of(spec: Spec, inputs: Mapping[str, Array], dtype: str, wrt: Sequence[s
 
 def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Question:
     """The target is built with the parameters of the case that it accepts, and called."""
-    kept = {name: value for name, value in case.params.items() if name in target.accepts}
+    params = case.params if target.device == "cpu" else {**case.params, **case.asked}
+    kept = {name: value for name, value in params.items() if name in target.accepts}
     return Question(spec.terms, kept, tuple(calls), target.device, watch)
 
 

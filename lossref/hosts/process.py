@@ -159,6 +159,8 @@ class ProcessHost:
         except BaseException:  # an alarm or Ctrl-C in the middle of a message: what comes next would be misread
             self.close()
             raise
+        if isinstance(said, dict) and "lost" in said:
+            raise self._ended("crashed", f"the device was lost: {plain(str(said['lost']))}", when)
         if not isinstance(said, dict) or "ended" in said:
             how = said.get("ended") if isinstance(said, dict) else "no message"
             raise self._ended("crashed", f"it asked to end the process: {plain(str(how))}", when)

@@ -21,7 +21,6 @@ from typing import NamedTuple
 from lossref.core.nouns import Spec
 from lossref.core.plugins import Found, SpecsError, entries, file_of, of_entry_point, of_file
 from lossref.core.sound import first_fault
-from lossref.oracle.trial import refused
 
 FILES = "LOSSREF_SPECS"
 OURS = "lossref"
@@ -86,7 +85,7 @@ def _add(found: dict[str, Found], more: list[Found]) -> None:
     """Add all of them or, where one is wrong, none."""
     new: dict[str, Found] = {}
     for one in more:
-        fault = first_fault(one.spec) or refused(one.spec)
+        fault = first_fault(one.spec) or _refused(one.spec)
         if fault:
             raise SpecsError(f"{one.origin}: {fault}")
         other = {**found, **new}.get(one.spec.name)
@@ -94,6 +93,17 @@ def _add(found: dict[str, Found], more: list[Found]) -> None:
             raise SpecsError(f"{one.origin}: there is a spec {one.spec.name!r} in {other.origin} already; rename yours")
         new[one.spec.name] = one
     found.update(new)
+
+
+def _refused(one: Spec) -> str | None:
+    """What goes wrong when its oracle is asked; nothing is asked in a host without flint, where nothing is judged."""
+    try:
+        from lossref.oracle.trial import refused
+    except ModuleNotFoundError as error:
+        if error.name != "flint":
+            raise
+        return None
+    return refused(one)
 
 
 def read(file: str | Path) -> list[Spec]:

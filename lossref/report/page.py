@@ -29,6 +29,7 @@ WORDS = {"unsupported": "n/a", "inconclusive": "?", "crashed": "crash", "timeout
 NUMBER = re.compile(r"-?\d[\d.]*(e[+-]?\d+)?|-?\b(inf|nan)\b")
 FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
 SHOWN = 96  # numbers of one array on the page
+Row = tuple[str, str, str, list[Verdict | None]]  # spec, target, device, and what stands in each column
 
 
 class ReportError(Exception):
@@ -123,6 +124,7 @@ def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: M
         card_of={verdict: card for card in cards for verdict in card.verdicts},
         exceptions=_folded(verdict for verdict in verdicts if verdict.status in NOT_FAILING[1:]),
         drawn=_drawn(run["families"]),
+        devices=sorted({verdict.device for verdict in verdicts} or {"cpu"}),
     )
 
 
@@ -133,7 +135,7 @@ def _ordered(verdicts: list[Verdict], specs: list[str], checks: list[str]) -> li
         return order.index(name) if name in order else len(order)
 
     widest_first = sorted(verdicts, key=lambda v: v.dtype, reverse=True)
-    return sorted(widest_first, key=lambda v: (rank(v.spec, specs), v.spec, v.target, rank(v.check, checks)))
+    return sorted(widest_first, key=lambda v: (rank(v.spec, specs), v.spec, v.target, v.device, rank(v.check, checks)))
 
 
 def _drawn(families: Mapping[str, Mapping[str, int]]) -> dict[str, list[tuple[str, str, int]]]:
@@ -178,12 +180,12 @@ def _columns(verdicts: list[Verdict], docs: Mapping[str, str]) -> dict[str, list
     return {name: sorted(dtypes, reverse=True) for name, dtypes in found.items() if dtypes}
 
 
-def _rows(verdicts: list[Verdict], columns: Mapping[str, list[str]]) -> list[tuple[str, str, list[Verdict | None]]]:
-    """Per spec and target: the two names and what stands in each column."""
+def _rows(verdicts: list[Verdict], columns: Mapping[str, list[str]]) -> list[Row]:
+    """One row for each spec, target and device."""
     # Of two verdicts on the same question, the one that stands against the target is shown.
-    found = {(v.spec, v.target, v.check, v.dtype): v for v in sorted(verdicts, key=_failing)}
+    found = {(v.spec, v.target, v.device, v.check, v.dtype): v for v in sorted(verdicts, key=_failing)}
     places = [(check, dtype) for check, dtypes in columns.items() for dtype in dtypes]
-    names = dict.fromkeys((verdict.spec, verdict.target) for verdict in verdicts)
+    names = dict.fromkeys((verdict.spec, verdict.target, verdict.device) for verdict in verdicts)
     return [(*name, [found.get((*name, *place)) for place in places]) for name in names]
 
 
@@ -210,8 +212,8 @@ def _folded(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     """Verdicts that say the same up to their numbers, together; failures of different checks stay apart."""
     groups: dict[tuple[str, ...], list[Verdict]] = {}
     for v in verdicts:
-        same = (v.spec, v.target, v.status, v.check if _failing(v) else "", NUMBER.sub("#", v.note), v.explanation)
-        groups.setdefault(same, []).append(v)
+        same = (v.check if _failing(v) else "", NUMBER.sub("#", v.note), v.explanation)
+        groups.setdefault((v.spec, v.target, v.device, v.status, *same), []).append(v)
     return list(groups.values())
 
 

@@ -42,18 +42,21 @@ def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
 
 def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -> None:
     """A line for each spec, then each finding with the checks that made it."""
-    verdicts = sorted(verdicts, key=lambda one: (one.target, one.spec))
-    screen = console()
+    verdicts = sorted(verdicts, key=_named)
+    screen, elsewhere = console(), any(one.device != "cpu" for one in verdicts)
     rows = []
-    for name in dict.fromkeys((one.target, one.spec) for one in verdicts):
-        mine = [one for one in verdicts if (one.target, one.spec) == name]
+    for name in dict.fromkeys(map(_named, verdicts)):
+        mine = [one for one in verdicts if _named(one) == name]
         counts = Counter(one.status for one in mine)
         worst = max((one.worst for one in mine if one.status == "pass"), default=0.0)
-        rows.append((*name, "  ".join(f"{n} {status}" for status, n in counts.most_common()), f"{worst:.2f}"))
-    screen.print(table("target spec verdicts worst_error/budget_of_a_pass", rows))
+        said = "  ".join(f"{n} {status}" for status, n in counts.most_common())
+        rows.append((*(name if elsewhere else name[:2]), said, f"{worst:.2f}"))
+    columns = f"target spec {'device' if elsewhere else ''} verdicts worst_error/budget_of_a_pass"
+    screen.print(table(columns, rows))
     for group in _findings(verdicts):
         first = group[0]
         where = ", ".join(f"{one.check} {one.dtype}" for one in group)
+        where = f"{where}, {first.device}" if elsewhere else where
         lines = [f"{first.status.upper()}  {first.target} {first.spec}: {where}", first.note, first.explanation]
         lines.append(f"lossref replay {folder / first.case}" if first.case else "")
         screen.print("\n      ".join(map(printable, filter(None, lines))), **_PLAIN)
@@ -62,13 +65,18 @@ def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -
     screen.print(f"{word}: {bad} failures in {len(verdicts)} verdicts of {expected} planned", **_PLAIN)
 
 
+def _named(one: Verdict) -> tuple[str, str, str]:
+    """What has a row of its own."""
+    return one.target, one.spec, one.device
+
+
 def _findings(verdicts: list[Verdict]) -> list[list[Verdict]]:
     """Verdicts that are neither pass nor unsupported, those of one cause together."""
     groups: dict[tuple[str, ...], list[Verdict]] = {}
     for one in verdicts:
         if one.status not in ("pass", "unsupported"):
             cause = one.explanation or re.sub(r"[-\d.]+(e[-+]?\d+)?", "#", one.note)
-            groups.setdefault((one.target, one.spec, one.status, cause), []).append(one)
+            groups.setdefault((*_named(one), one.status, cause), []).append(one)
     return list(groups.values())
 
 

@@ -23,6 +23,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.process import Lodging
 from lossref.losses import origin, specs
 from lossref.run.plan import Job, planned
+from lossref.targets.lodged import facts as host_facts
 from lossref.targets.lodged import lodged, version
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
@@ -45,16 +46,24 @@ def facts(rows: int, seed: int, threads: int) -> dict[str, Any]:
 def of_checks(words: list[str], tier: str, seed: int, plan: list[Job]) -> dict[str, Any]:
     """The facts of a run of checks, with the digests of its plan and of the files that declare what it asks."""
     lodging = plan[0].lodging
+    found = [host for host in (_host(word, lodging) for word in words) if host]
     asked = [replace(job, out="", lodging=replace(lodging, memory=0)) for job in plan]  # memory goes with --jobs
     return {
         "target": ", ".join(words),
         "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
         "tier": tier,
         **facts(planned(plan), seed, threads=1),
-        "notes": [],
+        "hosts": [dict(pairs) for pairs in dict.fromkeys(tuple(host.items()) for host in found)],
+        "notes": ["TF32 was allowed on the GPU"] if lodging.tf32 else [],
         "plan": hashlib.sha256(repr(asked).encode()).hexdigest(),
         "files": _files(plan),
     }
+
+
+def _host(word: str, lodging: Lodging) -> dict[str, str]:
+    """Where a word lives: its Python and torch, and its GPU where it is asked on one."""
+    found = {name: fact for name, fact in host_facts(word, lodging).items() if fact}
+    return {"interpreter": lodging.python, **found} if lodging.python and found else found
 
 
 def _version(word: str, lodging: Lodging) -> str:

@@ -22,6 +22,7 @@ from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
+from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line
 from lossref.oracle.answers import outcome_of, true_gradient, weights
 from lossref.oracle.budgets import gradient_budget, reached
@@ -68,6 +69,7 @@ def work(job: Job) -> Outcome:
     Raises `OSError` where they cannot be written.
     """
     _of_one_spec(job.spec)
+    state.allow_tf32(job.lodging.tf32)
     return _gathered(_noted(job, one) for one in _each(job))
 
 
@@ -145,7 +147,7 @@ def _row(
     if failing is None:
         return replace(verdict, note=verdict.note or target.note), told
     if verdict.status in ENDINGS:
-        saved = SavedCase(failing, one.name, dtype, job.word, job.as_spec, label=target.label)
+        saved = _saved(job, target, one, failing, dtype)
         return replace(verdict, case=_kept(job, spec, target, saved, wrong(verdict.note))), told
     return _explained(job, spec, target, one, verdict, failing, told)
 
@@ -168,9 +170,7 @@ def _explained(
         evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
     note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
     note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
-    case = _kept(
-        job, spec, target, SavedCase(smallest, one.name, dtype, job.word, job.as_spec, label=target.label), evidence
-    )
+    case = _kept(job, spec, target, _saved(job, target, one, smallest, dtype), evidence)
     return replace(verdict, note=note, explanation=reason, case=case), told
 
 
@@ -182,11 +182,16 @@ def _examined(one: Check, spec: Spec, target: Target, case: Case, dtype: str) ->
         return wrong(str(error))
 
 
+def _saved(job: Job, target: Target, one: Check, case: Case, dtype: str) -> SavedCase:
+    return SavedCase(case, one.name, dtype, job.word, job.as_spec, label=target.label, device=target.device)
+
+
 def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evidence) -> str:
     """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
     if not job.out:
         return ""
-    name = f"cases/{spec.name}-{distinct(target.label)}-{saved.check}-{saved.dtype}.json"
+    where = "" if saved.device == "cpu" else f"-{distinct(saved.device)}"
+    name = f"cases/{spec.name}-{distinct(target.label)}-{saved.check}-{saved.dtype}{where}.json"
     found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
     save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
     return name
@@ -210,4 +215,4 @@ def _nothing_to_ask(one: Check, target: Target) -> str:
 
 def unasked(job: Job, row: tuple[str, str], status: str, note: str) -> Verdict:
     """The verdict of a check that was not carried out."""
-    return Verdict(job.spec, job.label, *row, status, note=note)
+    return Verdict(job.spec, job.label, *row, status, note=note, device=job.lodging.device)

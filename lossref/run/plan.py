@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -12,7 +13,7 @@ from lossref.checks import table
 from lossref.core.nouns import Spec
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.words import plain
-from lossref.targets.lodged import Ended, lodged
+from lossref.targets.lodged import Ended, lodged, out_of_reach
 from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable
 
@@ -52,28 +53,36 @@ def plan(
     out: Path = Path("reports"),
     as_spec: str | None = None,
     lodging: Lodging = HERE,
+    devices: tuple[str, ...] = (),
 ) -> list[Job]:
-    """One job for each target and spec, and one for each word that is lost before its targets are known.
+    """One job for each target, spec and device, and one for each word that is lost before its targets are known.
+
+    No `devices`: that of the lodging.
 
     Raises `UnknownTarget`, `UnknownSpec`, `UnknownCheck`; `Unavailable` where no word can be imported.
     """
     wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
     jobs, lost = list[Job](), list[Unavailable]()
-    for word in dict.fromkeys(words):
+    places = [replace(lodging, device=device) for device in devices or (lodging.device,)]
+    for word, place in itertools.product(dict.fromkeys(words), places):
         try:
-            found = lodged(word, as_spec, lodging)
+            found = lodged(word, as_spec, place)
+            barred = out_of_reach(word, place)
         except Unavailable as error:
             status = error.status if isinstance(error, Ended) else "blocked"
             jobs.append(
-                Job(word, "-", plain(word), (IMPORT,), tier, seed, str(out), as_spec, 0, status, str(error), lodging)
+                Job(word, "-", plain(word), (IMPORT,), tier, seed, str(out), as_spec, 0, status, str(error), place)
             )
             lost.append(error)
             continue
         for thing, one in enumerate(found):
             if one.spec in wanted:
-                why, rows = ("unsupported" if one.unsupported else "", one.unsupported), wanted[one.spec]
-                jobs.append(Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, *why, lodging))
-    if len(lost) == len({*words}) and not any(isinstance(error, Ended) for error in lost):
+                why, rows = one.unsupported or barred, wanted[one.spec]
+                status = "unsupported" if why else ""
+                jobs.append(
+                    Job(word, one.spec, one.label, rows, tier, seed, str(out), as_spec, thing, status, why, place)
+                )
+    if len(lost) == len({*words}) * len(places) and not any(isinstance(error, Ended) for error in lost):
         raise lost[0]
     return _told_apart(jobs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from lossref.losses import UnknownSpec, specs, using
 from lossref.losses import spec as find
 from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
-from lossref.targets.lodged import lodged, settled
+from lossref.targets.lodged import lodged, out_of_reach, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget, adapters
 
 
-def replay(path: Path, trust: bool = False) -> tuple[list[str], bool]:
-    """Lines to print, and whether the case passes now.
+def replay(path: Path, trust: bool = False, device: str | None = None) -> tuple[list[str], bool]:
+    """Lines to print, and whether the case passes now; on another device than it was saved from, if one is named.
 
     Raises `SavedCaseError`, also where the file names code outside of the current directory and there is no `trust`.
     """
     saved = load(path)
+    saved = replace(saved, device=device or saved.device)
     declaring = _declaring(path, saved)
     for code in () if trust else _outside(saved, declaring):
         raise SavedCaseError(f"{path} names code outside of {Path.cwd()}: {code}; if you trust it: --trust")
@@ -79,7 +81,8 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     spec, check = _known(path, saved)
     target = _target(saved)
     evidence = _examined(path, saved, spec, check, target)
-    head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}"
+    where = "" if saved.device == "cpu" else f", {saved.device}"
+    head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}{where}"
     asked = [f"  asked   {target.where}"] if target.where else []
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})", *asked], True
@@ -149,7 +152,10 @@ def _examined(path: Path, saved: SavedCase, spec: Spec, check: checks.Check, tar
 
 def _target(saved: SavedCase) -> Target:
     """The very function that the case was found in: by its name in its file, where it was, else by its label."""
-    found = [one for one in lodged(saved.target, saved.as_spec, HERE) if one.spec == saved.case.spec]
+    place = replace(HERE, device=saved.device)
+    if barred := out_of_reach(saved.target, place):
+        raise Unavailable(f"{saved.target} cannot be asked on {saved.device}: {barred}")
+    found = [one for one in lodged(saved.target, saved.as_spec, place) if one.spec == saved.case.spec]
     named = [one for one in found if saved.where and _named(one.where) == _named(saved.where)]
     mine = sorted(named, key=lambda one: abs(_line(one.where) - _line(saved.where)))
     mine = mine or [one for one in found if saved.label in ("", one.label)]

@@ -13,6 +13,7 @@ from lossref.hosts.command import CannotAnswer, CommandHost
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.kept import host_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
+from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line, plain, short
 from lossref.losses import spec as find
 from lossref.losses import specs
@@ -43,7 +44,7 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     Raises `UnknownTarget`, `Unavailable`, or its kind `Ended`.
     """
     if word == "reference":
-        return [reference(spec) for spec in specs().values()]
+        return [replace(reference(spec), device=lodging.device) for spec in specs().values()]
     host = host_of(word, lodging)
     if isinstance(host, CommandHost):
         return _of_peer(host, lodging)
@@ -63,6 +64,17 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     return rows
 
 
+def out_of_reach(word: str, lodging: Lodging) -> str:
+    """Why a word cannot be asked on the device of the lodging; an empty string where it can."""
+    if lodging.device == "cpu":
+        return ""
+    if lodging.command:
+        return "a peer in another language is not told of devices"
+    host = None if word == "reference" else host_of(word, lodging)
+    found = host.facts.get("cuda") if isinstance(host, ProcessHost) else state.facts()["cuda"]
+    return "" if found else "torch finds no CUDA device here"
+
+
 def settled(target: Target) -> Target:
     """The target with its notation found out; one that ends its process meanwhile is asked in the usual one."""
     try:
@@ -77,6 +89,12 @@ def version(word: str, lodging: Lodging) -> str:
         return ""
     host = host_of(word, lodging)
     return str(loaded_in(host, word, "", True).get("version", "")) if isinstance(host, ProcessHost) else ""
+
+
+def facts(word: str, lodging: Lodging) -> Mapping[str, str]:
+    """The Python, the torch and the GPU of the host of a word, as it says; empty where there is none of its own."""
+    host = None if word == "reference" else host_of(word, lodging)
+    return {name: str(fact) for name, fact in host.facts.items()} if isinstance(host, ProcessHost) else {}
 
 
 def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool) -> Mapping[str, Any]:

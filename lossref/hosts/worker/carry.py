@@ -68,10 +68,12 @@ def _returned(
 def built(build: Build, question: Question) -> Callable[..., Any]:
     """What is called; one that needs the sizes of the inputs is told those of the first call."""
     made = build(**question.params)
+    if isinstance(made, torch.nn.Module) and question.device != "cpu":
+        made = made.to(question.device)
     if hasattr(made, "prepare"):
         first = question.calls[0]
         floating = next((d for d in first.dtypes.values() if d.startswith(("float", "bfloat"))), "float32")
-        made.prepare({name: array.shape for name, array in first.inputs.items()}, floating)
+        made.prepare({name: array.shape for name, array in first.inputs.items()}, floating, question.device)
     return made
 
 

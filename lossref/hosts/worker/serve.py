@@ -71,15 +71,10 @@ class Worker:
     def start(self, threads: int, lossref: str, tf32: bool) -> dict[str, Any]:
         """What holds for everything that is asked."""
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+        state.allow_tf32(tf32)
         sys.meta_path.append(Lossref(lossref))
         self.clean = state.of_process()
-        return {
-            "python": sys.version.split()[0],
-            "torch": str(torch.__version__),
-            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        }
+        return dict(state.facts())
 
     def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
         """Import what a word stands for, and say what is there; the numbers of things go on."""
@@ -99,6 +94,8 @@ class Worker:
         """Carry out one question."""
         before = {*_threads()}
         reply = carried_out(self.builds[thing], _question(question))
+        if lost := state.lost(question["device"]):
+            return {"lost": lost}
         left = _left(before)
         return {"reply": {**asdict(reply), "changed": [*reply.changed, *left]}, "clean": self._is_clean(left)}
 

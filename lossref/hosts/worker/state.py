@@ -8,6 +8,7 @@ import inspect
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .words import one_line
+
 Changes = list[tuple[str, str, str]]
-_numpy = Tensor.numpy  # bound before a target can patch it
+_numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
 _SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -74,6 +77,29 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the signal handlers": (_handlers, _set_handlers),
 }
 _ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the table, not this
+
+
+def facts() -> dict[str, str]:
+    """The Python, the torch and, if there is one, the GPU of this process."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return {"python": sys.version.split()[0], "torch": str(torch.__version__), "cuda": gpu}
+
+
+def allow_tf32(on: bool) -> None:
+    """Whether what is multiplied on a GPU may be rounded to TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on
+
+
+def lost(device: str) -> str:
+    """What is wrong with a GPU after a question: an assertion there shows only later, and spoils all that follows."""
+    if not device.startswith("cuda"):
+        return ""
+    try:
+        _synchronize()
+    except Exception as error:
+        return one_line(error)
+    return ""
 
 
 def of_process() -> dict[str, Any]:

@@ -48,7 +48,7 @@ class _SparseBCE(torch.autograd.Function):
 def _softplus_sum(flat: Tensor, dtype: torch.dtype) -> Tensor:
     """Sum of softplus(x) over x (n,), 0-d; exponentials are cheap on a CPU, logarithms are not."""
     if flat.device.type == "cpu" and flat.numel() and float(flat.amax()) <= BOUND:
-        buffer = torch.empty(min(flat.numel(), BLOCK), dtype=dtype)
+        buffer = torch.empty(min(flat.numel(), BLOCK), dtype=dtype, device=flat.device)
         blocks = [log_of_product(torch.exp(x.to(dtype), out=buffer[: len(x)])) for x in torch.split(flat, BLOCK)]
     else:
         blocks = [softplus(x.to(dtype), 1, LINEAR).sum() for x in torch.split(flat, BLOCK)]

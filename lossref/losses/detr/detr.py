@@ -184,7 +184,7 @@ class DETRLoss(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Predicted and true boxes (n, 4) of all pairs; `gt_bboxes` and its indices are those of each image."""
         (image, query), which = pairs_of(match_indices)
-        counts = torch.tensor([len(boxes) for boxes in gt_bboxes], dtype=torch.int64)
+        counts = torch.tensor([len(boxes) for boxes in gt_bboxes], dtype=torch.int64, device="cpu")
         first = counts.cumsum(0) - counts
         everything = torch.cat([*gt_bboxes, pred_bboxes.new_zeros(0, pred_bboxes.shape[-1])])
         return pred_bboxes[image, query], everything[first[image] + which]

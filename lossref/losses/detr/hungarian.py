@@ -37,11 +37,11 @@ def hungarian(
     """
     groups = groups_of(batch_idx, cls, len(pred_bboxes))
     found = match(pred_bboxes[None], pred_scores[None], bboxes, cls, groups, Costs(**costs))
-    return _as_grid(found, pred_bboxes.shape[:2])
+    return _as_grid(found, pred_bboxes.shape[:2]).to(pred_bboxes.device)
 
 
 def _as_grid(found: Matching, shape: Sequence[int]) -> Tensor:
-    grid = torch.full(tuple(shape), -1)
+    grid = torch.full(tuple(shape), -1, device="cpu")
     grid[found.image, found.query[0]] = found.object[0]
     return grid
 
@@ -183,7 +183,7 @@ class HungarianMatcher(nn.Module):
         if self.with_mask:
             raise NotImplementedError("with_mask: there is no mask cost")
         if not sum(gt_groups):
-            nothing = torch.zeros(0, dtype=torch.int64)
+            nothing = torch.zeros(0, dtype=torch.int64, device="cpu")
             return [(nothing, nothing)] * len(pred_bboxes)
         found = match(pred_bboxes[None], pred_scores[None], gt_bboxes, gt_cls, gt_groups, self.costs())
         return found.by_image(len(gt_groups))

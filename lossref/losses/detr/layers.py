@@ -76,14 +76,14 @@ def matching_of(
 
 
 def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """((image, query), object) of all pairs, each (n,). Raises RuntimeError where their numbers differ."""
+    """((image, query), object) of all pairs, each (n,) on the CPU. Raises RuntimeError where their numbers differ."""
     for image, (queries, objects) in enumerate(match_indices):
         if len(queries) != len(objects):
             raise RuntimeError(f"match_indices: image {image} has {len(queries)} queries for {len(objects)} objects")
-    counts = torch.tensor([len(query) for query, _ in match_indices], dtype=torch.int64)
-    number = torch.arange(len(match_indices)).repeat_interleave(counts)
-    query = torch.cat([number[:0], *(query for query, _ in match_indices)])
-    return (number, query), torch.cat([number[:0], *(which for _, which in match_indices)])
+    counts = torch.tensor([len(query) for query, _ in match_indices], dtype=torch.int64, device="cpu")
+    number = torch.arange(len(match_indices), device="cpu").repeat_interleave(counts)
+    query = torch.cat([number[:0], *(query.cpu() for query, _ in match_indices)])
+    return (number, query), torch.cat([number[:0], *(which.cpu() for _, which in match_indices)])
 
 
 def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list[Tensor]:
@@ -94,8 +94,8 @@ def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list
     longest = max(groups, default=0)
     if longest * dn_num_group > queries:
         raise ValueError(f"dn_num_group: {dn_num_group} groups of {longest} need more than {queries} positions")
-    starts = longest * torch.arange(dn_num_group)[:, None]
-    return [(starts + torch.arange(count)).flatten() for count in groups]
+    starts = longest * torch.arange(dn_num_group, device="cpu")[:, None]
+    return [(starts + torch.arange(count, device="cpu")).flatten() for count in groups]
 
 
 def layers_by_name(layers: Layers, postfix: str) -> dict[str, Tensor]:

@@ -83,11 +83,12 @@ def match(
     _require_sizes(pred_bboxes, pred_scores, gt_bboxes, gt_cls, gt_groups)
     layers, images, queries = pred_bboxes.shape[:3]
     if not layers or not sum(gt_groups):
-        nothing = torch.zeros(layers, 0, dtype=torch.int64)
-        return Matching(torch.zeros(0, dtype=torch.int64), nothing, nothing)
+        nothing = torch.zeros(layers, 0, dtype=torch.int64, device="cpu")
+        return Matching(nothing.new_zeros(0), nothing, nothing)
     if not queries:
         raise RuntimeError("pred_bboxes: expected at least one query for the objects, got none")
-    image = torch.arange(len(gt_groups)).repeat_interleave(torch.tensor(gt_groups))
+    counts = torch.tensor(gt_groups, device="cpu")
+    image = torch.arange(len(gt_groups), device="cpu").repeat_interleave(counts)
     with torch.no_grad():
         price = prices(pred_bboxes, pred_scores, gt_bboxes, gt_cls, image.to(pred_bboxes.device), costs)
         price = _without_bad(price, image.to(price.device), images, costs.bad_cost)

@@ -141,7 +141,7 @@ class RTDETRDetectionLoss(DETRLoss):
         assert len(dn_pos_idx) == len(gt_groups), f"{len(dn_pos_idx)} vectors for {len(gt_groups)} images"
         found = []
         for place, count, last in zip(dn_pos_idx, gt_groups, accumulate(gt_groups), strict=True):
-            which = torch.arange(last - count, last).repeat(dn_num_group)
+            which = torch.arange(last - count, last, device="cpu").repeat(dn_num_group)
             place = place.long() if count else which
             assert len(place) == len(which), f"{len(place)} positions for {dn_num_group} groups of {count} objects"
             found.append((place, which))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -73,23 +73,24 @@ def undone(z: Tensor, parameters: Mapping[str, Tensor], k: int, mask: tuple[int,
 def _net(u: Tensor, parameters: Mapping[str, Tensor], name: str) -> Tensor:
     """Three linear layers with SiLU between them."""
     for layer in (0, 2, 4):
-        weight, bias = (parameters[f"{name}.{layer}.{part}"].to(u.dtype) for part in ("weight", "bias"))
+        weight, bias = (parameters[f"{name}.{layer}.{part}"].to(u.device, u.dtype) for part in ("weight", "bias"))
         u = linear(silu(u) if layer else u, weight, bias)
     return u
 
 
 @cache
 def parameters_of(state: str) -> dict[str, Tensor]:
-    """The parameters of `STATES[state]` by their names in a state dict, float64."""
+    """The parameters of `STATES[state]` by their names in a state dict, float64 on the CPU."""
+    kind: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
     found = {}
     for name in ("s", "t"):
         for k in range(COUPLINGS):
             for place, layer in zip((0, 2, 4), layers_of(state, name, k), strict=True):
-                weight = torch.zeros(len(layer.bias), 2 if place == 0 else HIDDEN, dtype=torch.float64)
+                weight = torch.zeros(len(layer.bias), 2 if place == 0 else HIDDEN, **kind)
                 cells = [(row, column, w) for row, line in enumerate(layer.weight) for column, w in line.items()]
                 if cells:
                     rows, columns, values = zip(*cells, strict=True)
-                    weight[rows, columns] = torch.tensor(values, dtype=torch.float64)
+                    weight[rows, columns] = torch.tensor(values, **kind)
                 found[f"{name}.{k}.{place}.weight"] = weight
-                found[f"{name}.{k}.{place}.bias"] = torch.tensor(layer.bias, dtype=torch.float64)
+                found[f"{name}.{k}.{place}.bias"] = torch.tensor(layer.bias, **kind)
     return found

@@ -10,6 +10,7 @@ the releases 8.4.14 to 8.4.24 do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_corners, ones
 
 CROPS = ("exact", "rounded", "clipped", "by_count")
+CROP = Param("exact", CROPS[1:], "which pixels a box keeps, see crop_mask (D1)", on_cuda=(("by_count", "exact"),))
 FEW = 50
 Kept = Callable[[Tensor, Tensor, Tensor], Tensor]  # whether, by low edge, index and high edge
 
@@ -200,7 +202,7 @@ SPEC = Spec(
         "boxes": Domain("n 4", "boxes xyxy in mask pixels", MASK_BOX_FAMILIES, nan_free=True),
     },
     wrt=("masks",),
-    params={"crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels are kept: see the module")},
+    params={"crop": replace(CROP, doc="which pixels are kept: see the module")},
     terms=("cropped",),
     reference=crop_mask,
     oracle=oracle,

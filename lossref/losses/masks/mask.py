@@ -21,7 +21,7 @@ from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce
 from lossref.losses.masks.boxes import AREA_FAMILIES, MASK_BOX_FAMILIES, areas_left_out, areas_legal
-from lossref.losses.masks.crop_mask import crop_mask, oracle_crop, oracle_rule
+from lossref.losses.masks.crop_mask import CROP, crop_mask, oracle_crop, oracle_rule
 from lossref.losses.masks.mask_laws import NUMBERS, ROWS, backwards, complement, doubled_area, transposed
 
 
@@ -175,7 +175,7 @@ SPEC = Spec(
     },
     wrt=("pred", "proto"),
     params={
-        "crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
+        "crop": CROP,
         "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
     },
     terms=("loss",),

@@ -33,15 +33,15 @@ class Truth(NamedTuple):
 
 
 def sigmas_of(kpt_shape: Sequence[int], dtype: torch.dtype, coco: bool, edition: str = "8.4") -> Tensor:
-    """OKS sigmas (K,): those of COCO (not rounded to float32 in edition "8.3"), or 1/K each."""
+    """OKS sigmas (K,) on the CPU: those of COCO (not rounded to float32 in edition "8.3"), or 1/K each."""
     if coco:
         return (OKS_SIGMA_83 if edition == "8.3" else OKS_SIGMA).to(dtype)
-    return torch.full((kpt_shape[0],), 1 / kpt_shape[0], dtype=dtype)
+    return torch.full((kpt_shape[0],), 1 / kpt_shape[0], dtype=dtype, device="cpu")
 
 
 def weights_of(kpt_shape: Sequence[int], coco: bool) -> Tensor:
-    """Weights of the keypoints (K,) in the likelihood: those of COCO (float64), or ones."""
-    return RLE_WEIGHT.clone() if coco else torch.ones(kpt_shape[0])
+    """Weights of the keypoints (K,) in the likelihood, on the CPU: those of COCO (float64), or ones."""
+    return RLE_WEIGHT.clone() if coco else torch.ones(kpt_shape[0], device="cpu")
 
 
 def truth_of(keypoints: Tensor, stride: Tensor, boxes: Tensor) -> Truth:

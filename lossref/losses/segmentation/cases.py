@@ -15,19 +15,19 @@ import numpy as np
 from lossref.core.declare import corner
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Case, Domain, Param
+from lossref.core.nouns import Array, Case, Domain, Param, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
 from lossref.losses.detection.laws import detection_laws
+from lossref.losses.masks.crop_mask import CROP
 
 Inputs = Mapping[str, Array]
-Params = Mapping[str, Any]
 
 MASK_PARAMS = {
     "overlap": Param(True, (False,), "masks number the objects of an image; False: one binary mask for each object"),
-    "crop": Param("exact", ("rounded", "clipped", "by_count"), "which pixels a box keeps, see crop_mask (D1)"),
+    "crop": CROP,
     "separate_masks": Param("all", ("truncated",), "truncated: images beyond the number of masks are left out (D3)"),
     "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
 }

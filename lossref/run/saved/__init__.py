@@ -46,6 +46,7 @@ class SavedCase:
     label: str = ""
     where: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def file_name(*words: str) -> str:
@@ -103,11 +104,12 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "spec_from": origin(spec),
         "check": saved.check,
         "dtype": saved.dtype,
+        "device": saved.device,
         "target": saved.target,
         "label": target.label,
         "where": target.where,
         "as": saved.as_spec,
-        "params": dict(case.params),
+        "params": {**case.params, **case.asked},
         "inputs": stored(path, case.inputs),
         "flags": sorted(set(case.flags)),
         "id": case.id,
@@ -145,5 +147,6 @@ def _loaded(path: Path, content: Mapping[str, Any]) -> SavedCase:
         origin=content.get("spec_from", ""),
         label=content.get("label", ""),
         where=content.get("where", ""),
+        device=str(content.get("device", "cpu")),
         recorded={"problem": content["problem"], **content["detail"]},
     )

@@ -39,12 +39,13 @@ def similarity(kind: Any, pred: Tensor, gt: Tensor, mask: Tensor, area: Tensor, 
         truth.createIndex()
         guesses = [{**entry, "image_id": i, "keypoints": found[i].tolist()} for i in objects]
         evaluation = kind(truth, truth.loadRes(guesses) if guesses else truth, "keypoints")
-        evaluation.params.kpt_oks_sigmas = sigmas.double().numpy()
+        evaluation.params.kpt_oks_sigmas = sigmas.double().cpu().numpy()
         evaluation.evaluate()
     poison = sum((x[..., :2] if x is gt or x is pred else x).sum() * 0 for x in (pred, gt, area, sigmas))
     lost = [float(poison)]  # NaN where any of them is
     lost += [(1 - evaluation.ious[i, 1].item()) * seen[i] / (seen[i] + 1e-9) for i in objects]
-    return torch.tensor(sum(lost) / len(seen) if seen else np.nan, dtype=torch.promote_types(pred.dtype, torch.float32))
+    mean = sum(lost) / len(seen) if seen else np.nan
+    return torch.tensor(mean, dtype=torch.promote_types(pred.dtype, torch.float32), device=pred.device)
 
 
 ROWS = (Row("keypoint", "pycocotools.cocoeval.COCOeval", similarity, known=KNOWN),)

@@ -21,10 +21,10 @@ LOSS |= {"alpha": "focal_loss_alpha", "gamma": "focal_loss_gamma"}
 
 def matched(kind: Any, *x: Tensor, **params: Any) -> Tensor:
     """The object of every query, -1 for none."""
-    (config, objects), grid = asked(x, COSTS, params), torch.full(x[0].shape[:2], -1)
+    (config, objects), grid = asked(x, COSTS, params), torch.full(x[0].shape[:2], -1, device="cpu")
     for image, (query, which) in enumerate(kind(config)({"logits": x[1], "pred_boxes": x[0]}, objects)):
-        grid[image, query] = which + sum(len(one["boxes"]) for one in objects[:image])
-    return grid
+        grid[image, query.cpu()] = which.cpu() + sum(len(one["boxes"]) for one in objects[:image])
+    return grid.to(x[0].device)
 
 
 def losses(kind: Any, *x: Tensor, dn_num_group: int = 2, **params: Any) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 OVERLAPS = {"iou": {}, "giou": {"GIoU": True}, "diou": {"DIoU": True}, "ciou": {"CIoU": True}}
 
 
-def as_it_is(thing: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def as_it_is(thing: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     """The function itself."""
     return thing
 
@@ -55,7 +55,7 @@ def _assigner(spec: str, name: str) -> Entry:
     def accepts(kind: Any) -> tuple[str, ...]:
         return parameters_of(kind)
 
-    def make(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
         chosen = {key: params[key] for key in parameters_of(kind) if key in params}
         return kind(**{key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()})
 

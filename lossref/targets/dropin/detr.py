@@ -28,13 +28,15 @@ def objects(x: Mapping[str, Tensor], images: int) -> dict[str, Any]:
 
 
 def denoising(counts: list[int], dn_num_group: int) -> dict[str, Any]:
-    """Where the denoising queries of each object are: group by group, each as long as the fullest image."""
+    """Where the denoising queries of each object are: group by group, each as long as the fullest image.
+
+    As in training, the index tables are on the CPU, whatever the device of what they index.
+    """
     longest = max(counts, default=0)
-    positions = [
-        torch.tensor([group * longest + one for group in range(dn_num_group) for one in range(count)], dtype=torch.long)
-        for count in counts
-    ]
-    known = [torch.arange(last - count, last) for count, last in zip(counts, accumulate(counts), strict=True)]
+    listed = [[group * longest + one for group in range(dn_num_group) for one in range(count)] for count in counts]
+    positions = [torch.tensor(one, dtype=torch.long, device="cpu") for one in listed]
+    ends = zip(counts, accumulate(counts), strict=True)
+    known = [torch.arange(last - count, last, device="cpu") for count, last in ends]
     return {"dn_pos_idx": positions, "dn_num_group": dn_num_group, "dn_num_split": [0, 0], "dn_gt_idx": known}
 
 
@@ -42,7 +44,7 @@ def _accepts(kind: Any) -> tuple[str, ...]:
     return (*(name for name in parameters_of(kind) if name != "loss_gain"), *(f"{gain}_gain" for gain in GAINS))
 
 
-def _make(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def _make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     chosen = {name: params[name] for name in parameters_of(kind) if name in params}
     gains = {gain: params[f"{gain}_gain"] for gain in GAINS if f"{gain}_gain" in params}
     loss = kind(**{**chosen, "nc": shapes["pred_scores"][-1]}, **({"loss_gain": gains} if gains else {}))
@@ -78,7 +80,7 @@ def _padded(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (*found, *(found[0].new_zeros(()) for _ in range(len(TERMS) - len(found))))
 
 
-def _matcher(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def _matcher(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     gains = {gain: params[f"{gain}_gain"] for gain in GAINS}
     return kind(cost_gain=gains, **{name: params[name] for name in ("use_fl", "alpha", "gamma") if name in params})
 
@@ -87,10 +89,10 @@ def _matched(matcher: Any, params: Mapping[str, Any], **x: Tensor) -> Tensor:
     images, queries = x["pred_bboxes"].shape[:2]
     counts = groups(x["batch_idx"], images)
     pairs = matcher(x["pred_bboxes"], x["pred_scores"], x["bboxes"], x["cls"].long(), counts)
-    found = torch.full((images, queries), -1)
+    found = torch.full((images, queries), -1, device="cpu")
     for image, (query, one) in enumerate(pairs):
-        found[image, query] = one
-    return found
+        found[image, query.cpu()] = one.cpu()
+    return found.to(x["pred_bboxes"].device)
 
 
 MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "gamma")
@@ -98,14 +100,15 @@ MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "ga
 
 def _log_prob(kind: Any, params: Mapping[str, Any], x: Tensor) -> Tensor:
     """The flow with the named parameters, in the dtype of the errors."""
-    flow = kind()
+    with x.device:
+        flow = kind()
     flow.load_state_dict(parameters_of_flow(params["state"]), strict=False)
     found: Tensor = flow.to(x.dtype).log_prob(x)
     return found
 
 
 ENTRIES = (
-    Entry("realnvp", "RealNVP", lambda kind: ("state",), lambda kind, params, shapes: kind, _log_prob),
+    Entry("realnvp", "RealNVP", lambda kind: ("state",), lambda kind, params, shapes, device: kind, _log_prob),
     Entry(
         "hungarian",
         "HungarianMatcher",

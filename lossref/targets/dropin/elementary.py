@@ -11,7 +11,7 @@ from torch import Tensor
 from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
 
 
-def in_constructor(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def in_constructor(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     """The object, with the parameters that its constructor has."""
     return kind(**{name: params[name] for name in parameters_of(kind) if name in params})
 
@@ -39,7 +39,7 @@ def _entry(spec: str, name: str, params: str, inputs: str) -> Entry:
 def _balanced(spec: str, name: str, inputs: str) -> Entry:
     """gamma and alpha: arguments of the constructor, or of the call in the first releases of 8.3."""
 
-    def make(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+    def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
         chosen = {name: params[name] for name in ("gamma", "alpha")}
         return kind(**chosen) if "gamma" in parameters_of(kind) else partial(kind(), **chosen)
 
@@ -55,7 +55,7 @@ def _bbox(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     return loss(*(x[name] for name in names))
 
 
-def _with_sigmas(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def _with_sigmas(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     return kind
 
 

@@ -19,7 +19,7 @@ class Entry:
     """One spec and the public name that implements it.
 
     accepts: the parameters of the spec that the thing has, given the thing
-    make:    (thing, params, shapes of the inputs) -> the object that is called
+    make:    (thing, params, shapes of the inputs, their device) -> the object that is called
     ask:     (object, params, **inputs) -> the terms
     method:  what is asked, where it is no call of the object: a release may lack it
     classes_at: the input, and its axis, that tells how many classes the object is made for; none: it does not matter
@@ -28,7 +28,7 @@ class Entry:
     spec: str
     name: str
     accepts: Callable[[Any], tuple[str, ...]]
-    make: Callable[[Any, Mapping[str, Any], Shapes], Any]
+    make: Callable[[Any, Mapping[str, Any], Shapes, str], Any]
     ask: Callable[..., Any]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     usage: str = ""
@@ -48,20 +48,22 @@ class Asked:
     ) -> None:
         self.entry, self.thing, self.params, self.names, self.widen = entry, thing, dict(params), names, widen
         self.made: Any = None
-        self.classes = -1
+        self.classes, self.device = -1, ""
 
-    def prepare(self, shapes: Shapes, dtype: str) -> None:
-        """Build the object before its first call, when the sizes of the inputs are known."""
-        self.classes = self.entry.classes(shapes)
+    def prepare(self, shapes: Shapes, dtype: str, device: str = "cpu") -> None:
+        """Build the object before its first call, when the sizes of the inputs and their device are known."""
+        self.classes, self.device = self.entry.classes(shapes), torch.device(device).type
         with default_dtype(torch.float64 if self.widen and dtype == "float64" else torch.get_default_dtype()):
-            self.made = self.entry.make(self.thing, self.params, shapes)
+            made = self.entry.make(self.thing, self.params, shapes, device)
+        self.made = made.to(device) if isinstance(made, torch.nn.Module) else made
 
     def __call__(self, *inputs: Tensor) -> Any:
         """The terms that come out for the inputs, in the order of the spec."""
         wide = self.widen and any(x.dtype == torch.float64 for x in inputs)
         shapes = {name: tuple(x.shape) for name, x in zip(self.names, inputs, strict=True)}
-        if self.made is None or self.entry.classes(shapes) != self.classes:
-            self.prepare(shapes, "float64" if wide else "float32")
+        device = inputs[0].device.type
+        if self.made is None or (self.entry.classes(shapes), device) != (self.classes, self.device):
+            self.prepare(shapes, "float64" if wide else "float32", device)
         with default_dtype(torch.float64 if wide else torch.get_default_dtype()):
             return self.entry.ask(self.made, self.params, **dict(zip(self.names, inputs, strict=True)))
 

@@ -104,8 +104,8 @@ def _e2e_detect(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     return terms_of(ask, loss, x, 3)
 
 
-def _scheduled(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
-    loss = make(kind, params, shapes)
+def _scheduled(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
+    loss = make(kind, params, shapes, device)
     for _ in range(params["updates"]):
         loss.update()
     return loss
@@ -147,7 +147,7 @@ def _tvp_segment(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
 # Methods ------------------------------------------------------------------------------------------------
 
 
-def itself(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def itself(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     """The class: its static method is asked."""
     return kind
 
@@ -162,7 +162,7 @@ def _kpts_decode(kind: Any, params: Mapping[str, Any], anchor_points: Tensor, pr
 
 def _angle(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     pred, target, weight, norm = x.values()
-    every = torch.ones(len(pred), dtype=torch.bool)
+    every = torch.ones(len(pred), dtype=torch.bool, device=pred.device)
     return loss.calculate_angle_loss(pred, target, every, weight, norm, params["lambda_val"])
 
 
@@ -173,14 +173,14 @@ def _rle_keypoints(loss: Any, params: Mapping[str, Any], weights: Tensor, **x: T
     return asked.calculate_rle_loss(x["pred_kpt"], x["gt_kpt"], x["kpt_mask"])
 
 
-def _on_plain_model(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
+def _on_plain_model(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     """A method that reads nothing of the model still needs an object."""
     plain = {"strides": (8, 16, 32), "reg_max": 4, "box_gain": 1.0, "cls_gain": 1.0, "dfl_gain": 1.0}
-    return make(kind, {**params, **plain}, {**shapes, "scores": (1, 1, 84)})
+    return make(kind, {**params, **plain}, {**shapes, "scores": (1, 1, 84)}, device)
 
 
-def _with_flow(kind: Any, params: Mapping[str, Any], shapes: Shapes) -> Any:
-    return _on_plain_model(kind, {**params, "flow": True}, shapes)
+def _with_flow(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
+    return _on_plain_model(kind, {**params, "flow": True}, shapes, device)
 
 
 _ON_MODELS = (

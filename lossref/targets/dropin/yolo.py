@@ -25,12 +25,12 @@ SHARES = {3: ("box", "cls", "dfl"), 4: ("box", "box", "cls", "dfl"), 5: ("box", 
 MASK_INPUTS = ("mask_coefficient", "proto")
 
 
-def model(params: Mapping[str, Any], nc: int, flow: Any = None) -> SimpleNamespace:
-    """A namespace with everything that a loss reads from a model."""
+def model(params: Mapping[str, Any], nc: int, flow: Any = None, device: str = "cpu") -> SimpleNamespace:
+    """A namespace with everything that a loss reads from a model, on a device."""
     gains = {name: params[f"{name}_gain"] for name in GAINS if f"{name}_gain" in params}
     args = SimpleNamespace(**gains, overlap_mask=params.get("overlap", True), epochs=params.get("epochs", 100))
     head = SimpleNamespace(
-        stride=torch.tensor([float(s) for s in params["strides"]]),
+        stride=torch.tensor([float(s) for s in params["strides"]], device=device),
         nc=params.get("ori_nc", nc),
         reg_max=params["reg_max"],
         kpt_shape=list(params.get("kpt_shape", (17, 3))),
@@ -38,7 +38,7 @@ def model(params: Mapping[str, Any], nc: int, flow: Any = None) -> SimpleNamespa
     )
 
     def parameters() -> Iterator[Tensor]:
-        return iter([torch.zeros(1)])
+        return iter([torch.zeros(1, device=device)])
 
     return SimpleNamespace(args=args, model=[head], parameters=parameters)
 
@@ -61,12 +61,13 @@ def heads(params: Mapping[str, Any], edition: str, boxes: Tensor, scores: Tensor
     return {"boxes": boxes, "scores": scores, "feats": maps(params, boxes, 1), **given}
 
 
-def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, **options: Any) -> Any:
+def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str, **options: Any) -> Any:
     """The loss, built on a model with the class count of the inputs that are to come."""
     listed = parameters_of(kind)
     wanted = {name: params[name] for name in ("tal_topk", "tal_topk2") if name in params}
     chosen = {name: value for name, value in {**wanted, **options}.items() if name in listed}
-    return kind(model(params, shapes["scores"][1], StandardNormal() if params.get("flow") else None), **chosen)
+    flow = StandardNormal() if params.get("flow") else None
+    return kind(model(params, shapes["scores"][1], flow, device), **chosen)
 
 
 def edition_of(loss: Any) -> str:
@@ -80,7 +81,7 @@ class StandardNormal(torch.nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """ln of the density at x (n, 2)."""
-        return -(x**2).sum(-1) / 2 - torch.log(torch.tensor(2 * torch.pi, dtype=x.dtype))
+        return -(x**2).sum(-1) / 2 - torch.log(x.new_tensor(2 * torch.pi))
 
 
 def terms_of(ask: Ask, loss: Any, x: Mapping[str, Tensor], terms: int) -> tuple[Tensor, ...]:
@@ -149,5 +150,10 @@ def missing_is_zero(terms: int, found: Sequence[Tensor]) -> bool:
 def values_of(items: Any) -> Tensor:
     """Loss items as a vector, whether a release gives a vector, a number or a dict."""
     if isinstance(items, Mapping):
-        return torch.stack([torch.as_tensor(value).detach().reshape(()) for value in items.values()])
-    return torch.as_tensor(items).detach().reshape(-1)
+        return torch.stack([_tensor(value).reshape(()) for value in items.values()])
+    return _tensor(items).reshape(-1)
+
+
+def _tensor(item: Any) -> Tensor:
+    """A number, or a tensor where it is."""
+    return item.detach() if torch.is_tensor(item) else torch.tensor(item)
