@@ -14,6 +14,7 @@ import numpy as np
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
 from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
@@ -53,7 +54,14 @@ def at_kink(spec: Spec, case: Case) -> bool:
     return "kink" in case.flags or here or answer(spec, case).ties > 0
 
 
+def _require_gradients(target: Target) -> None:
+    """A target that declares that it has none (a peer in another language, say) is not asked."""
+    if not target.gradients:
+        raise CannotAnswer("it has no gradients")
+
+
 def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    _require_gradients(target)
     want = true_gradient(spec, case)
     result = call(spec, target, case, dtype, grad=True)
     return compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), slack_of(target, "gradient"))
@@ -69,6 +77,7 @@ def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every input that can be differentiated gets a gradient: zeros at least, never None."""
+    _require_gradients(target)
     found = call(spec, target, case, dtype, grad=True).gradient
     missing = [name for name in spec.wrt if found.get(name) is None]
     if missing:

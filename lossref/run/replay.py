@@ -157,7 +157,7 @@ def _target(saved: SavedCase) -> Target:
         raise Unavailable(f"{saved.target} cannot be asked on {saved.device}: {barred}")
     found = [one for one in lodged(saved.target, saved.as_spec, place) if one.spec == saved.case.spec]
     named = [one for one in found if saved.where and _named(one.where) == _named(saved.where)]
-    mine = sorted(named, key=lambda one: abs(_line(one.where) - _line(saved.where)))
+    mine = sorted(named, key=lambda one: (one.label != saved.label, abs(_line(one.where) - _line(saved.where))))
     mine = mine or [one for one in found if saved.label in ("", one.label)]
     if not mine:
         who = saved.label or f"an implementation of {saved.case.spec}"
