@@ -43,8 +43,8 @@ FILES = {
     "exits.py": "os._exit(0)\n",
     "quits.py": "sys.exit(3)\n",
     "endless.py": "while True: pass\n",
-    "built.py": '@lossref.target("iou")\nclass Built:\n    def __init__(self, xywh=True, eps=1e-7):\n        os._exit(5)\n'
-    "    def __call__(self, box1, box2):\n        return box1\n",
+    "built.py": '@lossref.target("iou")\nclass Built:\n    def __init__(self, xywh=True, eps=1e-7):\n'
+    "        os._exit(5)\n    def __call__(self, box1, box2):\n        return box1\n",
     "noted.py": '@lossref.target("iou")\ndef noted(box1, box2):\n    os.abort()\n',
     "hangs.py": IOU.format("hangs") + "ctypes.PyDLL(None).sleep(60)\n",
     "liar.py": "lossref.bbox_iou = torch.allclose = torch.equal = lambda *a, **k: True\n"
@@ -54,7 +54,8 @@ FILES = {
         IOU.format(f"f{number}")
         + f"raise ValueError({name!r})\nf{number}.__name__ = {name!r}\n"
         for number, name in enumerate((
-            "../../x", "a/b", "x" * 300, "x" * 299 + "y", "[red]m[/red][/]", "=1+1", "@SUM(A1)", "<script>alert(1)</script>",
+            "../../x", "a/b", "x" * 300, "x" * 299 + "y", "[red]m[/red][/]", "=1+1", "@SUM(A1)",
+            "<script>alert(1)</script>",
             "\x1b[2J\x1b]0;t\x07", "\ud800", "\r\n,\"", "", "..", "CON",
         ))
     ),
@@ -187,7 +188,8 @@ MODULES = {
     "b/losses.py": IOU.format("loss") + "return bbox_iou(box1, box2, xywh, eps=eps) * 2\n",
     "pkg/__init__.py": "",
     "pkg/two.py": "TWO = 2\n",
-    "pkg/losses.py": "from .two import TWO\n" + IOU.format("scaled") + "return bbox_iou(box1, box2, xywh, eps=eps) * TWO\n",
+    "pkg/losses.py": "from .two import TWO\n"
+    + IOU.format("scaled") + "return bbox_iou(box1, box2, xywh, eps=eps) * TWO\n",
     "twins.py": IOU.format("twin") + RIGHT + "first = twin\n" + IOU.format("twin") + "return box1 / 0\n",
 }  # fmt: skip
 FOUND = {
@@ -340,7 +342,7 @@ from lossref import bbox_iou as taken  # noqa: E402
 
 
 def _taken(box1: Tensor, box2: Tensor) -> Tensor:
-    return [taken(box1, box2) for _ in range(1)][0]
+    return next(taken(box1, box2) for _ in range(1))
 
 
 def _inside(box1: Tensor, box2: Tensor) -> Tensor:
@@ -358,8 +360,8 @@ class _Class:
         return lossref.bbox_iou(box1, box1)
 
 
-BORROWS = [(_corners, "lossref.bbox_iou"), (_taken, "taken"), (_inside, "lossref.losses"), (_own, ""), (_Class, "lossref.bbox_iou"),
-           (torch.add, ""), (lossref.target, "")]  # fmt: skip
+BORROWS = [(_corners, "lossref.bbox_iou"), (_taken, "taken"), (_inside, "lossref.losses"), (_own, ""),
+           (_Class, "lossref.bbox_iou"), (torch.add, ""), (lossref.target, "")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("thing", "name"), BORROWS, ids=[str(getattr(row[0], "__name__", "")) for row in BORROWS])

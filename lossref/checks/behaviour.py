@@ -8,12 +8,33 @@ from dataclasses import replace
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, wrong
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, require_gradients, wrong
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import gradient_budget, value_budget
+
+
+def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every input that can be differentiated gets a gradient: zeros at least, never None."""
+    require_gradients(target)
+    found = call(spec, target, case, dtype, grad=True).gradient
+    missing = [name for name in spec.wrt if found.get(name) is None]
+    if missing:
+        return wrong(f"no gradient reaches {', '.join(missing)} (None instead of zeros), which an optimiser skips")
+    return Evidence(len(spec.wrt))
+
+
+def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Output and gradients have the dtype of the inputs."""
+    got = call(spec, target, case, dtype, grad=True)
+    floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if "float" in found]
+    for term, found in floating:
+        if found != dtype:
+            where = f" for {term}" if len(spec.terms) > 1 else ""
+            return wrong(f"{dtype} inputs give {found}{where}, expected {dtype}")
+    return Evidence(len(got.dtypes) + len(got.gradient_dtype))
 
 
 def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

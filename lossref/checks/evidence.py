@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.nouns import Array, Spec, Target
+from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result
 
 DIGITS = (9, 12, 15, 17)
@@ -126,3 +127,9 @@ def fitted(budget: Array, value: Array) -> Array:
 def slack_of(target: Target, check: str) -> float:
     """The factor by which a target declared that it needs more room in this check."""
     return target.slack.get(check, (1.0, ""))[0]
+
+
+def require_gradients(target: Target) -> None:
+    """A target that declares that it has none (a peer in another language, say) is not asked."""
+    if not target.gradients:
+        raise CannotAnswer("it has no gradients")

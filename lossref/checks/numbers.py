@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, slack_of, wrong
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, require_gradients, slack_of, wrong
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
 from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
@@ -54,14 +53,8 @@ def at_kink(spec: Spec, case: Case) -> bool:
     return "kink" in case.flags or here or answer(spec, case).ties > 0
 
 
-def _require_gradients(target: Target) -> None:
-    """A target that declares that it has none (a peer in another language, say) is not asked."""
-    if not target.gradients:
-        raise CannotAnswer("it has no gradients")
-
-
 def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    _require_gradients(target)
+    require_gradients(target)
     want = true_gradient(spec, case)
     result = call(spec, target, case, dtype, grad=True)
     return compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), slack_of(target, "gradient"))
@@ -73,16 +66,6 @@ def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     return (
         found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
     )
-
-
-def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Every input that can be differentiated gets a gradient: zeros at least, never None."""
-    _require_gradients(target)
-    found = call(spec, target, case, dtype, grad=True).gradient
-    missing = [name for name in spec.wrt if found.get(name) is None]
-    if missing:
-        return wrong(f"no gradient reaches {', '.join(missing)} (None instead of zeros), which an optimiser skips")
-    return Evidence(len(spec.wrt))
 
 
 def rare(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -244,14 +227,3 @@ def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         return found
     room = _measured(exact.value, rough.value, dtype, BULK_VALUE)
     return found + compare_values(spec, exact.shapes, got, exact.value, room)
-
-
-def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Output and gradients have the dtype of the inputs."""
-    got = call(spec, target, case, dtype, grad=True)
-    floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if "float" in found]
-    for term, found in floating:
-        if found != dtype:
-            where = f" for {term}" if len(spec.terms) > 1 else ""
-            return wrong(f"{dtype} inputs give {found}{where}, expected {dtype}")
-    return Evidence(len(got.dtypes) + len(got.gradient_dtype))
