@@ -56,7 +56,7 @@ def at_kink(spec: Spec, case: Case) -> bool:
 def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     truth = answer(spec, case)
     want = {name: floats(balls) for name, balls in truth.gradient.items()}
-    result = call(spec, target, case, dtype, grad=True)
+    result = call_on(spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt))
     return compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), slack_of(target, "gradient"))
 
 
@@ -70,7 +70,7 @@ def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every input that can be differentiated gets a gradient: zeros at least, never None."""
-    found = call(spec, target, case, dtype, grad=True).gradient
+    found = call_on(spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt)).gradient
     missing = [name for name in spec.wrt if found.get(name) is None]
     if missing:
         return wrong(f"no gradient reaches {', '.join(missing)} (None instead of zeros), which an optimiser skips")
