@@ -102,7 +102,7 @@ for line in iter(source.readline, b""):
 HONEST_OFFER = 'say({"protocol": 1, "losses": [OFFER]})'
 VALUE, SLOPE = "np.zeros(())", "np.zeros((1, 2))"
 FOCAL, INPUTS = spec("focal"), {"pred": np.array([[0.5, -1.0]]), "label": np.array([[1.0, 0.0]])}
-QUICK = Lodging(timeout=3.0, memory=2**30)
+QUICK = Lodging(timeout=3.0, memory=2**29)
 
 
 def liar(folder: Path, ask: str = "pass", describe: str = HONEST_OFFER) -> str:
@@ -166,7 +166,7 @@ ANSWERS = {
         "crashed",
         "an unknown field 'extra'",
     ),
-    "too much memory": ("x = [np.ones(2**27) for _ in range(4)]; time.sleep(9)", "crashed", "GiB of memory"),
+    "too much memory": ("x = np.ones(2**27); time.sleep(9)", "crashed", "GiB of memory"),
 }
 
 
@@ -274,8 +274,8 @@ def test_unknown_words_are_one_sentence(tmp_path: Path, name: str) -> None:
 
 
 def test_a_wrong_shape_is_a_failure_and_the_other_rows_stand(tmp_path: Path) -> None:
-    """One question ends the process, another has the wrong shape: each is the verdict of its check alone."""
-    command = liar(tmp_path, f"say(one(), np.zeros((3, 3)), {SLOPE})")
+    wrong = "say({'returned': [{'values': {'loss': {'array': 0}}}] * len(message['calls'])}, np.zeros((3, 3)))"
+    command = liar(tmp_path, wrong)
     found, _ = rows(tmp_path / "out", command, "--check", "value,dtype,refuses", "--timeout", "10")
     assert {row["check"]: row["status"] for row in found if row["check"] == "value"} == {"value": "fail"}
     assert "shape" in next(row["note"] for row in found if row["check"] == "value")

@@ -15,6 +15,7 @@ from lossref.hosts.endings import MARK, Output, end_tree, memory_of
 SLICE = 0.05  # seconds between two looks at memory and process
 SELDOM = 0.5  # the same while the process reads a clock, which the looks would disturb
 PART = 1 << 20
+GRACE = 1.0  # seconds after the deadline in which an answer that is coming may come to its end
 
 
 class Late(Exception):
@@ -106,6 +107,8 @@ class Channel:
 
     def _wait(self, deadline: float, sending: bool = False) -> bool:
         """Until something can be read or written, for a moment at most; whether it can be written."""
+        if time.monotonic() > deadline + GRACE:
+            raise Late
         reads, writes = [self._from, self._out], [self._to] if sending else []
         ready, can_write, _ = select.select(reads, writes, [], self.pause)
         if self._out in ready:

@@ -90,7 +90,7 @@ def _called(
     before = tensors.copies(inputs) if question.watch else {}
     try:
         outs = terms_of(made(*inputs.values()), question.terms)
-        found = _gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
+        found = gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
     except through:
         raise
     except BaseException as error:  # a target may raise anything
@@ -124,7 +124,7 @@ def _listed(out: Any, terms: int) -> tuple[Any, ...]:
     return found
 
 
-def _gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], layout: str) -> dict[str, Tensor | None]:
+def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], layout: str) -> dict[str, Tensor | None]:
     """The gradient of the weighted sum of all terms; empty if no term is connected to any input."""
     if not inputs:
         return {}
