@@ -18,7 +18,7 @@ from lossref.checks.table import CHECKS, applies, examine
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call_of
 from lossref.hosts.worker.carry import gradients
-from lossref.hosts.worker.tensors import given
+from lossref.hosts.worker.tensors import given as tensors_of
 from lossref.losses import spec as spec_named
 from lossref.losses import specs
 
@@ -91,7 +91,7 @@ def result_dtype(spec: Spec, term: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def differences(spec: Spec, case: Case, dtype: torch.dtype) -> list[str]:
     """What is not the float32 result of the same numbers, rounded once."""
-    exact = given(call_of(spec, case.inputs, "float64"), "cpu")
+    exact = tensors_of(call_of(spec, case.inputs, "float64"), "cpu")
     half = {name: x.to(dtype) if x.is_floating_point() else x for name, x in exact.items()}
     values, gradients = run(spec, half, case.params)
     wide = {name: x.float() if x.is_floating_point() else x for name, x in half.items()}
@@ -108,7 +108,9 @@ def differences(spec: Spec, case: Case, dtype: torch.dtype) -> list[str]:
 
 def fits(spec: Spec, case: Case, dtype: torch.dtype) -> bool:
     """Whether no input overflows: 65504 is the largest number of float16."""
-    return all(bool(x.to(dtype).isfinite().all()) for x in given(call_of(spec, case.inputs, "float64"), "cpu").values())
+    return all(
+        bool(x.to(dtype).isfinite().all()) for x in tensors_of(call_of(spec, case.inputs, "float64"), "cpu").values()
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, spec in specs().items() if not spec.composite])
@@ -141,5 +143,5 @@ def test_corners_in_half_precision_are_float32_rounded_once(name: str, dtype: to
 
 def not_nan(spec: Spec, case: Case) -> bool:
     """A mean over nothing is NaN in every dtype, and equal to nothing."""
-    values, _ = run(spec, given(call_of(spec, case.inputs, "float32"), "cpu"), case.params)
+    values, _ = run(spec, tensors_of(call_of(spec, case.inputs, "float32"), "cpu"), case.params)
     return not any(bool(value.isnan().any()) for value in values)

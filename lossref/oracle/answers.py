@@ -39,8 +39,7 @@ def bytes_of(found: Answer | ArithmeticError) -> int:
     """What an answer takes in memory, about: a ball is an object of its own, with the digits of its midpoint."""
     if isinstance(found, ArithmeticError):
         return 1024
-    cells = sum(array.size for array in (*found.value.values(), *found.gradient.values()))
-    return 1024 + cells * (128 + found.bits // 8)
+    return 1024 + len(_balls(found)) * (128 + found.bits // 8)
 
 
 def answer(spec: Spec, case: Case) -> Answer:
