@@ -6,10 +6,9 @@ from lossref.hosts.interrupts import answered
 def main() -> None:
     """Entry point. An interrupt is answered before anything that takes long to import."""
     with answered():
-        from lossref.cli import app, plain_output
+        from lossref import cli
 
-        plain_output()
-        app()
+        cli.main()
 
 
 if __name__ == "__main__":
