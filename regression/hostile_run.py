@@ -1,9 +1,9 @@
-"""80 hostile targets and 5 innocent ones in one run: do the innocent ones get the verdicts that they get alone?
+"""80 hostile targets and 5 innocent ones in one run: do the innocent ones get exactly the verdicts that they get alone?
 
     python regression/hostile_run.py [HOW MANY]
 
-Takes many minutes, for every target that crashes or hangs costs new processes; it is no part of `make test`. Exit
-status 1 where a row of an innocent one differs, where a row is missing, or where a process is left behind.
+Takes many minutes, for every target that crashes or hangs costs new processes; it is no part of `make test`.
+Exit status 1 where a row of an innocent one differs, where a row is missing, or where a process is left behind.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ HOSTILE = (
     "raise ValueError('\\x1b[2J' + 'x' * 10**7)",
     "os.write(1, b'x' * 10**8)\n    os._exit(1)",
     "os.closerange(3, 300)\n    return box1",
-    "torch.set_grad_enabled(False)\n    torch.set_default_dtype(torch.float64)\n"
-    "    os.chdir('/')\n    return box1 * 1j",
+    "torch.set_grad_enabled(False)\n    os.chdir('/')\n    return box1 * 1j",
     "subprocess.Popen(['sleep', '600'], start_new_session=True)\n    os._exit(1)",
     "sys.setrecursionlimit(10**9)\n    f = lambda x: sorted([1], key=f)\n    f(1)",
     "os.kill(os.getppid(), 0)\n    os.kill(os.getpid(), signal.SIGSTOP)",
