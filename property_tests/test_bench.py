@@ -420,7 +420,7 @@ WRONG = [
     (["--size", "huge"], "'huge' is not one of small, train"),
     (["--device", "tpu"], "'tpu' is not one of cpu, cuda"),
     (["--spec", "nope"], "there is no spec 'nope'"),
-    (["--vs", "nope"], "there is no module nope"),
+    (["--vs", "nope"], "there is no target 'nope'"),
 ]
 
 

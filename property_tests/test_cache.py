@@ -42,7 +42,7 @@ def case_of(name: str) -> tuple[Spec, Case]:
 
 def asked(spec: Spec, case: Case) -> Answer | ArithmeticError:
     """The outcome, without what the process remembers."""
-    return answers._answered.__wrapped__(spec, case)
+    return answers.outcome_of.__wrapped__(spec, case)
 
 
 def entries(place: Path) -> list[Path]:
@@ -89,9 +89,9 @@ def test_an_answer_comes_back_bit_for_bit(name: str, place: Path, monkeypatch: p
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_budget_comes_back_bit_for_bit(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, case = case_of("detr")
-    first = budgets._reached.__wrapped__(spec, case, dtype)
+    first = budgets.reached.__wrapped__(spec, case, dtype)
     monkeypatch.setattr(budgets, "rough", lambda *_: never())
-    again = budgets._reached.__wrapped__(spec, case, dtype)
+    again = budgets.reached.__wrapped__(spec, case, dtype)
     assert list(first) == list(again)
     assert all(np.array_equal(first[name], again[name]) and first[name].shape == again[name].shape for name in first)
 
@@ -313,7 +313,7 @@ def test_the_record_is_computed_never_recalled(tmp_path: Path, place: Path) -> N
 def test_no_cache_on_the_command_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[Path | None] = []
 
-    def replayed(file: Path) -> tuple[list[str], bool]:
+    def replayed(file: Path, *more: object) -> tuple[list[str], bool]:
         found.append(cache.folder())
         return [], True
 
