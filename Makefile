@@ -59,7 +59,7 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 # SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate.
 COVERED := $(BIN)/python -m slipcover --source lossref --json --out .coverage.json
 # Whole runs over targets that hang and die, killed runs, peers: each test starts several processes.
-HEAVY := property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_peers.py
+HEAVY := property_tests/test_hosts.py property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_peers.py
 unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases
 	@LOSSREF_SEED=$(SEED) $(COVERED) -m pytest -n 2 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
 		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py \
@@ -68,7 +68,7 @@ unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n d
 		" that lossref starts: {percent_covered:.0f} % of lines".format_map(json.load(open(".coverage.json"))["summary"]))'
 
 hosts: $(VENV)/.runtimes ## what unit leaves out: whole runs over hostile targets, killed runs, peers in other languages
-	@$(BIN)/python -m pytest -n 2 -p no:benchmark property_tests/test_hosts.py $(HEAVY)
+	@$(BIN)/python -m pytest -n 2 -p no:benchmark $(HEAVY)
 
 golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
 	@$(BIN)/lossref golden check

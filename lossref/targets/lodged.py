@@ -102,6 +102,8 @@ def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool) -> 
     try:
         return host.load(module, attribute, adapter)
     except Absent as error:
+        if attribute and "no function" in str(error):
+            raise UnknownTarget(str(error)) from None
         near = difflib.get_close_matches(module, adapters(), n=1)
         hint = (
             f"did you mean {near[0]!r}?" if near else "a module must be importable from here, a file must end in .py."

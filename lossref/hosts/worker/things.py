@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -96,7 +97,10 @@ def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]
     for part in attribute.split("."):
         thing = getattr(thing, part, None)
     if thing is None or not callable(thing):
-        raise Absent(f"{module.__name__} has no function {attribute!r}")
+        near = difflib.get_close_matches(attribute, callables(module), n=1)
+        raise Absent(
+            f"{module.__name__} has no function {attribute!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     marks = _marks(thing)
     for mark in marks:
         yield build_of(thing), {**described(thing, attribute), "mark": mark}
