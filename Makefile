@@ -52,7 +52,7 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 	@$(BIN)/mypy
 
 # SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate.
-COVERED := $(BIN)/python -m slipcover --source lossref --json --out .coverage.json
+COVERED := $(BIN)/python -m slipcover --source $(CURDIR)/lossref --json --out .coverage.json
 unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases
 	@LOSSREF_SEED=$(SEED) $(COVERED) -m pytest -n 2 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
 		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py
