@@ -57,7 +57,7 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 	@$(BIN)/mypy
 
 # SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate.
-COVERED := $(BIN)/python -m slipcover --source lossref --json --out .coverage.json
+COVERED := $(BIN)/python -m slipcover --source $(CURDIR)/lossref --json --out .coverage.json
 # Whole runs over targets that hang and die, killed runs, peers: each test starts several processes.
 HEAVY := property_tests/test_hosts.py property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_peers.py
 unit: $(VENV)/.test ## property_tests and regression, on two processes; SEED=n draws other cases

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import random
-import re
 import signal
 import sys
 import tempfile
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 FAILING = ("fail", "fixed", "crashed", "timeout", "blocked", "inconclusive")
 HERE = "in this process"
 IN_A_HOST = Lodging()
-NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Verdicts:
         groups: dict[str, list[Verdict]] = {}
         for one in self.rows:
             if one.status in FAILING:
-                groups.setdefault(one.explanation or NUMBER.sub("#", one.note), []).append(one)
+                groups.setdefault(one.cause, []).append(one)
         return tuple(Finding(rows[0].explanation or rows[0].note, tuple(rows)) for rows in groups.values())
 
     def to_frame(self) -> pd.DataFrame:

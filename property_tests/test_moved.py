@@ -91,9 +91,8 @@ def caught(statement):
 
 def test_a_spec_file_of_before_goes_on_importing_from_core() -> None:
     """`lossref.core` offers these names itself: no warning is owed."""
-    done = python(
-        "import warnings; warnings.simplefilter('error')\nfrom lossref.core import Spec, Domain, Param, Case, Target"
-    )
+    statement = "from lossref.core import Spec, Domain, Param, Case, Target"
+    done = python(f"import warnings; warnings.simplefilter('error')\n{statement}")
     assert done.returncode == 0, done.stderr
 
 

@@ -157,7 +157,7 @@ def test_the_environment_names_files_too(here: Path, monkeypatch: pytest.MonkeyP
 def test_recorded_cases_are_compared(here: Path) -> None:
     given = ("--specs", "huber.py", "--spec", "huber", "--folder", "golden")
     assert run("golden", "write", *given).exit_code == 0
-    assert "1 specs, 0 differences" in run("golden", "check", *given).output
+    assert "1 specs compared with golden, 0 differences" in run("golden", "check", *given).output
 
 
 def test_a_saved_case_names_the_file_of_its_spec(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from lossref.core.domains import Domain as Domain
 from lossref.core.domains import Param as Param
 from lossref.core.domains import Params as Params
 
+NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
 STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
 
 
@@ -106,6 +108,11 @@ class Verdict:
     case: str = ""
     seconds: float = 0.0
     device: str = "cpu"
+
+    @property
+    def cause(self) -> str:
+        """What rows of one cause have in common: the explanation, or else the note with its numbers left out."""
+        return self.explanation or NUMBER.sub("#", self.note)
 
 
 @dataclass(frozen=True, eq=False)

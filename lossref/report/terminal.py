@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,8 +74,7 @@ def _findings(verdicts: list[Verdict]) -> list[list[Verdict]]:
     groups: dict[tuple[str, ...], list[Verdict]] = {}
     for one in verdicts:
         if one.status not in ("pass", "unsupported"):
-            cause = one.explanation or re.sub(r"[-\d.]+(e[-+]?\d+)?", "#", one.note)
-            groups.setdefault((*_named(one), one.status, cause), []).append(one)
+            groups.setdefault((*_named(one), one.status, one.cause), []).append(one)
     return list(groups.values())
 
 

@@ -98,9 +98,8 @@ def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]
         thing = getattr(thing, part, None)
     if thing is None or not callable(thing):
         near = difflib.get_close_matches(attribute, callables(module), n=1)
-        raise Absent(
-            f"{module.__name__} has no function {attribute!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-        )
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise Absent(f"{module.__name__} has no function {attribute!r}{hint}")
     marks = _marks(thing)
     for mark in marks:
         yield build_of(thing), {**described(thing, attribute), "mark": mark}
