@@ -127,6 +127,15 @@ def test_ctrl_c_in_the_first_second_is_one_sentence(tmp_path: Path, wait: float)
     assert not alive(tmp_path)
 
 
+def test_ctrl_c_in_the_midst_of_a_text_that_is_executed_is_no_other(tmp_path: Path) -> None:
+    """As dataclasses are made, say; Python then ends by the signal, whatever the exit status."""
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    body = f"from lossref.hosts.interrupts import answered\nwith answered():\n    exec({text!r})\n"
+    (tmp_path / "within.py").write_text(body)
+    done = subprocess.run([sys.executable, "-m", "within"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "lossref: interrupted\n")
+
+
 def _hears(pid: int, number: int) -> bool:
     """Whether a process has a handler for a signal."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

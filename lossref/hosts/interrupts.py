@@ -33,6 +33,9 @@ def answered() -> Iterator[None]:
         if not heard:
             raise
         deaf()
+        exec(
+            ""
+        )  # else Python ends by SIGINT, whatever is said here, if it came in the `exec` of a text: it keeps a flag
         if not (isinstance(error, SystemExit) and error.code == INCOMPLETE):
             print("lossref: interrupted", file=sys.stderr)
         sys.exit(INCOMPLETE)

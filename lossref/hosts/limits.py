@@ -12,26 +12,37 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACE = 10
+PATIENCE = 6  # seconds of wall clock for each one of computing: a busy machine is no reason
 
 
 @contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    """Raise TimeoutError in the body after so many seconds; in the main thread only, and not on Windows."""
+def limited(seconds: int, waiting: int = 0) -> Iterator[None]:
+    """Raise TimeoutError in the body after so many seconds of computing, in the main thread only, not on Windows.
+
+    What is no computing of this process (it sleeps, others come first) has `PATIENCE` times as long, and `waiting` on
+    top of it for what is asked elsewhere.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return
 
+    longest = PATIENCE * seconds + waiting
+
     def too_late(number: int, frame: FrameType | None) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, too_late)
-    signal.alarm(seconds)
-    with _end_of_process(seconds + GRACE):
+    clocks = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, longest)}
+    before = {one: signal.signal(one, too_late) for one in clocks}
+    for timer, most in clocks.values():
+        signal.setitimer(timer, most)
+    with _end_of_process(longest + GRACE):
         try:
             yield
         finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
+            for timer, _ in clocks.values():
+                signal.setitimer(timer, 0)
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
 
 @contextmanager

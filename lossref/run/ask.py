@@ -136,12 +136,12 @@ def _row(
         return unasked(job, row, "unsupported", f"declares no {dtype}"), told
     if not cases:
         return unasked(job, row, "unsupported", _nothing_to_ask(one, target)), told
-    seconds = CHECK_SECONDS[job.tier] + (0 if target.host is None else int(ENDING * job.lodging.timeout))
+    waiting = 0 if target.host is None else int(ENDING * job.lodging.timeout)
     try:
-        with limited(seconds):
+        with limited(CHECK_SECONDS[job.tier], waiting):
             verdict, failing = table.check(one, spec, target, cases, dtype)
     except TimeoutError:
-        return unasked(job, row, "timeout", f"gave no verdict within {seconds} s"), told
+        return unasked(job, row, "timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing"), told
     except Exception as error:  # a target can return what nobody thought of; the other checks go on
         return unasked(job, row, "crashed", f"lossref could not examine this: {one_line(error)}"), told
     if failing is None:

@@ -39,7 +39,7 @@ def carried_out(build: Build, question: Question, guard: bool = True, through: T
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            returned, changed = _returned(build, question, through)
+            returned, changed = _returned(build, question, through, before)
     finally:
         if guard:
             changed += state.put_back(before)
@@ -47,7 +47,7 @@ def carried_out(build: Build, question: Question, guard: bool = True, through: T
 
 
 def _returned(
-    build: Build, question: Question, through: Through
+    build: Build, question: Question, through: Through, before: Mapping[str, Any]
 ) -> tuple[tuple[Returned, ...], list[tuple[str, str, str]]]:
     try:
         made = built(build, question)
@@ -55,6 +55,7 @@ def _returned(
         raise
     except BaseException as error:  # a target may raise anything
         return tuple(_raised(error) for _ in question.calls), []
+    state.put_back({name: was for name, was in before.items() if name == state.RANDOM})  # first weights may be drawn
     attributes = state.of_object(made) if question.watch else {}
     kept: list[tuple[Returned, tuple[Tensor, ...]]] = [
         _called(made, question, call, through) for call in question.calls

@@ -79,7 +79,7 @@ class Worker:
     def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
         """Import what a word stands for, and say what is there; the numbers of things go on."""
         found = list(self._found(word, attribute, adapter))
-        changed = [one for one in state.put_back(self.clean) if one[0] != "the random state"]
+        changed = [one for one in state.put_back(self.clean) if one[0] != state.RANDOM]
         self.builds += [build for build, _ in found]
         version = things.version_of_adapter(word) if adapter else ""
         return {"things": [row for _, row in found], "version": version, "changed": changed}

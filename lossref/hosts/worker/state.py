@@ -19,6 +19,7 @@ from torch import Tensor
 from .words import one_line
 
 Changes = list[tuple[str, str, str]]
+RANDOM = "the random state"
 _numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
 _SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
 
@@ -71,7 +72,7 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda found: torch.use_deterministic_algorithms(found[0], warn_only=found[1]),
     ),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "the random state": (_random, _set_random),
+    RANDOM: (_random, _set_random),
     "the anomaly mode": (torch.is_anomaly_enabled, lambda on: torch.autograd.set_detect_anomaly(on)),
     "the working directory": (_cwd, os.chdir),
     "the signal handlers": (_handlers, _set_handlers),
@@ -111,8 +112,7 @@ def put_back(before: Mapping[str, Any]) -> Changes:
     """What is not as it was; it is put back as far as it can be."""
     changed = []
     for name, read, write in _ASKED:
-        now = read()
-        if now != before[name]:
+        if name in before and (now := read()) != before[name]:
             changed.append((name, *_shown(before[name], now)))
             with contextlib.suppress(Exception):  # what cannot be put back is found by `is_clean`
                 write(before[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import accumulate
 from typing import Any
 
@@ -98,17 +99,21 @@ def _matched(matcher: Any, params: Mapping[str, Any], **x: Tensor) -> Tensor:
 MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "gamma")
 
 
-def _log_prob(kind: Any, params: Mapping[str, Any], x: Tensor) -> Tensor:
-    """The flow with the named parameters, in the dtype of the errors."""
-    with x.device:
-        flow = kind()
+def _flow(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
+    """The flow with the named parameters; its first weights are drawn, so it is made before it is called."""
+    flow = kind().double()
     flow.load_state_dict(parameters_of_flow(params["state"]), strict=False)
-    found: Tensor = flow.to(x.dtype).log_prob(x)
+    return flow
+
+
+def _log_prob(flow: Any, params: Mapping[str, Any], x: Tensor) -> Tensor:
+    """The density in the dtype of the errors."""
+    found: Tensor = deepcopy(flow).to(x.dtype).log_prob(x)
     return found
 
 
 ENTRIES = (
-    Entry("realnvp", "RealNVP", lambda kind: ("state",), lambda kind, params, shapes, device: kind, _log_prob),
+    Entry("realnvp", "RealNVP", lambda kind: ("state",), _flow, _log_prob),
     Entry(
         "hungarian",
         "HungarianMatcher",
