@@ -212,9 +212,9 @@ def test_rows_and_pages_have_a_device(tmp_path: Path) -> None:
 @no_gpu
 def test_a_case_of_a_gpu_is_not_replayed_without_one(tmp_path: Path) -> None:
     path = saved_case(tmp_path)
-    assert CliRunner().invoke(app, ["replay", str(path)]).exit_code == 1
-    for words in (["replay", str(path), "--device", "cuda"], ["replay", str(on_a_gpu(path))]):
-        result = CliRunner().invoke(app, words)
+    assert CliRunner().invoke(app, ["replay", str(path), "--trust"]).exit_code == 1
+    for words in ([str(path), "--device", "cuda"], [str(on_a_gpu(path))]):
+        result = CliRunner().invoke(app, ["replay", *words, "--trust"])
         assert (result.exit_code, "torch finds no CUDA device here" in result.output) == (3, True)
 
 
@@ -249,7 +249,7 @@ def test_a_lost_device_ends_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossref.hosts.worker.wire.unpack", lambda read: said)
     lost = "the device was lost: RuntimeError: CUDA error: device-side assert triggered"
     with pytest.raises(TargetEnded, match=lost) as found:
-        host.load("torch", adapter=True)
+        host.load("dropin", adapter=True)
     assert found.value.status == "crashed"
 
 

@@ -348,7 +348,7 @@ ITEMS = [
     (f"{TARGET} --lossref-spec diou --lossref-check pure", {"passed": 2},
      ["diou?one?::pure?float32? PASSED*", "diou?other?::pure?float32? PASSED*"]),
     (f"{TARGET} --lossref-target mine.py --lossref-spec iou --lossref-check pure", {"passed": 2},
-     ["iou?mine:flat?::pure?float32? PASSED*", "iou?mine.py:flat?::pure?float32? PASSED*"]),
+     ["iou?flat (mine)?::pure?float32? PASSED*", "iou?flat (mine.py)?::pure?float32? PASSED*"]),
     ("test_mine.py -k my_iou", {"passed": 2, "failed": 1, "deselected": 42},
      ["test_mine.py::my_iou::iou::value?float64? PASSED*", "*strike it off*"]),
     ("test_mine.py::test_wrong", {"failed": 2},

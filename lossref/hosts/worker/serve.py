@@ -66,7 +66,8 @@ class Worker:
         except things.Absent as error:
             return {"absent": str(error)}
         except BaseException as error:  # whatever was imported may raise anything
-            return {"problem": one_line(error), "lacking": _lacking(error)}
+            first = error.__cause__ if message.get("adapter") and error.__cause__ else error  # what the package raised
+            return {"problem": one_line(first), "lacking": _lacking(first)}
 
     def start(self, threads: int, lossref: str, tf32: bool) -> dict[str, Any]:
         """What holds for everything that is asked."""

@@ -101,7 +101,8 @@ MATCHER_PARAMS = ("class_gain", "bbox_gain", "giou_gain", "use_fl", "alpha", "ga
 
 def _flow(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
     """The flow with the named parameters; its first weights are drawn, so it is made before it is called."""
-    flow = kind().double()
+    with torch.device(device):
+        flow = kind().double()
     flow.load_state_dict(parameters_of_flow(params["state"]), strict=False)
     return flow
 
