@@ -8,6 +8,8 @@ LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: what they import is compiled once
+
 .DEFAULT_GOAL := help
 .PHONY: help validate test lint unit hosts golden readme speed bench ratios lowest clean
 

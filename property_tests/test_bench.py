@@ -34,9 +34,8 @@ from lossref.hosts.probe import call_of, itself, question_of
 from lossref.hosts.process import Lodging, ProcessHost
 from lossref.hosts.worker import timed
 from lossref.hosts.worker.clock import LEAST, Rounds, interleaved, on_cuda
-from lossref.hosts.worker.footprint import footprint
 from lossref.hosts.worker.messages import Timed
-from lossref.hosts.worker.timed import MODES
+from lossref.hosts.worker.timed import MODES, footprint
 from lossref.losses import spec
 
 # What a verdict needs ------------------------------------------------------------------------------

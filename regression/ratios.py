@@ -26,7 +26,7 @@ import lossref
 from lossref.bench.rows import commit
 from lossref.bench.timing import interval, spread
 from lossref.hosts.worker.clock import interleaved
-from lossref.hosts.worker.footprint import footprint
+from lossref.hosts.worker.timed import footprint
 from lossref.run.atomic import write_text
 from lossref.targets.adapters import ultralytics
 from lossref.targets.dropin.yolo import StandardNormal

@@ -34,7 +34,7 @@ MOVES = (
         "lossref.bench",
         "bench_lines:lines bench_page:page bench_rows:rows standing timing workloads",
     ),
-    ("lossref", "lossref.hosts.worker", "footprint"),
+    ("lossref", "lossref.hosts.worker", "footprint:timed"),
     ("lossref.dropin", "lossref.targets.dropin", "boxes detr elementary entry models yolo"),
     (
         "lossref.targets",

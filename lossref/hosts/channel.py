@@ -10,7 +10,8 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
-from lossref.hosts.endings import MARK, Output, end_tree, memory_of
+from lossref.hosts import nursery
+from lossref.hosts.endings import MARK, Output, Process, end_tree, memory_of
 
 SLICE = 0.05  # seconds between two looks at memory and process
 SELDOM = 0.5  # the same while the process reads a clock, which the looks would disturb
@@ -39,14 +40,13 @@ class Channel:
         for pipe in (self._to, self._from, self._out):
             os.set_blocking(pipe, False)
         try:
-            self.process = subprocess.Popen(
-                [*command, str(theirs), str(answers)] if private else list(command),
-                stdin=subprocess.DEVNULL if private else theirs,
-                stdout=printed if private else answers,
-                stderr=printed,
-                pass_fds=(theirs, answers) if private else (),
-                start_new_session=True,
-                env={**os.environ, **(env or {}), MARK: self.mark},
+            said = {**os.environ, **(env or {}), MARK: self.mark}
+            self.process: Process = (
+                nursery.host(command, (theirs, answers, printed), said, self.mark)
+                if private
+                else subprocess.Popen(
+                    command, stdin=theirs, stdout=answers, stderr=printed, start_new_session=True, env=said
+                )
             )
         except BaseException:
             for pipe in (self._to, self._from, self._out):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import psutil
 
@@ -15,6 +16,20 @@ from lossref.hosts.worker.words import printable
 
 MARK = "LOSSREF_HOST"
 KEPT = 4096  # bytes of output from the beginning, and from the end
+
+
+class Process(Protocol):
+    """What is asked of the process of a host, whoever has started it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal that ended it; None while it runs."""
+        ...
+
+    def wait(self, timeout: float) -> int:
+        """The same at its end. Raises `subprocess.TimeoutExpired`."""
+        ...
 
 
 class TargetEnded(Exception):
@@ -57,9 +72,8 @@ class Output:
         return printable(self._first.decode("utf-8", "replace") + between + self._last.decode("utf-8", "replace"))
 
 
-def how_it_ended(process: subprocess.Popen[bytes] | None) -> str:
+def how_it_ended(process: Process) -> str:
     """The exit code or the signal of a process whose pipe is closed."""
-    assert process is not None
     try:
         code = process.wait(1.0)
     except subprocess.TimeoutExpired:
@@ -97,11 +111,16 @@ def marked(mark: str) -> Iterator[psutil.Process]:
     """Every process that was started in a host, however often it has forked and left its session."""
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if one.environ().get(MARK) == mark:
+            if name_of(mark) == one.name() or one.environ().get(MARK) == mark:
                 yield one
 
 
-def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
+def name_of(mark: str) -> str:
+    """What a host that was forked, and whatever it forks, is called: their first environment is that of another."""
+    return f"lr{mark[:12]}"
+
+
+def end_tree(process: Process, mark: str) -> None:
     """Kill a process, its group, its descendants, and whatever bears its mark, until nothing of it is left."""
     below = _tree(process.pid)
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from multiprocessing import util
 
+from lossref.hosts import nursery
 from lossref.hosts.command import CommandHost
 from lossref.hosts.process import Lodging, ProcessHost
 
@@ -23,9 +24,10 @@ def host_of(word: str, lodging: Lodging) -> ProcessHost | CommandHost:
 
 
 def close_all() -> None:
-    """End every host of this process."""
+    """End every host of this process, and what they were forked from."""
     while _ALIVE:
         _ALIVE.popitem()[1].close()
+    nursery.close_all()
 
 
 atexit.register(close_all)

@@ -1,4 +1,7 @@
-"""Started by path, `python .../hosts/worker READ WRITE`, with any interpreter that has torch and numpy."""
+"""Started by path, `python .../hosts/worker READ WRITE`, with any interpreter that has torch and numpy.
+
+With `--nursery NAME` it is no host, but forks hosts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ NAME = "_lossref_worker"  # a name of its own: lossref need not be installed her
 
 
 def main() -> None:
-    """Load the folder as a package and serve on the two pipes that the command line names."""
+    """Load the folder as a package, and serve on the two pipes that the command line names, or nurse."""
     folder = Path(__file__).resolve().parent
     sys.path[:] = [place for place in sys.path if not place or Path(place).resolve() != folder]
     if "" not in sys.path:
@@ -24,6 +27,9 @@ def main() -> None:
     package = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = package
     spec.loader.exec_module(package)
+    if sys.argv[1] == "--nursery":
+        importlib.import_module(f"{NAME}.nursery").nurse(sys.argv[2])
+        return
     serve = importlib.import_module(f"{NAME}.serve").serve
     serve(int(sys.argv[1]), int(sys.argv[2]))
 
