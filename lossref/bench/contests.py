@@ -27,8 +27,8 @@ from lossref.core.nouns import Case, Spec
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import applicable, call_of, question_of
 from lossref.hosts.worker.clock import Rounds
-from lossref.hosts.worker.footprint import Footprint
 from lossref.hosts.worker.messages import Question
+from lossref.hosts.worker.timed import Footprint
 from lossref.report.terminal import console
 from lossref.run.about import facts, progress
 from lossref.run.ask import ENDINGS, ENOUGH

@@ -17,7 +17,7 @@ import lossref
 from lossref.bench.timing import Interval, Spread
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.process import Lodging
-from lossref.hosts.worker.footprint import Footprint
+from lossref.hosts.worker.timed import Footprint
 from lossref.run.atomic import write_text
 from lossref.targets.lodged import version
 

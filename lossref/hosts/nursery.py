@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lossref.hosts.endings import Process, name_of
+from lossref.hosts.endings import MARK, Process, name_of
 
 NAMED = "LOSSREF_NURSERY"
 NUMBER = struct.Struct("<i")
@@ -105,7 +105,7 @@ def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=environment,
+        env={name: value for name, value in environment.items() if name != MARK},  # of one host, with which it ends
     )
     _STARTED[kind] = name, process
     if not _answers(name, process):
