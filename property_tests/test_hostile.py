@@ -57,6 +57,7 @@ FILES = {
         ))
     ),
 }  # fmt: skip
+pytestmark = pytest.mark.xdist_group("hostile")  # what all tests look at is run once
 QUICK = ("--timeout", "3", "--jobs", "1", "--check", "value", "--dtype", "float64")
 
 

@@ -58,7 +58,10 @@ def test_numpy_has_values_and_declares_no_gradients(tmp_path: Path) -> None:
 
 def test_jax_has_values_and_gradients(tmp_path: Path) -> None:
     assert find_spec("jax"), "JAX is not installed: pip install -c constraints.txt -e '.[runtimes]', as make test does"
-    found, output = rows(tmp_path, peer("jax_peer.py"), "--timeout", "60")
+    checks = ("value", "gradient", "reduced", "single", "kinks", "refuses")  # each new shape is compiled, for seconds
+    found, output = rows(
+        tmp_path, peer("jax_peer.py"), "--timeout", "60", *(word for one in checks for word in ("--check", one))
+    )
     assert {row["target"] for row in found} == {"jax giou", "jax dice"}
     assert {row["status"] for row in found} == {"pass"}, output
 

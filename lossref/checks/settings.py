@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,27 @@ DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assig
 APART = 1e-9  # of numbers around 1: what rounding does not do in float64
 
 
-@remembered(32 * MIB, bytes_of)
-def settings(spec: Spec, tier: str, seed: int, fixed: Fixed) -> tuple[Case, ...]:
-    """Small cases, each with one parameter away from its default; of a composite those on which it matters."""
-    drawn = [material(spec, "setting", tier, seed, fixed)]
+def settings(spec: Spec, tier: str, seed: int, fixed: Fixed, one_in: int = 1) -> tuple[Case, ...]:
+    """Small cases, each with one parameter away from its default; of a composite those on which it matters.
+
+    With `one_in` every third, say, beginning with that of the seed.
+    """
+    drawn = material(spec, "setting", tier, seed, fixed)
+    return tuple(setting(spec, tier, seed, fixed, at) for at in range(seed % one_in, len(drawn), one_in))
+
+
+def _bytes(case: Case) -> int:
+    return bytes_of((case,))
+
+
+@remembered(32 * MIB, _bytes)
+def setting(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> Case:
+    """One of them, of the first draw that tells."""
+    first = material(spec, "setting", tier, seed, fixed)[at]
     if not spec.composite:
-        return drawn[0]
-    drawn += [material(spec, "setting", tier, seed + again, fixed) for again in range(1, DRAWS[bool(spec.wrt)])]
-    names = dict(fixed)
-    found = (next((one for one in draws if _telling(spec, one, names)), draws[0]) for draws in zip(*drawn, strict=True))
-    return tuple(found)
+        return first
+    again = (material(spec, "setting", tier, seed + more, fixed)[at] for more in range(1, DRAWS[bool(spec.wrt)]))
+    return next((one for one in chain([first], again) if _telling(spec, one, dict(fixed))), first)
 
 
 def changed_in(spec: Spec, case: Case, fixed: Container[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lossref.checks.attempts import Attempts
 from lossref.checks.evidence import Evidence, wrong
 from lossref.checks.material import material, shares
 from lossref.checks.numbers import trusted
-from lossref.checks.settings import settings
+from lossref.checks.settings import setting
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
@@ -81,7 +81,7 @@ def asked(job: Job, target: Target) -> Outcome:
 @lru_cache(maxsize=1)
 def _of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
-    for one in (outcome_of, true_gradient, reached, gradient_budget, trusted, material, settings, weights):
+    for one in (outcome_of, true_gradient, reached, gradient_budget, trusted, material, setting, weights):
         one.cache_clear()
 
 
