@@ -148,5 +148,5 @@ def test_guides_name_make_targets(target: str) -> None:
 def test_the_folder_of_tests_is_described_whole() -> None:
     """Every file of regression/ has its row."""
     text = (ROOT / "regression" / "README.md").read_text()
-    files = {Path(name).name for name in _git("ls-files", "regression/*.py")} - {"conftest.py"}
+    files = {name.removeprefix("regression/") for name in _git("ls-files", "regression/*.py")} - {"conftest.py"}
     assert {name for name in files if f"`{name}`" not in text} == set()
