@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import settings
+
+from lossref.hosts import nursery
+from lossref.hosts.process import WORKER
 
 pytest.register_assert_rewrite("shared")  # a failure there is told like one in a test
 settings.register_profile("lossref", deadline=None, print_blob=True)
@@ -19,3 +24,11 @@ os.environ["LOSSREF_CACHE"] = "off"  # a test of the oracle is none if the answe
 def seed() -> int:
     """The seed of this run: make test SEED=7."""
     return int(os.environ.get("LOSSREF_SEED", "0"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """Hosts of all tests, and of the commands that they start, are forked from one process that has torch."""
+    nursery.ready([sys.executable, str(WORKER)])
+    yield
+    nursery.close_all()

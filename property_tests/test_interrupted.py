@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from lossref.core.nouns import Verdict
+from lossref.hosts.nursery import NAMED
 from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
 from lossref.run.atomic import LOCK, InUse, append_line, held
@@ -55,6 +56,7 @@ def started(folder: Path, *words: str, **how: object) -> subprocess.Popen[str]:
     """`lossref validate` in a folder; every process of it bears the name of the folder in its environment."""
     unignored = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # the background jobs of a shell ignore Ctrl-C
     env = {**os.environ, MARK: str(folder), "PYTHONPATH": str(ROOT), **how.pop("env", {})}  # type: ignore[dict-item]
+    env.pop(NAMED, None)  # what is left of a run is looked for, also of the process that its hosts are forked from
     command = [sys.executable, "-m", "lossref", "validate", "--out", "report", *words]
     given = {"cwd": folder, "env": env, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **{"preexec_fn": unignored, **given, **how})  # type: ignore[call-overload]

@@ -108,11 +108,11 @@ NOT_NEW = [
 @pytest.mark.parametrize(("words", "said"), NOT_NEW, ids=[row[0] for row in NOT_NEW])
 def test_new_writes_nothing_where_it_must_not(here: Path, words: str, said: str) -> None:
     (here / "test_fresh.py").write_text("")
-    before = {path: path.read_bytes() for path in here.iterdir()}
+    before = {path: path.read_bytes() for path in here.glob("*.*")}
     result = run(*words.split())
     assert (result.exit_code, len(result.output.splitlines())) == (2, 1), result.output
     assert said in result.output
-    assert {path: path.read_bytes() for path in here.iterdir()} == before
+    assert {path: path.read_bytes() for path in here.glob("*.*")} == before
 
 
 # With --specs ---------------------------------------------------------------------------------------------------------

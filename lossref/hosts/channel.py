@@ -86,7 +86,9 @@ class Channel:
         return self._take(end + 1)
 
     def unread(self) -> int:
-        """Bytes that came and were not asked for."""
+        """Bytes that came until now and were not asked for."""
+        with contextlib.suppress(BlockingIOError):
+            self._buffer += os.read(self._from, PART)
         return len(self._buffer)
 
     def drain(self) -> None:

@@ -18,6 +18,7 @@ from lossref.hosts.spoken import Nonsense, Offer, offers, returned
 from lossref.hosts.worker.messages import Array, Call, Question, Reply
 from lossref.hosts.worker.words import plain
 
+MORE = "the peer sent more than one answer"
 MOST_LINE, MOST_ARRAY = 1 << 24, 1 << 31
 
 
@@ -72,6 +73,8 @@ class CommandHost:
         channel = self._channel or self._start()
         deadline = time.monotonic() + seconds
         try:
+            if channel.unread():  # it came late, and would be taken for the answer to this
+                raise Nonsense(MORE)
             channel.send(_pack(body, arrays), deadline)
             said = _unpack(channel, deadline)
         except EOFError:
@@ -147,7 +150,7 @@ def _unpack(channel: Channel, deadline: float) -> dict[str, Any]:
         raise Nonsense("the peer sent no list of sizes in 'arrays'")
     arrays = [_array(channel.read(size, deadline)) for size in sizes]
     if channel.unread():
-        raise Nonsense("the peer sent more than one answer")
+        raise Nonsense(MORE)
     return {"arrays": arrays, **said}
 
 

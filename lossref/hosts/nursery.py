@@ -76,6 +76,11 @@ def host(command: Sequence[str], pipes: tuple[int, int, int], environment: Mappi
     )
 
 
+def ready(command: Sequence[str]) -> bool:
+    """Start the one for a command here, for this process and for those that it will start; whether it runs."""
+    return bool(_nursery(command, {name: value for name, value in os.environ.items() if name != NAMED}))
+
+
 def close_all() -> None:
     """End those that this process has started."""
     while _STARTED:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,6 +40,7 @@ ENDINGS = ("crashed", "timeout")
 ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between
 VERDICTS = "verdicts.jsonl"
 Outcome = tuple[list[Verdict], dict[str, int]]
+Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases
 Row = tuple[Verdict, Counter[str]]  # of one check, with the families of inputs that were drawn for it
 
 
@@ -48,19 +49,21 @@ class Told:
     """What the failures of one job have told so far: small failing cases, the latest first, and explanations.
 
     known: what was asked for explanations, and need not be asked again
+    found: what a search has come to, and need not be searched again
     """
 
     known: Attempts
     failing: tuple[Case, ...] = ()
     reasons: tuple[str, ...] = ()
+    found: Mapping[Search, str] = field(default_factory=dict)
 
     def of(self, case: Case) -> Told:
         """With one more failing case."""
         return replace(self, failing=(case, *self.failing))
 
-    def because(self, reason: str) -> Told:
-        """With one more explanation."""
-        return replace(self, reasons=(*self.reasons, reason))
+    def because(self, search: Search, reason: str) -> Told:
+        """With what one more search has come to."""
+        return replace(self, reasons=(*self.reasons, reason), found={**self.found, search: reason})
 
 
 def work(job: Job) -> Outcome:
@@ -156,13 +159,10 @@ def _explained(
     job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: Told
 ) -> tuple[Verdict, Told]:
     """A failure with its smallest case saved, and the known variant that explains it if one does."""
-    smallest, dtype = failing, verdict.dtype
-    with contextlib.suppress(TimeoutError, TargetEnded, CannotAnswer), limited(CHECK_SECONDS[job.tier]):
-        smallest = shrink(spec, target, one, failing, dtype)
-    told = told.of(smallest) if one.certified and one.explained_on else told
-    reason = ""
-    with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-        reason, told = ("", told) if verdict.status == "known" else _reason(spec, target, one, dtype, told)
+    dtype, reason = verdict.dtype, ""
+    smallest, told = _smallest(job, spec, target, one, dtype, failing, told)
+    if verdict.status != "known":
+        reason, told = _reason(job, spec, target, one, dtype, told)
     evidence = _examined(one, spec, target, smallest, dtype)
     if not evidence.problem:
         smallest, evidence = failing, _examined(one, spec, target, failing, dtype)
@@ -172,6 +172,20 @@ def _explained(
     note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
     case = _kept(job, spec, target, _saved(job, target, one, smallest, dtype), evidence)
     return replace(verdict, note=note, explanation=reason, case=case), told
+
+
+def _smallest(
+    job: Job, spec: Spec, target: Target, one: Check, dtype: str, failing: Case, told: Told
+) -> tuple[Case, Told]:
+    """A small case that fails: one that did so in a check before, or else the failing one made small."""
+    tells = one.certified and bool(one.explained_on)
+    for case in told.failing if tells else ():
+        if _examined(one, spec, target, case, dtype).problem:
+            return case, told
+    smallest = failing
+    with contextlib.suppress(TimeoutError, TargetEnded, CannotAnswer), limited(CHECK_SECONDS[job.tier]):
+        smallest = shrink(spec, target, one, failing, dtype)
+    return smallest, told.of(smallest) if tells else told
 
 
 def _examined(one: Check, spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -197,14 +211,17 @@ def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evid
     return name
 
 
-def _reason(spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> tuple[str, Told]:
+def _reason(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> tuple[str, Told]:
+    """What explains the failing cases; a search that took too long, or broke, is not made again either."""
+    search, found = (one.explained_on, dtype, told.failing), ""
+    if search in told.found:
+        return told.found[search], told
     try:
-        found = explain(spec, target, one, dtype, told.failing, told.reasons, told.known)
-    except TimeoutError:
-        raise
+        with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
+            found = explain(spec, target, one, dtype, told.failing, told.reasons, told.known)
     except Exception as error:  # the failure is reported all the same
         return f"lossref could not look for an explanation: {one_line(error)}", told
-    return found, told.because(found)
+    return found, told.because(search, found)
 
 
 def _nothing_to_ask(one: Check, target: Target) -> str:

@@ -18,12 +18,28 @@ from lossref.run.ask import ENOUGH, Outcome, unasked, work
 from lossref.run.plan import Job
 
 
+def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
+    """Each job with its outcome, one after the other, in this process and on one torch thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for job in _long_first(jobs):
+            yield job, work(job)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _long_first(jobs: list[Job]) -> list[Job]:
+    long = {name for name, one in losses.specs().items() if one.composite}
+    return sorted(jobs, key=lambda job: bool(job.status) or job.spec not in long)
+
+
 def together(jobs: list[Job], executor: Executor) -> Iterator[tuple[Job, Outcome | None]]:
     """Each job with its outcome as it completes, long ones first; None where its process died, or one beside it."""
-    long = {name for name, one in losses.specs().items() if one.composite}
-    first = sorted(jobs, key=lambda job: bool(job.status) or job.spec not in long)
     with deferred():
-        waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in first}
+        waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in _long_first(jobs)}
     for future in as_completed(waiting):
         try:
             yield waiting[future], future.result()

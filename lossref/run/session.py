@@ -132,11 +132,16 @@ def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
 
 
 def follow(kept: Session, jobs: int, console: Console) -> None:
-    """Carry out what is left of the plan, with a progress bar on a terminal."""
+    """Carry out what is left of the plan, with a progress bar on a terminal; in this process if one is enough."""
     left, broken = kept.left(), list[planning.Job]()
+    count = min(jobs, len(left))
     with progress("verdicts", planning.planned(left), console) as advance:
-        if left:
-            with running.processes(min(jobs, len(left))) as executor:
+        if count == 1:
+            for job, found in running.in_turn(left):
+                kept.keep(job, found)
+                advance(len(job.rows))
+        elif left:
+            with running.processes(count) as executor:
                 for job, outcome in running.together(left, executor):
                     if outcome is None:
                         broken.append(job)
