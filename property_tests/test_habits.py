@@ -150,3 +150,10 @@ def test_the_folder_of_tests_is_described_whole() -> None:
     text = (ROOT / "regression" / "README.md").read_text()
     files = {name.removeprefix("regression/") for name in _git("ls-files", "regression/*.py")} - {"conftest.py"}
     assert {name for name in files if f"`{name}`" not in text} == set()
+
+
+@pytest.mark.xdist_group("told")
+def test_a_group_of_tests_shares_a_process(request: pytest.FixtureRequest) -> None:
+    """A release of pytest, or of its plug-in, that loses groups makes the whole suite slow without a word."""
+    if getattr(request.config.option, "loadgroup", False):
+        assert request.node.nodeid.endswith("@told")

@@ -62,7 +62,7 @@ pytestmark = pytest.mark.xdist_group("hostile")  # what all tests look at is run
 QUICK = ("--timeout", "3", "--jobs", "1", "--check", "value", "--dtype", "float64")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     for name, body in FILES.items():
@@ -91,7 +91,7 @@ def alive(mark: str) -> Iterator[psutil.Process]:
             continue
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def alone(place: Path) -> list[Verdict]:
     rows, done = run(place, "alone", "innocent.py")
     assert done.returncode == 0, done.stdout
@@ -101,7 +101,7 @@ def alone(place: Path) -> list[Verdict]:
 Run = tuple[list[Verdict], subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def together(place: Path) -> Run:
     return run(place, "together", *FILES)
 
@@ -199,7 +199,7 @@ FOUND = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Verdict]]]:
     folder = tmp_path_factory.mktemp("modules")
     for name, body in MODULES.items():
