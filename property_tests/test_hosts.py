@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import psutil
 import pytest
 
 from lossref.core.nouns import Target
+from lossref.hosts import nursery
 from lossref.hosts.endings import TargetEnded
+from lossref.hosts.nursery import Forked
 from lossref.hosts.probe import ask, call_of, itself, result_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
 from lossref.hosts.worker.messages import Question, Reply, Timed
@@ -317,3 +320,44 @@ def test_what_cannot_be_timed_says_why(host: ProcessHost, tmp_path: Path, name: 
 
 def test_the_judge_keeps_its_folder() -> None:
     assert os.getcwd() == str(Path.cwd())
+
+
+# Where hosts come from --------------------------------------------------------------------------------------
+
+DAEMON = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    open({file!r}, "w").write(str(os.getpid()))
+    time.sleep(60)
+while not os.path.exists({file!r}):
+    time.sleep(0.01)
+os._exit(4)
+"""
+
+
+def test_a_host_is_forked_and_what_hid_from_it_ends_with_it(host: ProcessHost, tmp_path: Path) -> None:
+    """A process that has left session and parents bears no mark that can be read: it is a child of the nursery then."""
+    file = str(tmp_path / "number")
+    host.load(file_of(tmp_path, *DAEMON.format(file=file).splitlines()))
+    assert host._channel is not None
+    assert isinstance(host._channel.process, Forked)
+    with pytest.raises(TargetEnded, match="exit code 4"):
+        put(host)
+    number, end = int(Path(file).read_text()), time.monotonic() + 2
+    while psutil.pid_exists(number) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not psutil.pid_exists(number)
+
+
+def test_without_what_it_is_forked_from_a_host_starts_by_itself(
+    host: ProcessHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*how: object) -> Forked:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(nursery, "_forked", refused)
+    host.load("torch", adapter=True)
+    assert host._channel is not None
+    assert isinstance(host._channel.process, subprocess.Popen)
