@@ -177,9 +177,12 @@ def _explained(
 def _smallest(
     job: Job, spec: Spec, target: Target, one: Check, dtype: str, failing: Case, told: Told
 ) -> tuple[Case, Told]:
-    """A small case that fails: one that did so in a check before, or else the failing one made small."""
+    """A small case that fails: one that did so in a check before, or else the failing one made small.
+
+    Where a failing case stays as it is, what makes it fail may be what it is about (an index that is no image).
+    """
     tells = one.certified and bool(one.explained_on)
-    for case in told.failing if tells else ():
+    for case in told.failing if tells and one.shrunk_to else ():
         if _examined(one, spec, target, case, dtype).problem:
             return case, told
     smallest = failing
