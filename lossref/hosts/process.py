@@ -45,7 +45,11 @@ class Unimportable(Exception):
 
 
 class Absent(Exception):
-    """A word names nothing; the message is one sentence."""
+    """A word names nothing; the message is one sentence. `module`: of its two parts the first is there."""
+
+    def __init__(self, message: str, module: bool = False) -> None:
+        super().__init__(message)
+        self.module = module
 
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)  # what reading a message of another shape raises
@@ -87,7 +91,7 @@ class ProcessHost:
         message = {"do": "load", "word": word, "attribute": attribute, "adapter": adapter}
         found = self._said(message, IMPORTS * self.lodging.timeout, f"while {word} was imported")
         if "absent" in found:
-            raise Absent(plain(str(found["absent"])))
+            raise Absent(plain(str(found["absent"])), found.get("module") is True)
         if "problem" in found:
             raise Unimportable(plain(str(found["problem"])), plain(str(found.get("lacking", ""))))
         return found

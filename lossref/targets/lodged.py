@@ -102,7 +102,7 @@ def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool) -> 
     try:
         return host.load(module, attribute, adapter)
     except Absent as error:
-        if attribute and "no function" in str(error):
+        if error.module:
             raise UnknownTarget(str(error)) from None
         near = difflib.get_close_matches(module, adapters(), n=1)
         hint = (

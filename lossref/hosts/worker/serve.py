@@ -64,7 +64,7 @@ class Worker:
         except (Ended, SystemExit) as error:
             return {"ended": str(error) if isinstance(error, Ended) else f"exit code {error.code}"}
         except things.Absent as error:
-            return {"absent": str(error)}
+            return {"absent": str(error), "module": isinstance(error, things.NoFunction)}
         except BaseException as error:  # whatever was imported may raise anything
             first = error.__cause__ if message.get("adapter") and error.__cause__ else error  # what the package raised
             return {"problem": one_line(first), "lacking": _lacking(first)}

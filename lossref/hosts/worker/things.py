@@ -25,6 +25,10 @@ class Absent(Exception):
     """There is no file, module or function of that name; the message is one sentence."""
 
 
+class NoFunction(Absent):
+    """The module is there, the function is not."""
+
+
 def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
     """The targets of an adapter that ships, each with how it is built."""
     module = importlib.import_module(f"{ADAPTERS}.{word}")
@@ -99,7 +103,7 @@ def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]
     if thing is None or not callable(thing):
         near = difflib.get_close_matches(attribute, callables(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise Absent(f"{module.__name__} has no function {attribute!r}{hint}")
+        raise NoFunction(f"{module.__name__} has no function {attribute!r}{hint}")
     marks = _marks(thing)
     for mark in marks:
         yield build_of(thing), {**described(thing, attribute), "mark": mark}
