@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from lossref.core.nouns import Array, Spec, Target
+from lossref.core.nouns import NUMBER, Array, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result
 
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a reply: of what kind, in one sentence, and the numbers if there are any."""
+
+    kind: str
+    sentence: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,31 +32,40 @@ class Evidence:
     examined: int = 0
     worst: float = 0.0
     left_out: int = 0
-    problem: str = ""
-    detail: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
 
     def __add__(self, other: Evidence) -> Evidence:
-        first_problem = self if self.problem else other
+        known = {one.kind for one in self.problems}
         return Evidence(
             self.examined + other.examined,
             max(self.worst, other.worst),
             self.left_out + other.left_out,
-            first_problem.problem,
-            first_problem.detail,
+            (*self.problems, *(one for one in other.problems if one.kind not in known)),
         )
 
+    @property
+    def problem(self) -> str:
+        """The first sentence about what is wrong, or nothing."""
+        return self.problems[0].sentence if self.problems else ""
 
-def wrong(sentence: str, examined: int = 1) -> Evidence:
-    """Evidence of a failure that is not a number."""
-    return Evidence(examined, float("inf"), 0, sentence)
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        """The numbers of the first problem."""
+        return self.problems[0].detail if self.problems else {}
 
 
-def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.0) -> Evidence:
+def wrong(sentence: str, examined: int = 1, kind: str = "") -> Evidence:
+    """Evidence of a failure that is not a number; its kind is the sentence without its numbers, if no other."""
+    return Evidence(examined, float("inf"), 0, (Problem(kind or NUMBER.sub("#", sentence), sentence),))
+
+
+def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.0, kind: str = "") -> Evidence:
     """Element by element; numbers without a finite budget are left out but must not be NaN."""
+    kind = kind or what
     if got.size == want.size:
         got = got.reshape(want.shape)
     if got.shape != want.shape:
-        return wrong(f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}")
+        return wrong(f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}", kind=f"size of {kind}")
     if want.size == 0:
         return Evidence()
     budget = np.broadcast_to(budget.reshape(want.shape) if budget.size == want.size else budget, want.shape) * slack
@@ -61,11 +79,12 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
     index = tuple(int(i) for i in worst_at)
     mine, truth = float(got[worst_at]), float(want[worst_at])
     detail = {"what": what, "index": index, "got": mine, "want": truth}
-    detail |= {"error": abs(mine - truth), "budget": float(budget[worst_at])}
+    size = float(np.abs(want[np.isfinite(want)]).max(initial=0.0))
+    detail |= {"error": abs(mine - truth), "budget": float(budget[worst_at]), "size": size}
     place = f"{what}{list(index)}" if index else what
     digits = next((n for n in DIGITS if f"{mine:.{n - 3}g}" != f"{truth:.{n - 3}g}"), DIGITS[-1])
     sentence = f"{place}: got {mine:.{digits}g}, want {truth:.{digits}g}"
-    return Evidence(want.size - left_out, worst, left_out, sentence, detail)
+    return Evidence(want.size - left_out, worst, left_out, (Problem(kind, sentence, detail),))
 
 
 def error_over_budget(got: Array, want: Array, budget: Array) -> Array:
@@ -85,14 +104,15 @@ def compare_values(
 ) -> Evidence:
     """All terms of one case, given in a row; `after` is added to the name of a term."""
     if len(spec.terms) == 1:
-        return compare(spec.terms[0] + after, got, want, budget, slack)
+        return compare(spec.terms[0] + after, got, want, budget, slack, f"value {spec.terms[0]}")
     if got.size != want.size:
         return wrong(f"returned {got.size} numbers, expected {want.size} for {', '.join(spec.terms)}")
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
     parts = zip(spec.terms, shapes, *(np.split(flat, ends) for flat in (got, want, fitted(budget, want))), strict=True)
     total = Evidence()
     for term, shape, mine, truth, room in parts:
-        total += compare(term + after, mine.reshape(shape), truth.reshape(shape), room.reshape(shape), slack)
+        numbers = mine.reshape(shape), truth.reshape(shape), room.reshape(shape)
+        total += compare(term + after, *numbers, slack, f"value {term}")
     return total
 
 
@@ -113,9 +133,9 @@ def compare_gradients(
         if got is None and not np.any(want[name]):
             continue
         if got is None:
-            total += wrong(f"d/d{name}{after}: no gradient reaches this input (None)")
+            total += wrong(f"d/d{name}{after}: no gradient reaches this input (None)", kind=f"no gradient {name}")
         else:
-            total += compare(f"d/d{name}{after}", got, want[name], budgets[name], slack)
+            total += compare(f"d/d{name}{after}", got, want[name], budgets[name], slack, f"gradient {name}")
     return total
 
 

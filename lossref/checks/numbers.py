@@ -88,7 +88,8 @@ def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
     found = compare_values(spec, _shapes(spec, case), got, want, budget, after=f" at {setting}")
     if found.problem and usual is not None and np.array_equal(got, call(spec, target, usual, dtype).value):
-        return replace(found, problem=f"{', '.join(changed)} has no effect: {found.problem}")
+        name = ", ".join(changed)
+        return wrong(f"{name} has no effect: {found.problem}", found.examined, f"no effect {name}")
     return found
 
 
@@ -123,7 +124,7 @@ def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     total = Evidence()
     for law in spec.laws:
         broken = law(f, case.inputs, case.params, tol)
-        total += wrong(f"{law_name(law)}: {broken}") if broken else Evidence(1)
+        total += wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
     return total
 
 
@@ -215,7 +216,7 @@ def _shape_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     if len(want) == 1:
         want, got = want[0], got[0]  # type: ignore[assignment]
     given = ", ".join(f"{name} {tuple(x.shape)}" for name, x in case.inputs.items())
-    return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}")
+    return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}", kind="shape")
 
 
 def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers
-from lossref.checks.evidence import Evidence, wrong
+from lossref.checks.evidence import Evidence, Problem, wrong
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
@@ -143,44 +143,64 @@ def examine(check: Check, spec: Spec, target: Target, case: Case, dtype: str) ->
     try:
         return check.examine(spec, target, case, dtype)
     except TargetRaised as error:
-        return wrong(f"raised {error}")
+        return wrong(f"raised {error}", kind=f"raises {str(error).partition(':')[0]}")
     except (Tie, Uncertified):
         return Evidence(0, 0.0, 1)
 
 
-def check(one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: str) -> tuple[Verdict, Case | None]:
-    """Run one check over cases until the first failure; returns the verdict and the failing case."""
+@dataclass(frozen=True)
+class Failing:
+    """The cases of one check that fail in one way, in their order, and what is wrong with each."""
+
+    kind: str
+    found: tuple[tuple[Case, Problem], ...]
+    of: int
+    of_usual: int
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The failing cases."""
+        return tuple(case for case, _ in self.found)
+
+
+def check(
+    one: Check, spec: Spec, target: Target, cases: Sequence[Case], dtype: str
+) -> tuple[Verdict, tuple[Failing, ...]]:
+    """Run one check over all of its cases; returns the verdict, and what failed by kind, the first one first.
+
+    It ends early only where the target ends its process, which is then the one failure.
+    """
     begin = time.perf_counter()
-    total, failing = Evidence(), None
+    total, failing = Evidence(), dict[str, list[tuple[Case, Problem]]]()
     ended: TargetEnded | None = None
     for case in cases:
         try:
-            total += examine(one, spec, target, case, dtype)
+            found = examine(one, spec, target, case, dtype)
         except CannotAnswer as error:
             names = (spec.name, target.label, one.name, dtype)
-            return Verdict(*names, "unsupported", note=str(error), device=target.device), None
+            return Verdict(*names, "unsupported", note=str(error), device=target.device, where=target.where), ()
         except TargetEnded as error:
-            failing, ended = case, error
+            ended, failing = error, {"ended": [(case, Problem("ended", said_of(error)))]}
             break
-        if total.problem:
-            failing = case
-            break
+        total += found
+        for problem in found.problems:
+            failing.setdefault(problem.kind, []).append((case, problem))
     status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total)
     took = round(time.perf_counter() - begin, 3)
+    numbers = (total.examined, total.worst, total.left_out)
     verdict = Verdict(
-        spec.name,
-        target.label,
-        one.name,
-        dtype,
-        status,
-        total.examined,
-        total.worst,
-        total.left_out,
-        note,
+        *(spec.name, target.label, one.name, dtype, status, *numbers, note),
         seconds=took,
         device=target.device,
+        where=target.where,
     )
-    return verdict, failing
+    usual = sum(map(drawn, cases))
+    return verdict, tuple(Failing(kind, tuple(them), len(cases), usual) for kind, them in failing.items())
+
+
+def drawn(case: Case) -> bool:
+    """Whether it is ordinary input, drawn from the families, and no corner that was thought of."""
+    return any("=" in flag for flag in case.flags)
 
 
 def said_of(ended: TargetEnded) -> str:

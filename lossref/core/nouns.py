@@ -1,4 +1,4 @@
-"""The six nouns: Spec, Domain, Case, Answer, Target, Verdict. There are no others."""
+"""The nouns: Spec, Domain, Case, Answer, Target, Failure, Verdict, Finding. There are no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from lossref.core.domains import Param as Param
 from lossref.core.domains import Params as Params
 
 NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
-STATUSES = ["pass", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
+STATUSES = ["pass", "dialect", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
+KINDS = ("crash", "wrong number", "wrong gradient", "precision", "behaviour", "dialect")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +93,38 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """One way in which cases of a check fail: those of one kind are one failure.
+
+    kind:        what of a reply is wrong: "value iou", "gradient pred", "raises IndexError", "shape", ...
+    problem:     one sentence about the smallest case
+    explanation: the claim that reproduces it, if one was found; `settings` ("name=value") if it is a dialect's
+    under:       the settings ("name=value") that had been adopted when it still failed
+    case:        the file of the smallest case, relative to the folder of the run
+    cases, of:   how many cases of the check fail so, of how many; `usual`, `of_usual` the drawn ones among them
+    relative:    the largest error over the size of the truth, of drawn cases if any fails, else of corners
+    """
+
+    kind: str
+    problem: str
+    explanation: str = ""
+    settings: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+    case: str = ""
+    cases: int = 0
+    of: int = 0
+    usual: int = 0
+    of_usual: int = 0
+    relative: float = 0.0
+    got: float | None = None
+    want: float | None = None
+    error: float | None = None
+    budget: float | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """One row of the report."""
+    """One row of the report; `note`, `explanation` and `case` are those of its first failure."""
 
     spec: str
     target: str
@@ -108,11 +139,46 @@ class Verdict:
     case: str = ""
     seconds: float = 0.0
     device: str = "cpu"
+    where: str = ""
+    failures: tuple[Failure, ...] = ()
 
     @property
     def cause(self) -> str:
         """What rows of one cause have in common: the explanation, or else the note with its numbers left out."""
         return self.explanation or NUMBER.sub("#", self.note)
+
+
+def verdict_of(line: Mapping[str, Any]) -> Verdict:
+    """The verdict of which `dataclasses.asdict` made this, perhaps by way of JSON."""
+    failures = [Failure(**{**one, **{name: tuple(one.get(name, ())) for name in ("settings", "under")}})
+                for one in line.get("failures", ())]
+    return Verdict(**{**line, "failures": tuple(failures)})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause, and what a person reads.
+
+    id:       stays the same from run to run: a digest of target, specs' kind of failure and sentence
+    kind:     one of KINDS
+    sentence: what is wrong, and why as far as it is known
+    size:     how much it matters, in words; `weight` the number that findings are ranked by
+    where:    file, line and function of the target
+    look_for: what to look for in the target's code
+    rows:     the verdicts that it accounts for
+    smallest: the failure with the smallest case
+    """
+
+    id: str
+    kind: str
+    target: str
+    sentence: str
+    size: str = ""
+    weight: float = 0.0
+    where: str = ""
+    look_for: str = ""
+    rows: tuple[Verdict, ...] = ()
+    smallest: Failure | None = None
 
 
 @dataclass(frozen=True, eq=False)
