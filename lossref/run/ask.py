@@ -84,9 +84,15 @@ def _each(job: Job) -> Iterator[Row]:
         except IndexError:
             status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, replace(target, label=job.label))
+            yield from _of(job, _held(job, replace(target, label=job.label)))
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
+
+
+def _held(job: Job, target: Target) -> Target:
+    """The target as one that implements the dialect it is held to; what it takes as a parameter it is asked anyway."""
+    settings = {name: value for name, value in job.dialect if name not in target.accepts}
+    return replace(target, fixed={**target.fixed, **settings}) if settings else target
 
 
 def _of(job: Job, target: Target) -> Iterator[Row]:

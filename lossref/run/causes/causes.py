@@ -88,7 +88,9 @@ def _adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
         ]
         more = dict[str, Any]()
         with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
-            more = dialects.found(tracing.spec, tracing.target, pool, tracing.known)
+            more = dialects.found(
+                tracing.spec, tracing.target, pool, tracing.known, [name for name, _ in tracing.job.dialect]
+            )
         if more.items() <= tracing.settings.items():
             break
         before, tracing.settings = tracing.settings, more
@@ -112,7 +114,7 @@ def _better(before: Sequence[Judged], after: Sequence[Judged]) -> bool:
 
 def _under(tracing: Tracing, row: Judged) -> Judged:
     """A row judged again under the adopted settings, on those of its cases that leave them open."""
-    defaults = tracing.spec.defaults()
+    defaults = {**tracing.spec.defaults(), **tracing.target.fixed}
     askable = [
         case for case in row.cases if all(case.params.get(n, defaults[n]) == defaults[n] for n in tracing.settings)
     ]

@@ -39,6 +39,7 @@ class Compared:
     cases: Sequence[Case]
     settings: Settings
     dtype: str
+    held_to: Sequence[str] = ()
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -70,22 +71,28 @@ class Compared:
             return 2.0**-40
 
 
-def found(spec: Spec, target: Target, cases: Sequence[Case], known: Attempts) -> dict[str, Any]:
-    """The settings, in the order in which they were found, that the target follows on these cases; none: {}."""
+def found(
+    spec: Spec, target: Target, cases: Sequence[Case], known: Attempts, held_to: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The settings, in the order in which they were found, that the target follows on these cases; none: {}.
+
+    Of its fixed parameters it may have left those that it is only `held_to`.
+    """
+    defaults = {**spec.defaults(), **target.fixed}
     settings = dict[str, Any]()
     dtype = "float64" if any(known.of(target, case) for case in cases[:PIVOTS]) else "float32"
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, dtype)
+        compared = Compared(spec, target, known, cases, settings, dtype, held_to)
         change = _next(compared)
         if not change:
             break
         settings |= change
-    return {name: value for name, value in settings.items() if value != spec.params[name].default}
+    return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
 def involved(compared: Compared, case: Case, kind: str) -> list[str]:
     """The settings without one of which the reference does not give what the target does, in this quantity."""
-    defaults = compared.spec.defaults()
+    defaults = {**compared.spec.defaults(), **compared.target.fixed}
     settings = [name for name in compared.settings if name in case.params]
     here = compared.at(case, {})
     quantities = [kind] if kind in here else list(here)
@@ -155,9 +162,9 @@ def _singles(compared: Compared) -> Iterator[Settings]:
 def _free(compared: Compared) -> Iterator[tuple[str, Any]]:
     spec, target = compared.spec, compared.target
     for name, param in spec.params.items():
-        if name in target.fixed or name in target.accepts:
+        if name in target.accepts or (name in target.fixed and name not in compared.held_to):
             continue
-        here = compared.settings.get(name, param.default)
+        here = compared.settings.get(name, target.fixed.get(name, param.default))
         values = dict.fromkeys((param.default, *param.others, *(EPSILONS if param.small else ())))
         yield from ((name, value) for value in values if value != here)
 
