@@ -139,10 +139,11 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
 
 
 def _held_out(tracing: Tracing) -> Iterator[Case]:
-    """Cases of every value check, failing or not."""
+    """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
     spec, target = tracing.spec, tracing.target
+    seed = tracing.job.seed + (not spec.composite)
     for kind in VALUES:
-        for case in material(spec, kind, "quick", 1, fixed_of(spec, target.fixed)):
+        for case in material(spec, kind, "quick", seed, fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case
 
