@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from lossref.checks import table
-from lossref.checks.attempts import at
+from lossref.checks.attempts import Attempts, at
 from lossref.checks.material import fixed_of, material
-from lossref.core.nouns import Case, Spec
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.hosts.probe import applicable
 from lossref.oracle.answers import answer
@@ -27,9 +28,8 @@ def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
     """The rows as they come out under all settings that were found, which are then in `tracing`; none: none."""
     again, left = list[Judged](), list(rows)
     for _ in range(ROUNDS if rows else 0):
-        pool = list(dict.fromkeys([*_telling(tracing, left), *_held_out(tracing)]))[
-            : MOST_CASES[tracing.spec.composite]
-        ]
+        cases = chain(_telling(tracing, left), _held_out(tracing.spec, tracing.target, tracing.job.seed))
+        pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
         more = dict[str, Any]()
         with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
             more = dialects.found(
@@ -82,12 +82,16 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
             yield from (case for _, case in zip(range(MOST_OF_A_KIND), good, strict=False))
 
 
-def _held_out(tracing: Tracing) -> Iterator[Case]:
+def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
+    """The settings that a target follows on cases of every value check; none where it raises on all of them."""
+    pool = list(islice(_held_out(spec, target, seed), MOST_CASES[spec.composite]))
+    return dialects.found(spec, target, pool, Attempts(spec)) if pool else {}
+
+
+def _held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
     """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
-    spec, target = tracing.spec, tracing.target
-    seed = tracing.job.seed + (not spec.composite)
     for kind in VALUES:
-        for case in material(spec, kind, "quick", seed, fixed_of(spec, target.fixed)):
+        for case in material(spec, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case
 

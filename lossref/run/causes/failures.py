@@ -20,10 +20,10 @@ from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_OF_A_KIND
 from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
+from lossref.run.causes.shrink import shrink
 from lossref.run.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
-from lossref.run.causes.shrink import shrink
 
 
 def verdict_of_row(tracing: Tracing, row: Judged, under: Judged | None) -> Verdict:
