@@ -25,6 +25,8 @@ from lossref.run.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 
+NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
+
 
 def verdict_of_row(tracing: Tracing, row: Judged, under: Judged | None) -> Verdict:
     """The verdict of a row with its failures: those that the adopted settings explain, and those that are left."""
@@ -69,7 +71,7 @@ def _gone(row: Judged, under: Judged) -> Iterator[Failing]:
 
 
 def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
-    compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings, "float64")
+    compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
     names = list[str]()
     with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
         for case in failing.cases[:MOST_OF_A_KIND]:
@@ -91,7 +93,7 @@ def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Fa
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
     """What explains failures of this kind; looked for once."""
-    if key not in tracing.claims and row.one.explained_on:
+    if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
         cases = [tracing.smallest.get(key, failing.cases[0]), *failing.cases[:MOST_OF_A_KIND]]
         try:
