@@ -16,10 +16,14 @@ Change = tuple[tuple[str, Any], ...]
 
 
 class Attempt(NamedTuple):
-    """What an implementation gives on one case: the value, and the gradient of every differentiable input."""
+    """What an implementation gives on one case: the value, and the gradient of every differentiable input.
+
+    shapes: of every term; of several terms the value holds the numbers in a row
+    """
 
     value: Array
     gradients: tuple[Array, ...]
+    shapes: tuple[tuple[int, ...], ...] = ()
 
 
 class Attempts:
@@ -65,7 +69,7 @@ def _attempt(spec: Spec, target: Target, case: Case, dtype: str) -> Attempt | No
     found = (result.gradient.get(name) for name in spec.wrt)
     shapes = (case.inputs[name].shape for name in spec.wrt)
     zeros = (np.zeros(shape) if g is None else g for g, shape in zip(found, shapes, strict=True))
-    return Attempt(result.value, tuple(zeros) if result.gradient else ())
+    return Attempt(result.value, tuple(zeros) if result.gradient else (), result.shapes)
 
 
 def _size(attempt: Attempt | None) -> int:
