@@ -4,122 +4,142 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import weights
-from lossref.run.explain.changes import Change, changes
-from lossref.run.explain.plain import Floats, Place, Plain, Step, flows
-from lossref.run.explain.quantity import Quantity, Told, close
+from lossref.run.explain.changes import changes
+from lossref.run.explain.plain import Constants, Floats, Place, Plain, Step, flows
+from lossref.run.explain.quantity import Quantity, Told, reproduces
 
-MOST_NODES = 20_000  # of a run that is tried in hundreds of ways
-MOST_RUNS = 6_000
+MOST_NUMBERS = 4_000  # of a run that is tried in hundreds of ways
+MOST_PAIRS = 1_500
 ROOM_OF_FLOATS = 4.0
 ERRORS = (ArithmeticError, ValueError, TypeError, IndexError, AttributeError)
+Setting = tuple[tuple[str, Any], ...]
+Seen = dict[Place, Constants]
 
 
 class Altered(NamedTuple):
-    """A change of one step."""
+    """A formula with other steps: what is done otherwise, in words, and how."""
 
-    place: Place
-    change: Change
+    words: str
+    steps: tuple[tuple[Place, Step], ...]
+    cuts: bool
 
-    @property
-    def words(self) -> str:
-        """Which step, and what becomes of it."""
-        return f"{text_of(self.place)} {self.change.words}"
-
-
-def altered(what: Quantity, told: Sequence[Told], settings: Params) -> Iterator[str]:
-    """Sentences for the single steps that explain every case."""
-    found = _Bench(what, told, settings)
-    for one in found.candidates:
-        if found.reproduces({one.place: one.change.other}):
-            yield f"agrees when {one.words}"
+    def __and__(self, other: Altered) -> Altered:
+        return Altered(f"{self.words}, and {other.words}", self.steps + other.steps, self.cuts and other.cuts)
 
 
-def altered_pairs(what: Quantity, told: Sequence[Told], settings: Params) -> Iterator[str]:
-    """The same for two gradients that are cut off, or let through, at once."""
-    found = _Bench(what, told, settings)
-    cuts = [one for one in found.candidates if one.change.cuts] if what.wrt else []
-    for one, other in itertools.combinations(cuts, 2):
-        if one.place != other.place and found.reproduces({each.place: each.change.other for each in (one, other)}):
-            yield f"agrees when {one.words}, and {other.words}"
-
-
-class _Bench:
+class Bench:
     """The formula of an elementary loss, ready to be run on the cases with other steps."""
 
     def __init__(self, what: Quantity, told: Sequence[Told], settings: Params) -> None:
-        self.what, self.settings = what, settings
+        self.what, self.settings = what, tuple(settings.items())
         usable = not what.spec.composite and all(one.got.size == one.want.size for one in told)
-        self.told = sorted(told, key=lambda one: (not one.apart, _size(one))) if usable else []
-        self.rooms: list[Array] = []
-        self.candidates = self._learnt() if self.told else []
+        self.told = sorted(told, key=lambda one: (not one.apart, size(one))) if usable else []
+        self.singles = self._learnt() if self.told else []
 
     def _learnt(self) -> list[Altered]:
-        """Every change at every place that the formula passes on these cases."""
-        seen: dict[Place, tuple[Any, ...]] = {}
-        for one in self.told:
-            usual, nodes = run(self.what, one.shown.case, self.settings, {}, seen)
-            if usual is None or nodes > MOST_NODES or usual.size != one.want.size:
+        """Every change at every place that the formula passes on these cases; none where floats cannot carry it out."""
+        seen: Seen = {}
+        for place, one in enumerate(self.told):
+            usual, here = learnt(self.what.spec, one.shown.case, self.settings)
+            numbers = None if usual is None else self._taken(usual, one)
+            if numbers is None or numbers.size != one.want.size:
                 return []
-            off = np.abs(usual.ravel() - one.want.ravel())
-            self.rooms.append(one.room.ravel() + ROOM_OF_FLOATS * np.where(np.isfinite(off), off, 0.0))
-        if not any(not close(one.got, one.want, room) for one, room in zip(self.told, self.rooms, strict=True)):
-            return []
-        return [Altered(place, change) for place, args in seen.items() for change in changes(place[2], args)]
+            seen = {**here, **seen}
+            off = np.abs(numbers.ravel() - one.want.ravel())
+            room = one.room.ravel() + ROOM_OF_FLOATS * np.where(np.isfinite(off), off, 0.0)
+            self.told[place] = one._replace(room=room.reshape(one.want.shape))
+        return list(every(tuple(seen.items()))) if any(one.apart for one in self.told) else []
 
-    def reproduces(self, steps: Mapping[Place, Step]) -> bool:
-        """Whether the formula with these steps has the target's numbers on every case."""
-        for one, room in zip(self.told, self.rooms, strict=True):
-            found, _ = run(self.what, one.shown.case, self.settings, steps)
-            if found is None or not close(one.got, found, room):
-                return False
-        return True
+    def _taken(self, found: Attempt, one: Told) -> Array | None:
+        return self.what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
+
+    def gives(self, altered: Altered, what: Quantity, one: Told) -> Array | None:
+        """A quantity on a case by the formula with other steps."""
+        found = outcome(self.what.spec, one.shown.case, self.settings, altered.steps)
+        return None if found is None else what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
+
+    def on(self, altered: Altered) -> Callable[[Quantity, Told], Array | None]:
+        """The same for one way to alter it."""
+        return partial(self.gives, altered)
+
+    def found(self, of: Iterable[Altered]) -> Iterator[Altered]:
+        """Those that have the target's numbers of the quantity on every case."""
+        yield from (one for one in of if reproduces(partial(self.gives, one, self.what), self.told))
+
+    def pairs(self) -> Iterator[Altered]:
+        """Two gradients that are cut off, or let through, at once."""
+        cuts = [one for one in self.singles if one.cuts] if self.what.wrt else []
+        pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
+        yield from itertools.islice(pairs, MOST_PAIRS)
 
 
-def _size(one: Told) -> int:
+def size(one: Told) -> int:
+    """How many numbers a case has."""
     return sum(array.size for array in one.shown.case.inputs.values())
 
 
-def run(
-    what: Quantity,
-    case: Case,
-    settings: Params,
-    steps: Mapping[Place, Step],
-    seen: dict[Place, tuple[Any, ...]] | None = None,
-) -> tuple[Array | None, int]:
-    """The quantity by the formula with these steps, and how many numbers it took; None where that fails."""
-    m = Floats(steps)
-    m.seen = seen
-    leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in what.spec.inputs.items()}
+@lru_cache(maxsize=4096)
+def every(places: tuple[tuple[Place, Constants], ...]) -> tuple[Altered, ...]:
+    """Every single change at these places; of those that say the same one is kept."""
+    found: dict[str, Altered] = {}
+    for place, constants in places:
+        for change in changes(place[2], constants):
+            words = f"{text_of(place)} {change.words}"
+            found.setdefault(words, Altered(words, ((place, change.other),), change.cuts))
+    return tuple(found.values())
+
+
+# Runs ------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def learnt(spec: Spec, case: Case, settings: Setting) -> tuple[Attempt | None, Seen]:
+    """What the formula gives as it is, and the steps that it takes; nothing where a run takes too long."""
+    if sum(array.size for array in case.inputs.values()) > MOST_NUMBERS:
+        return None, {}
+    m = Floats()
+    m.seen = {}
+    found = run(spec, m, case, settings)
+    return found, m.seen
+
+
+@lru_cache(maxsize=60_000)
+def outcome(
+    spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]
+) -> Attempt | None:
+    """What the formula gives with other steps, asked once."""
+    return run(spec, Floats(dict(steps)), case, settings)
+
+
+def run(spec: Spec, m: Floats, case: Case, settings: Setting) -> Attempt | None:
+    """Value and gradients by the formula on these numbers; None where that fails."""
+    leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in spec.inputs.items()}
     count = len(m.nodes)
+    inputs = {name: _nest(cells) for name, cells in leaves.items()}
     try:
-        output = what.spec.oracle(m, **{k: _nest(v) for k, v in leaves.items()}, **{**case.params, **settings})
+        output = spec.oracle(m, **inputs, **{**case.params, **dict(settings)})
     except ERRORS:
-        return None, 0
-    finally:
-        m.seen = None
-    terms = (output,) if len(what.spec.terms) == 1 else output
-    return _taken(what, m, leaves, terms, count), len(m.nodes)
-
-
-def _taken(what: Quantity, m: Floats, leaves: Mapping[str, Any], terms: Sequence[Any], count: int) -> Array | None:
-    cells = [_flat(m, term) for term in terms]
-    if not what.wrt:
-        chosen = cells if not what.term else [cells[what.spec.terms.index(what.term)]]
-        return np.array([cell.value for term in chosen for cell in term])
-    numbers = [cell for term in cells for cell in term]
-    if not numbers:
         return None
+    numbers = _flat(m, output)
+    value = np.array([number.value for number in numbers])
+    if not numbers or not spec.wrt:
+        return Attempt(value, tuple(np.zeros(leaves[name].shape) for name in spec.wrt))
     found = flows(list(zip(numbers, weights((len(numbers),)), strict=True)), count)
-    return np.array([found[leaf.order] for leaf in leaves[what.wrt].flat]).reshape(leaves[what.wrt].shape)
+    return Attempt(value, tuple(_at(leaves[name], found) for name in spec.wrt))
+
+
+def _at(leaves: Array, found: Sequence[float]) -> Array:
+    return np.array([found[leaf.order] for leaf in leaves.flat]).reshape(leaves.shape)
 
 
 def _leaves(m: Floats, dtype: str, array: Array) -> Array:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from lossref.run.explain.derived import RAW, value_of
 
+Constants = tuple[float | None, ...]
 Usual = Callable[..., Any]
 Other = Callable[..., Any]
-SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
+SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2
 FACTORS = (2.0, 0.5)
 
@@ -24,15 +25,15 @@ class Change(NamedTuple):
     cuts: bool = False
 
 
-def changes(name: str, args: tuple[Any, ...]) -> Iterator[Change]:
-    """All that is tried at a step of that name; `args` are operands that it once had."""
+def changes(name: str, args: Constants) -> Iterator[Change]:
+    """All that is tried at a step of that name; `args` are the Python numbers among its operands."""
     yield from OF.get(name, _none)(args)
     if name not in ("less", "stop"):
         yield Change("is detached", _detached, cuts=True)
         yield from _cut_operands(args)
 
 
-def _none(args: tuple[Any, ...]) -> Iterator[Change]:
+def _none(args: Constants) -> Iterator[Change]:
     yield from ()
 
 
@@ -53,8 +54,8 @@ def _cut(place: int, m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
     return usual(m, *(RAW["stop"](m, x) if at == place else x for at, x in enumerate(args)), **how)
 
 
-def _cut_operands(args: tuple[Any, ...]) -> Iterator[Change]:
-    if len(args) == 2 and all(hasattr(x, "tape") for x in args):
+def _cut_operands(args: Constants) -> Iterator[Change]:
+    if len(args) == 2 and args == (None, None):
         yield Change("takes its first operand detached", partial(_cut, 0), cuts=True)
         yield Change("takes its second operand detached", partial(_cut, 1), cuts=True)
 
@@ -103,7 +104,7 @@ def _constant(size: float, m: Any, x: Any) -> Any:
 # By operation ----------------------------------------------------------------------------------------
 
 
-def _of_add(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_add(args: Constants) -> Iterator[Change]:
     yield Change("is without its second part", partial(_operand, 0))
     yield Change("is without its first part", partial(_operand, 1))
     yield Change("is a difference", partial(_as, "sub"))
@@ -117,19 +118,16 @@ def _twice() -> Iterator[Change]:
         yield Change(f"has half its {word} part", partial(_with, place, partial(_times, 0.5)))
 
 
-def _little(args: tuple[Any, ...]) -> Iterator[Change]:
+def _little(args: Constants) -> Iterator[Change]:
     """Other sizes of a small constant, or of one that nearly is a whole number (1 + eps)."""
     for place, x in enumerate(args):
-        if hasattr(x, "tape"):
-            continue
-        whole = round(value_of(x))
-        if 0 < abs(value_of(x) - whole) <= LITTLE:
+        whole = 0 if x is None else round(x)
+        if x is not None and 0 < abs(x - whole) <= LITTLE:
             for size in (0.0, *SIZES[:-1]):
-                words = f"has {whole + size!r} for {value_of(x)!r}" if whole else f"has {size!r} for {value_of(x)!r}"
-                yield Change(words, partial(_with, place, partial(_constant, whole + size)))
+                yield Change(f"has {whole + size!r} for {x!r}", partial(_with, place, partial(_constant, whole + size)))
 
 
-def _of_sub(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_sub(args: Constants) -> Iterator[Change]:
     yield Change("is without what is subtracted", partial(_operand, 0))
     yield Change("is only what is subtracted", partial(_operand, 1))
     yield Change("is a sum", partial(_as, "add"))
@@ -155,7 +153,7 @@ def _floored(size: float, m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
     return RAW["clamp"](m, usual(m, *args, **how), low=size)
 
 
-def _of_mul(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_mul(args: Constants) -> Iterator[Change]:
     yield Change("is without its second factor", partial(_operand, 0))
     yield Change("is without its first factor", partial(_operand, 1))
     yield Change("is a quotient", partial(_as, "div"))
@@ -169,22 +167,22 @@ def _rescaled() -> Iterator[Change]:
         yield Change(f"is {word}", partial(_scaled, factor))
 
 
-def _of_div(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_div(args: Constants) -> Iterator[Change]:
     yield Change("is not divided", partial(_operand, 0))
     yield Change("is a product", partial(_as, "mul"))
     yield Change("is squared", _squared)
-    if hasattr(args[1], "tape"):
+    if args[1] is None:
         for size in SIZES:
             yield Change(f"has {size!r} added to its divisor", partial(_with, 1, partial(_plus, size)))
             yield Change(f"has its divisor kept at {size!r} or above", partial(_with, 1, partial(_at_least, size)))
     yield from _rescaled()
 
 
-def _of_neg(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_neg(args: Constants) -> Iterator[Change]:
     yield Change("has the other sign", partial(_operand, 0))
 
 
-def _of_clamp(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_clamp(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(_operand, 0))
     yield Change("has its lower bound alone", partial(_one_bound, "low"))
     yield Change("has its upper bound alone", partial(_one_bound, "high"))
@@ -205,7 +203,7 @@ def _straight(m: Any, usual: Usual, x: Any, **how: Any) -> Any:
     return RAW["add"](m, x, value_of(usual(m, x, **how)) - value_of(x))
 
 
-def _of_choice(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_choice(args: Constants) -> Iterator[Change]:
     yield Change("is the smaller one", partial(_as, "min"))
     yield Change("is the larger one", partial(_as, "max"))
     yield Change("is always the first", partial(_operand, 0))
@@ -230,7 +228,7 @@ def _no_tie(m: Any, usual: Usual, a: Any, b: Any) -> Any:
     return usual(m, a, b) if value_of(a) != value_of(b) else RAW["stop"](m, a)
 
 
-def _of_function(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_function(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(_operand, 0))
     yield Change("is squared", _squared)
     yield Change("takes twice its argument", partial(_with, 0, partial(_times, 2.0)))
@@ -246,18 +244,18 @@ def _of_function(args: tuple[Any, ...]) -> Iterator[Change]:
 LIKE = {"log": ("log1p",), "log1p": ("log",), "sin": ("cos",), "cos": ("sin",), "sqrt": ("abs",)}
 
 
-def _of_named(name: str, args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_named(name: str, args: Constants) -> Iterator[Change]:
     yield from _of_function(args)
     for other in LIKE.get(name, ()):
         yield Change(f"is {other}", partial(_as, other))
 
 
-def _of_sigmoid(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_sigmoid(args: Constants) -> Iterator[Change]:
     yield from _of_function(args)
     yield Change("is applied twice", partial(_after, "sigmoid"))
 
 
-def _of_sum(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_sum(args: Constants) -> Iterator[Change]:
     yield Change("is a mean", _mean)
     yield Change("is its first part alone", _first)
     yield from _rescaled()
@@ -273,7 +271,7 @@ def _first(m: Any, usual: Usual, xs: Any) -> Any:
     return _number(m, parts[0]) if parts else m.number(0.0)
 
 
-def _of_pow(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_pow(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(_operand, 0))
     yield Change("is 1", lambda m, usual, x, exponent: m.number(1.0))
     for size in (1.0, 2.0, 3.0, 0.5):
@@ -285,11 +283,11 @@ def _of_pow(args: tuple[Any, ...]) -> Iterator[Change]:
         yield Change(f"has its base kept at {size!r} or above", partial(_with, 0, partial(_at_least, size)))
 
 
-def _of_stop(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_stop(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(_operand, 0), cuts=True)
 
 
-def _of_less(args: tuple[Any, ...]) -> Iterator[Change]:
+def _of_less(args: Constants) -> Iterator[Change]:
     yield Change("holds at equality, too", lambda m, usual, a, b: value_of(a) <= value_of(b))
     yield Change("is turned round", lambda m, usual, a, b: value_of(a) >= value_of(b))
     yield Change("always holds", lambda m, usual, a, b: True)

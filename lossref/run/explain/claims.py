@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache as cached
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.explain.altered import altered, altered_pairs
-from lossref.run.explain.factors import constant_offset, in_words, multiples, swapped_columns
+from lossref.run.explain.altered import Altered, Bench
+from lossref.run.explain.factors import constant_offset, multiples, swapped_columns
 from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
 from lossref.run.explain.narrow import Narrow, narrowed, right_to
-from lossref.run.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.explain.quantity import Quantity, Shown, Told, quantity_of, reproduces, told
 from lossref.run.explain.reductions import reduced
 from lossref.run.explain.terms import of_gradients, of_values
 
-__all__ = ["explain"]
+Whole = Callable[[Quantity, Told], Array | None]
 
 
 def explain(
@@ -35,35 +36,32 @@ def explain(
     """
     if kind.startswith("raises"):
         return ""
-    what = quantity_of(spec, kind)
-    cases = told(what, shown, settings, dtype)
-    if not any(one.apart for one in cases):
-        return ""
-    search = _Search(what, target, cases, known, settings)
-    return next(search.sentences(), "")
+    search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
+    return next(search.sentences(), "") if any(one.apart for one in search.told) else ""
 
 
 class _Search:
     """Everything that the families of claims look at."""
 
     def __init__(
-        self, what: Quantity, target: Target, told: Sequence[Told], known: Attempts, settings: Params
+        self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
     ) -> None:
-        self.what, self.target, self.told, self.known = what, target, told, known
-        self.settings = settings
+        self.what, self.target, self.known, self.settings = what, target, known, settings
+        self.told = told(what, shown, settings, dtype)
+        self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
 
     def sentences(self) -> Iterator[str]:
         """Every sentence that is true, the plain ones first."""
         yield from self._of_the_whole()
-        yield from self._variants(self._first(), ())
+        yield from self._variants(self._first())
         types = narrowed(self.what, self.target, self.told, self.known, self.settings)
         yield from self._narrow(types)
-        if not types:
-            yield from self._variants(self._second(), ())
-            yield from self._altered()
-            yield from self._combined()
-        else:
-            yield from self._variants([*self._first(), *self._second()], types)
+        if types:
+            yield from self._roughly([*self._first(), *self._second()], types)
+            return
+        yield from self._variants(self._second())
+        yield from self._altered()
+        yield from self._combined()
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
@@ -72,7 +70,7 @@ class _Search:
             *multiples(spec, self.told, right),
             *reduced(self.told),
             *of_values(self.what, self.told),
-            *filter(None, (constant_offset(self.told), swapped_columns(self.what, self.told))),
+            *filter(None, (constant_offset(self.told), swapped_columns(self.told))),
         ]
         yield from (f"{subject} {end}" for end in ends)
         for parts in of_gradients(self.what, self.told, self.known, self.settings):
@@ -89,14 +87,16 @@ class _Search:
             *mistake_and_setting(spec, self.target, self.settings),
         ]
 
-    def _variants(self, variants: Sequence[Variant], types: Sequence[Narrow]) -> Iterator[str]:
-        """What another implementation of ours gives; to the precision of a type, if there are types."""
-        for one in variants:
-            gives = one.on(self.what, self.known)
-            if not types and reproduces(gives, self.told):
-                yield one.sentence
-            fits = (narrow for narrow in types if right_to(narrow, self.told, gives))
-            yield from (f"{one.sentence}, to {narrow.name} precision" for narrow in fits)
+    def _variants(self, variants: Sequence[Variant]) -> Iterator[str]:
+        """What another implementation of ours gives."""
+        fits = [one for one in variants if reproduces(one.on(self.what, self.known), self.told)]
+        yield from self._said((one.sentence, partial(one.gives, known=self.known)) for one in fits)
+
+    def _roughly(self, variants: Sequence[Variant], types: Sequence[Narrow]) -> Iterator[str]:
+        """The same to the precision of a type."""
+        for one, narrow in itertools.product(variants, types):
+            if right_to(narrow, self.told, one.on(self.what, self.known)):
+                yield f"{one.sentence}, to {narrow.name} precision"
 
     def _narrow(self, types: Sequence[Narrow]) -> Iterator[str]:
         for narrow in types:
@@ -104,8 +104,19 @@ class _Search:
                 yield f"agrees to {narrow.name} precision only: a part of it is computed in {narrow.name}"
 
     def _altered(self) -> Iterator[str]:
-        yield from altered(self.what, self.told, self.settings)
-        yield from altered_pairs(self.what, self.told, self.settings)
+        bench = Bench(self.what, self.told, self.settings)
+        for choice in (bench.singles, bench.pairs()):
+            fits: list[Altered] = list(bench.found(choice))
+            yield from self._said((f"agrees when {one.words}", bench.on(one)) for one in fits)
+
+    def _said(self, claims: Iterable[tuple[str, Whole]]) -> Iterator[str]:
+        """Claims that explain the quantity: first those that explain all else, too, and the others with what they do."""
+        partly: list[str] = []
+        for sentence, gives in claims:
+            if all(reproduces(partial(gives, what), cases) for what, cases in self.elsewhere()):
+                yield sentence
+            partly.append(f"{self.what.words} {sentence}")
+        yield from partly
 
     def _combined(self) -> Iterator[str]:
         """Mistakes with a factor, and two mistakes at once."""
@@ -116,6 +127,15 @@ class _Search:
         for sentence, gives in two_mistakes(self.what, self.told, self.known, found):
             if reproduces(gives, self.told):
                 yield sentence
+
+
+def _elsewhere(
+    what: Quantity, shown: Sequence[Shown], settings: Params, dtype: str
+) -> list[tuple[Quantity, list[Told]]]:
+    """Every other quantity of the spec, on the same cases."""
+    spec = what.spec
+    others = [*(Quantity(spec, term=name) for name in spec.terms), *(Quantity(spec, wrt=name) for name in spec.wrt)]
+    return [(other, told(other, shown, settings, dtype)) for other in others if other != what]
 
 
 def right(one: Told) -> Array:

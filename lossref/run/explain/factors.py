@@ -12,7 +12,7 @@ import numpy as np
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec
-from lossref.run.explain.quantity import Gives, Quantity, Told, close, reproduces
+from lossref.run.explain.quantity import Gives, Told, close, reproduces
 
 LARGEST = 12
 NEAR = 1e-9
@@ -195,7 +195,7 @@ def rounded(number: float) -> float:
     return float(Fraction(float(number)).limit_denominator(LARGEST))
 
 
-def swapped_columns(what: Quantity, told: Sequence[Told]) -> str:
+def swapped_columns(told: Sequence[Told]) -> str:
     """The numbers of the last axis in another order, perhaps with another sign or factor."""
     width = told[0].want.shape[-1] if told[0].want.ndim else 0
     fit = all(one.got.shape == one.want.shape and one.want.ndim and one.want.shape[-1] == width for one in told)

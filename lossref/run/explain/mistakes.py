@@ -22,14 +22,14 @@ class Variant(NamedTuple):
     who: Target
     change: Params = MappingProxyType({})
 
-    def gives(self, what: Quantity, known: Attempts, one: Told) -> Array | None:
+    def gives(self, what: Quantity, one: Told, known: Attempts) -> Array | None:
         """The quantity on a case; None where it raises or has none."""
         found = known.of(self.who, one.shown.case, self.change)
         return None if found is None else what.of(found)
 
     def on(self, what: Quantity, known: Attempts) -> partial[Array | None]:
         """The same as a function of the case alone."""
-        return partial(self.gives, what, known)
+        return partial(self.gives, what, known=known)
 
 
 def mistakes(spec: Spec, settings: Params) -> list[Variant]:
@@ -98,7 +98,7 @@ def _same(found: Array | None, one: Told) -> bool:
 
 
 def _added(what: Quantity, known: Attempts, one: Variant, other: Variant, at: Told) -> Array | None:
-    first, second = one.gives(what, known, at), other.gives(what, known, at)
+    first, second = one.gives(what, at, known), other.gives(what, at, known)
     if first is None or second is None or first.size != at.want.size or second.size != at.want.size:
         return None
     return first.reshape(at.want.shape) + second.reshape(at.want.shape) - at.want

@@ -16,6 +16,7 @@ from lossref.oracle.tape import Tie
 from lossref.run.explain import derived
 
 Place = tuple[CodeType, int, str]  # the code, the instruction, and the operation
+Constants = tuple[float | None, ...]  # what operands were Python numbers
 Step = Callable[..., Any]
 
 
@@ -66,20 +67,24 @@ class Plain:
         return bool(self.tape.step("less", sys._getframe(1), other, self))
 
 
+def _constant(x: Any) -> float | None:
+    return float(x) if isinstance(x, (int, float)) else None
+
+
 class Floats:
     """The arithmetic `m` of an oracle, on plain floats; at the `places` that are given another step is taken."""
 
     def __init__(self, places: Mapping[Place, Step] | None = None) -> None:
         self.nodes: list[Plain] = []
         self.places = places or {}
-        self.seen: dict[Place, tuple[Any, ...]] | None = None
+        self.seen: dict[Place, Constants] | None = None
         self.pi = Plain(self, math.pi)
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
         """The operation, or what is done instead of it at this place."""
         place = (frame.f_code, frame.f_lasti, name)
         if self.seen is not None:
-            self.seen.setdefault(place, args)
+            self.seen.setdefault(place, tuple(map(_constant, args)))
         instead = self.places.get(place)
         usual = derived.RAW[name]
         return usual(self, *args, **kwargs) if instead is None else instead(self, usual, *args, **kwargs)
