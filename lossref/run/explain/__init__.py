@@ -2,5 +2,6 @@
 
 from lossref.run.explain.claims import explain
 from lossref.run.explain.quantity import Shown
+from lossref.run.explain.unknown import unexplained
 
-__all__ = ["Shown", "explain"]
+__all__ = ["Shown", "explain", "unexplained"]

@@ -14,13 +14,14 @@ import numpy as np
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import weights
-from lossref.run.explain.changes import changes
+from lossref.run.explain.changes import Change, changes
 from lossref.run.explain.plain import Constants, Floats, Place, Plain, Step, flows
 from lossref.run.explain.quantity import Quantity, Told, reproduces
 
 MOST_NUMBERS = 4_000  # of a run that is tried in hundreds of ways
 MOST_PAIRS = 1_500
 ROOM_OF_FLOATS = 4.0
+NAMES = {"add": "sum", "sub": "difference", "mul": "product", "div": "quotient", "less": "comparison"}
 ERRORS = (ArithmeticError, ValueError, TypeError, IndexError, AttributeError)
 Setting = tuple[tuple[str, Any], ...]
 Seen = dict[Place, Constants]
@@ -78,7 +79,7 @@ class Bench:
 
     def pairs(self) -> Iterator[Altered]:
         """Two gradients that are cut off, or let through, at once."""
-        cuts = [one for one in self.singles if one.cuts] if self.what.wrt else []
+        cuts = [one for one in self.singles if one.cuts and "operand" not in one.words] if self.what.wrt else []
         pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
         yield from itertools.islice(pairs, MOST_PAIRS)
 
@@ -96,7 +97,19 @@ def every(places: tuple[tuple[Place, Constants], ...]) -> tuple[Altered, ...]:
         for change in changes(place[2], constants):
             words = f"{text_of(place)} {change.words}"
             found.setdefault(words, Altered(words, ((place, change.other),), change.cuts))
-    return tuple(found.values())
+    return (*found.values(), *_alike(places))
+
+
+def _alike(places: tuple[tuple[Place, Constants], ...]) -> Iterator[Altered]:
+    """The same change at every place of one operation."""
+    alike: dict[tuple[str, str], list[tuple[Place, Change]]] = {}
+    for place, constants in places:
+        for change in changes(place[2], constants):
+            alike.setdefault((place[2], change.words), []).append((place, change))
+    for (name, words), them in alike.items():
+        if len({place for place, _ in them}) > 1:
+            steps = tuple((place, change.other) for place, change in them)
+            yield Altered(f"every {NAMES.get(name, name)} of the formula {words}", steps, False)
 
 
 # Runs ------------------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ Other = Callable[..., Any]
 SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2
 FACTORS = (2.0, 0.5)
+RESCALED = {
+    **{2.0: "doubled", 0.5: "halved", -1.0: "negated", 4.0: "taken 4 times", 0.25: "a quarter of it"},
+    **{math.pi: "taken pi times", 1 / math.pi: "divided by pi", math.pi / 4: "taken pi/4 times"},
+}
 
 
 class Change(NamedTuple):
@@ -163,8 +167,8 @@ def _of_mul(args: Constants) -> Iterator[Change]:
 
 
 def _rescaled() -> Iterator[Change]:
-    for factor, word in ((2.0, "doubled"), (0.5, "halved"), (-1.0, "negated"), (4.0, "taken 4 times")):
-        yield Change(f"is {word}", partial(_scaled, factor))
+    for factor, words in RESCALED.items():
+        yield Change(f"is {words}", partial(_scaled, factor))
 
 
 def _of_div(args: Constants) -> Iterator[Change]:
