@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache as cached
 from functools import partial
@@ -13,11 +12,12 @@ from lossref.core.nouns import Array, Params, Spec, Target
 from lossref.run.explain.altered import Altered, Bench
 from lossref.run.explain.factors import constant_offset, multiples, swapped_columns
 from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
-from lossref.run.explain.narrow import Narrow, narrowed, right_to
-from lossref.run.explain.quantity import Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.explain.narrow import TYPES, right_to, shows
+from lossref.run.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
 from lossref.run.explain.reductions import reduced
 from lossref.run.explain.terms import of_gradients, of_values
 
+ITSELF = ["agrees"]
 Whole = Callable[[Quantity, Told], Array | None]
 
 
@@ -54,14 +54,12 @@ class _Search:
         """Every sentence that is true, the plain ones first."""
         yield from self._of_the_whole()
         yield from self._variants(self._first())
-        types = narrowed(self.what, self.target, self.told, self.known, self.settings)
-        yield from self._narrow(types)
-        if types:
-            yield from self._roughly([*self._first(), *self._second()], types)
-            return
+        yield from self._narrow(ITSELF, [right])
         yield from self._variants(self._second())
         yield from self._altered()
         yield from self._combined()
+        variants = [*self._first(), *self._second()]
+        yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
@@ -92,16 +90,12 @@ class _Search:
         fits = [one for one in variants if reproduces(one.on(self.what, self.known), self.told)]
         yield from self._said((one.sentence, partial(one.gives, known=self.known)) for one in fits)
 
-    def _roughly(self, variants: Sequence[Variant], types: Sequence[Narrow]) -> Iterator[str]:
-        """The same to the precision of a type."""
-        for one, narrow in itertools.product(variants, types):
-            if right_to(narrow, self.told, one.on(self.what, self.known)):
-                yield f"{one.sentence}, to {narrow.name} precision"
-
-    def _narrow(self, types: Sequence[Narrow]) -> Iterator[str]:
-        for narrow in types:
-            if right_to(narrow, self.told, right):
-                yield f"agrees to {narrow.name} precision only: a part of it is computed in {narrow.name}"
+    def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
+        """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
+        for narrow in TYPES:
+            fits = [sentence for sentence, gives in zip(sentences, claimed, strict=True) if right_to(narrow, self.told, gives)]
+            if fits and shows(self.what, self.target, self.told, self.known, self.settings, narrow):
+                yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 
     def _altered(self) -> Iterator[str]:
         bench = Bench(self.what, self.told, self.settings)
@@ -124,7 +118,7 @@ class _Search:
         for one in found:
             for end in multiples(spec, self.told, one.on(self.what, self.known), "that"):
                 yield f"{one.sentence}; {self.what.words} {end}"
-        for sentence, gives in two_mistakes(self.what, self.told, self.known, found):
+        for sentence, gives in two_mistakes(self.what, self.known, found):
             if reproduces(gives, self.told):
                 yield sentence
 

@@ -24,9 +24,13 @@ Numbers = Mapping[str, float]
 
 def multiples(spec: Spec, told: Sequence[Told], base: Gives, of: str = "the right value") -> Iterator[str]:
     """Sentences' ends ("is 2 times the right value") that hold on every case; `base` is what is multiplied."""
-    ratios = [ratio(one, base(one)) for one in told]
-    known = [(one, factor) for one, factor in zip(told, ratios, strict=True) if factor is not None]
-    if not known or any(math.isnan(factor) for _, factor in known):
+    known: list[tuple[Told, float]] = []
+    for one in sorted(told, key=lambda one: not one.apart):
+        factor = ratio(one, base(one))
+        if factor is not None and math.isnan(factor):
+            return
+        known += [] if factor is None else [(one, factor)]
+    if not known:
         return
     factors = [factor for _, factor in known]
     steady = float(np.median(factors))

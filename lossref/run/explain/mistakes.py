@@ -75,26 +75,12 @@ def mistake_and_setting(spec: Spec, target: Target, settings: Params) -> Iterato
 
 
 def two_mistakes(
-    what: Quantity, told: Sequence[Told], known: Attempts, found: Sequence[Variant]
+    what: Quantity, known: Attempts, found: Sequence[Variant]
 ) -> Iterator[tuple[str, partial[Array | None]]]:
-    """Two known mistakes whose differences from the truth add up, or whose factors multiply."""
-    apart = [one for one in found if _differs(one.on(what, known), told)]
-    for one, other in itertools.combinations(apart, 2):
+    """Two known mistakes whose differences from the truth add up."""
+    for one, other in itertools.combinations(found, 2):
         names = " and ".join(_named(each.who) for each in (one, other))
         yield f"agrees with two known mistakes together, {names}", partial(_added, what, known, one, other)
-
-
-def _differs(gives: partial[Array | None], told: Sequence[Told]) -> bool:
-    """Whether it has the right size everywhere and is not the truth on the first case that tells."""
-    for one in told:
-        found = gives(one)
-        if found is None or found.size != one.want.size:
-            return False
-    return any(not _same(gives(one), one) for one in told)
-
-
-def _same(found: Array | None, one: Told) -> bool:
-    return found is not None and one._replace(got=found).apart is False
 
 
 def _added(what: Quantity, known: Attempts, one: Variant, other: Variant, at: Told) -> Array | None:

@@ -18,7 +18,7 @@ from lossref.core.nouns import Case, Params, Spec, Target
 from lossref.run.explain.quantity import SPARE, Gives, Quantity, Told
 
 SMALL, LARGE = 2.0**-6, 2.0**5  # steps below and above what the type resolves, in its units
-TURNS, MOST_CASES = 2, 5
+TURNS, MOST_CASES = 2, 4
 UNEVEN, MORE_UNEVEN = 0.01, 6.0
 OWED = SPARE * 8 * 2.0**-53  # of the size of what is computed: the room of a claim
 
@@ -40,13 +40,15 @@ TYPES = (
 )
 
 
-def narrowed(what: Quantity, target: Target, told: Sequence[Told], known: Attempts, settings: Params) -> list[Narrow]:
-    """The types that a part of the target may be computed in, by how its answers move."""
+def shows(
+    what: Quantity, target: Target, told: Sequence[Told], known: Attempts, settings: Params, narrow: Narrow
+) -> bool:
+    """Whether the answers of the target move as those of an implementation that computes a part in the type."""
     apart = sorted((one for one in told if one.apart), key=_size)[:MOST_CASES]
-    return [narrow for narrow in TYPES if apart and _shows(what, target, apart, known, settings, narrow)]
+    return bool(apart) and _staircases(what, target, apart, known, settings, narrow)
 
 
-def _shows(
+def _staircases(
     what: Quantity, target: Target, told: Sequence[Told], known: Attempts, settings: Params, narrow: Narrow
 ) -> bool:
     found: list[bool] = []
@@ -60,7 +62,12 @@ def _shows(
 
 def right_to(narrow: Narrow, told: Sequence[Told], claimed: Gives) -> bool:
     """Whether every error is one that rounding in the type can make, and the largest as large as it makes them."""
-    return narrow.least <= max((_error(one, claimed) for one in told), default=0.0) <= narrow.most
+    worst = 0.0
+    for one in told:
+        worst = max(worst, _error(one, claimed))
+        if worst > narrow.most:
+            return False
+    return worst >= narrow.least
 
 
 def _size(one: Told) -> int:
