@@ -11,6 +11,8 @@ from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
 from lossref.run.explain.altered import Altered, Bench
 from lossref.run.explain.factors import constant_offset, multiples, swapped_columns
+from lossref.run.explain.fitted import fitted
+from lossref.run.explain.inputs import taken
 from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
 from lossref.run.explain.narrow import TYPES, right_to, shows
 from lossref.run.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
@@ -56,7 +58,9 @@ class _Search:
         yield from self._variants(self._first())
         yield from self._narrow(ITSELF, [right])
         yield from self._variants(self._second())
+        yield from self._variants(list(taken(self.what.spec, self.settings)))
         yield from self._altered()
+        yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
         variants = [*self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])

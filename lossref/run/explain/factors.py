@@ -168,10 +168,11 @@ def features(spec: Spec, case: Case) -> dict[str, float]:
                 if name_of(axis):
                     found.setdefault(f"the size of axis {name_of(axis)}", size / int(axis[: -len(name_of(axis))] or 1))
         if array.size == 1 and name not in spec.wrt:
-            found[name] = float(array.ravel()[0])
+            found |= {name: float(array.ravel()[0]), f"max({name}, 1)": max(float(array.ravel()[0]), 1.0)}
         elif name not in spec.wrt:
             found[f"sum of {name}"] = float(np.sum(array))
-            found[f"number of {name} above 0"] = float(np.count_nonzero(array > 0))
+            count = float(np.count_nonzero(array > 0))
+            found |= {f"number of {name} above 0": count, f"max(number of {name} above 0, 1)": max(count, 1.0)}
     found |= {f"sides of {name}": float(case.inputs[name].size) for name in list(spec.inputs)[:1]}
     numbers = {k: v for k, v in case.params.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
     return found | {name: float(value) for name, value in numbers.items() if name not in found}
