@@ -22,6 +22,7 @@ MOST_NUMBERS = 4_000  # of a run that is tried in hundreds of ways
 MOST_PAIRS = 1_500
 ROOM_OF_FLOATS = 4.0
 NAMES = {"add": "sum", "sub": "difference", "mul": "product", "div": "quotient", "less": "comparison"}
+NAMES |= dict.fromkeys(("min", "max"), "min or max")
 ERRORS = (ArithmeticError, ValueError, TypeError, IndexError, AttributeError)
 Setting = tuple[tuple[str, Any], ...]
 Seen = dict[Place, Constants]
@@ -52,7 +53,7 @@ class Bench:
         seen: Seen = {}
         for place, one in enumerate(self.told):
             usual, here = learnt(self.what.spec, one.shown.case, self.settings)
-            numbers = None if usual is None else self._taken(usual, one)
+            numbers = None if usual is None else _shaped(usual, self.what, one)
             if numbers is None or numbers.size != one.want.size:
                 return []
             seen = {**here, **seen}
@@ -61,13 +62,10 @@ class Bench:
             self.told[place] = one._replace(room=room.reshape(one.want.shape))
         return list(every(tuple(seen.items()))) if any(one.apart for one in self.told) else []
 
-    def _taken(self, found: Attempt, one: Told) -> Array | None:
-        return self.what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
-
     def gives(self, altered: Altered, what: Quantity, one: Told) -> Array | None:
         """A quantity on a case by the formula with other steps."""
         found = outcome(self.what.spec, one.shown.case, self.settings, altered.steps)
-        return None if found is None else what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
+        return None if found is None else _shaped(found, what, one)
 
     def on(self, altered: Altered) -> Callable[[Quantity, Told], Array | None]:
         """The same for one way to alter it."""
@@ -82,6 +80,11 @@ class Bench:
         cuts = [one for one in self.singles if one.cuts and "operand" not in one.words] if self.what.wrt else []
         pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
         yield from itertools.islice(pairs, MOST_PAIRS)
+
+
+def _shaped(found: Attempt, what: Quantity, one: Told) -> Array | None:
+    """The quantity in what a run gave, whose value is a row of numbers."""
+    return what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
 
 
 def size(one: Told) -> int:
@@ -101,15 +104,16 @@ def every(places: tuple[tuple[Place, Constants], ...]) -> tuple[Altered, ...]:
 
 
 def _alike(places: tuple[tuple[Place, Constants], ...]) -> Iterator[Altered]:
-    """The same change at every place of one operation."""
-    alike: dict[tuple[str, str], list[tuple[Place, Change]]] = {}
+    """The same change at every place of one operation: on one line, and in the whole formula."""
+    alike: dict[tuple[str, str], dict[Place, Change]] = {}
     for place, constants in places:
-        for change in changes(place[2], constants):
-            alike.setdefault((place[2], change.words), []).append((place, change))
-    for (name, words), them in alike.items():
-        if len({place for place, _ in them}) > 1:
-            steps = tuple((place, change.other) for place, change in them)
-            yield Altered(f"every {NAMES.get(name, name)} of the formula {words}", steps, False)
+        name = NAMES.get(place[2], place[2])
+        for change, where in itertools.product(changes(place[2], constants), (_line(place), "of the formula")):
+            alike.setdefault((f"every {name} {where}", change.words), {})[place] = change
+    for (which, words), them in alike.items():
+        if len(them) > 1:
+            steps = tuple((place, change.other) for place, change in them.items())
+            yield Altered(f"{which} {words}", steps, all(change.cuts for change in them.values()))
 
 
 # Runs ------------------------------------------------------------------------------------------------
@@ -127,9 +131,7 @@ def learnt(spec: Spec, case: Case, settings: Setting) -> tuple[Attempt | None, S
 
 
 @lru_cache(maxsize=60_000)
-def outcome(
-    spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]
-) -> Attempt | None:
+def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Attempt | None:
     """What the formula gives with other steps, asked once."""
     return run(spec, Floats(dict(steps)), case, settings)
 
@@ -180,7 +182,12 @@ def text_of(place: Place) -> str:
     """The source of a step, and where it stands."""
     code, instruction, _ = place
     line, last, begin, end = list(code.co_positions())[instruction // 2]
-    file = Path(code.co_filename)
-    source = linecache.getline(code.co_filename, line or 0)
-    text = source.encode()[begin:end].decode() if line == last else source[begin:].strip() + " ..."
-    return f"`{text}` ({file.parent.name}/{file.name}, line {line}, {code.co_name})"
+    source = linecache.getline(code.co_filename, line or 0).encode()
+    text = source[begin:end] if line == last else source[begin:].strip() + b" ..."
+    return f"`{text.decode()}` ({_line(place)[3:]}, {code.co_name})"
+
+
+def _line(place: Place) -> str:
+    code, instruction, _ = place
+    file, line = Path(code.co_filename), list(code.co_positions())[instruction // 2][0]
+    return f"in {file.parent.name}/{file.name}, line {line}"

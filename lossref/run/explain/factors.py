@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -46,7 +46,7 @@ def _times(base: Gives, factor: float, one: Told) -> Array | None:
     return None if found is None else found * factor
 
 
-def same(factors: Sequence[float], steady: float) -> bool:
+def same(factors: Iterable[float], steady: float) -> bool:
     """Whether numbers are one number, up to their rounding."""
     return max(abs(factor - steady) for factor in factors) <= 1e-6 * max(abs(steady), NEAR)
 

@@ -55,18 +55,27 @@ WEIGHTS = (
     Taken("is divided by its sum", lambda x: x / x.sum()),
 )
 FOUR = (
-    Taken("is read as xyxy where it is xywh", lambda x: _joined((x[..., :2] + x[..., 2:]) / 2, x[..., 2:] - x[..., :2])),
-    Taken("is read as xywh where it is xyxy", lambda x: _joined(x[..., :2] - x[..., 2:] / 2, x[..., :2] + x[..., 2:] / 2)),
-    Taken("has its first corner taken for its centre", lambda x: _joined(x[..., :2] + x[..., 2:] / 2, x[..., 2:])),
-    Taken("has its centre taken for its first corner", lambda x: _joined(x[..., :2] - x[..., 2:] / 2, x[..., 2:])),
-    Taken("has 1 added to its last two columns", lambda x: _joined(x[..., :2], x[..., 2:4] + 1)),
+    Taken("is read as xyxy where it is xywh", lambda x: _joined((_a(x) + _b(x)) / 2, _b(x) - _a(x))),
+    Taken("is read as xywh where it is xyxy", lambda x: _joined(_a(x) - _b(x) / 2, _a(x) + _b(x) / 2)),
+    Taken("has its first corner taken for its centre", lambda x: _joined(_a(x) + _b(x) / 2, _b(x))),
+    Taken("has its centre taken for its first corner", lambda x: _joined(_a(x) - _b(x) / 2, _b(x))),
+    Taken("has 1 added to its last two columns", lambda x: _joined(_a(x), _b(x) + 1)),
 )
 TRUTHS = (Taken("is ignored (all true)", torch.ones_like), Taken("is inverted", torch.logical_not))
 NUMBERS = (Taken("is counted from 1", lambda x: x - 1), Taken("is shifted by one", lambda x: x + 1))
 
 
 def _largest(x: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(x.argmax(-1), x.shape[-1]).to(x.dtype)
+    largest: Tensor = torch.nn.functional.one_hot(x.argmax(-1), x.shape[-1])
+    return largest.to(x.dtype)
+
+
+def _a(x: Tensor) -> Tensor:
+    return x[..., :2]
+
+
+def _b(x: Tensor) -> Tensor:
+    return x[..., 2:4]
 
 
 def _joined(*parts: Tensor) -> Tensor:
@@ -88,6 +97,16 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
+    yield from _other_notation(spec, settings)
+    for one in (*ANY, *FOUR, *WEIGHTS) if len(spec.terms) == 1 else ():
+        yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
+
+
+def _other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
+    for name, param in spec.params.items():
+        if param.convention and len(param.others) == 1:
+            words = f"agrees when {name} means the opposite ({param.default!r} for {param.others[0]!r} and the reverse)"
+            yield Variant(words, flipped(spec, name), settings)
 
 
 @lru_cache(maxsize=512)
@@ -106,7 +125,8 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
         for one, other in itertools.combinations(range(int(last)), 2):
             yield Taken(f"has its columns {one} and {other} exchanged", partial(_swapped, one, other))
     if last[:1].isdigit() and not last.isdigit():
-        yield Taken("is read with its last axis the other way round", partial(_regrouped, int(last.removesuffix(name_of(last)))))
+        parts = int(last.removesuffix(name_of(last)))
+        yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
 
 
 def _swapped(one: int, other: int, x: Tensor) -> Tensor:
@@ -116,13 +136,18 @@ def _swapped(one: int, other: int, x: Tensor) -> Tensor:
 
 
 def _regrouped(parts: int, x: Tensor) -> Tensor:
-    return x.unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2)
+    regrouped: Tensor = x.unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2)
+    return regrouped
 
 
 @lru_cache(maxsize=4096)
 def changed(spec: Spec, places: tuple[int, ...], one: Taken) -> Target:
     """The reference, given something else in these places."""
-    return _wrapped(spec, one.words, lambda inputs: [one.change(x) if at in places else x for at, x in enumerate(inputs)])
+
+    def change(inputs: tuple[Any, ...]) -> list[Any]:
+        return [one.change(x) if at in places else x for at, x in enumerate(inputs)]
+
+    return _wrapped(spec, one.words, change)
 
 
 @lru_cache(maxsize=256)
@@ -130,6 +155,27 @@ def exchanged(spec: Spec, pair: tuple[int, ...]) -> Target:
     """The reference with two inputs in each other's place."""
     order = {pair[0]: pair[1], pair[1]: pair[0]}
     return _wrapped(spec, "exchanged", lambda inputs: [inputs[order.get(at, at)] for at in range(len(inputs))])
+
+
+@lru_cache(maxsize=256)
+def given_back(spec: Spec, one: Taken) -> Target:
+    """The reference, with something else made of its result."""
+
+    def build(**params: Any) -> Any:
+        return lambda *inputs: one.change(spec.reference(*inputs, **params))
+
+    return Target(spec.name, build, one.words, tuple(spec.params), trusted=True)
+
+
+@lru_cache(maxsize=64)
+def flipped(spec: Spec, name: str) -> Target:
+    """The reference with a parameter of two values at the other one."""
+    values = (spec.params[name].default, *spec.params[name].others)
+
+    def build(**params: Any) -> Any:
+        return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
+
+    return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:

@@ -57,8 +57,9 @@ def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str,
     for name, param in spec.params.items():
         if name in target.fixed or name in target.accepts:
             continue
-        values = (param.default, *param.others)
-        found += [(f"{name} is {value!r}", {name: value}) for value in values if value != settings.get(name, param.default)]
+        stands = settings.get(name, param.default)
+        others = (value for value in (param.default, *param.others) if value != stands)
+        found += [(f"{name} is {value!r}", {name: value}) for value in others]
     return found
 
 

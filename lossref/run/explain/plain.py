@@ -107,7 +107,7 @@ class Floats:
 
     def floor(self, x: Any) -> int:
         """The integer part."""
-        return math.floor(x.value)
+        return math.floor(float(x.value))
 
     def tie(self, why: str) -> NoReturn:
         """No answer."""

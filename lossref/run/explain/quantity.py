@@ -12,6 +12,7 @@ from lossref.core.nouns import Array, Case, Spec
 from lossref.oracle.budgets import gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
+OWN, FAR = 2.0**-36, 4.0
 SPARE = 4.0  # budgets that a claim may be off: target and claim both round
 
 
@@ -61,6 +62,7 @@ class Told(NamedTuple):
         return not close(self.got, self.want, self.room)
 
 
+Setting = tuple[tuple[str, Any], ...]
 Gives = Callable[[Told], Array | None]
 
 
@@ -89,16 +91,20 @@ def told(what: Quantity, shown: Sequence[Shown], settings: Mapping[str, Any], dt
     return list(_told(what, shown, tuple(settings.items()), dtype))
 
 
-def _told(
-    what: Quantity, shown: Sequence[Shown], settings: tuple[tuple[str, Any], ...], dtype: str
-) -> Iterator[Told]:
+def _told(what: Quantity, shown: Sequence[Shown], settings: Setting, dtype: str) -> Iterator[Told]:
     for one in shown:
         if one.got is None or one.want is None:
             continue
         got, want = what.of(one.got), what.of(one.want)
         room = room_of(what, at(one.case, settings), one.want, dtype)
         if got is not None and want is not None and room is not None:
-            yield Told(one, got, want, SPARE * np.broadcast_to(room, want.shape))
+            yield Told(one, got, want, SPARE * np.broadcast_to(room, want.shape) + _own_rounding(got, want))
+
+
+def _own_rounding(got: Array, want: Array) -> float:
+    """What the target's numbers owe themselves where they are far larger than the right ones."""
+    mine, right = (float(np.abs(x[np.isfinite(x)]).max(initial=0.0)) for x in (got, want))
+    return OWN * mine if mine > FAR * right else 0.0
 
 
 def room_of(what: Quantity, case: Case, want: Attempt, dtype: str) -> Array | None:

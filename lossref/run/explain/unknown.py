@@ -63,7 +63,8 @@ def _off(one: Told) -> Array:
     """Which numbers of a case are off."""
     with np.errstate(all="ignore"):
         a, b = one.got.ravel(), one.want.ravel()
-        return ~((np.abs(a - b) <= one.room.ravel()) | (a == b) | (np.isnan(a) & np.isnan(b)))
+        off: Array = ~((np.abs(a - b) <= one.room.ravel()) | (a == b) | (np.isnan(a) & np.isnan(b)))
+    return off
 
 
 def _columns(wrong: Sequence[Told]) -> Iterator[str]:
