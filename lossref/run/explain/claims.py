@@ -9,9 +9,9 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.explain.altered import Altered, Bench
 from lossref.run.explain.factors import constant_offset, multiples, swapped_columns
 from lossref.run.explain.fitted import fitted
+from lossref.run.explain.formula.altered import Altered, Bench
 from lossref.run.explain.inputs import taken
 from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
 from lossref.run.explain.narrow import TYPES, right_to, shows
@@ -112,7 +112,7 @@ class _Search:
             yield from self._said((f"agrees when {one.words}", bench.on(one)) for one in fits)
 
     def _said(self, claims: Iterable[tuple[str, Whole]]) -> Iterator[str]:
-        """Claims that explain the quantity: first those that explain all else, too, and the others with what they do."""
+        """Claims that explain the quantity: first those that explain all else, too, then what the others explain."""
         partly: list[str] = []
         for sentence, gives in claims:
             if all(reproduces(partial(gives, what), cases) for what, cases in self.elsewhere()):

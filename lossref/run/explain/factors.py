@@ -1,4 +1,4 @@
-"""Constant factors: the target's quantity is a multiple of another one, the same on every case or in step with a size."""
+"""Factors: the target's quantity is a multiple of another one, the same on every case or in step with a size."""
 
 from __future__ import annotations
 
@@ -197,6 +197,7 @@ def constant_offset(told: Sequence[Told]) -> str:
 
 
 def rounded(number: float) -> float:
+    """The nearest fraction with small terms."""
     return float(Fraction(float(number)).limit_denominator(LARGEST))
 
 

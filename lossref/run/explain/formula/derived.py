@@ -18,24 +18,24 @@ def value_of(x: Any) -> float:
 
 def made(m: Any, value: float, *inputs: tuple[Any, float]) -> Any:
     """A new number on the tape of `m`; what is no number of it takes no gradient."""
-    from lossref.run.explain.plain import Plain
+    from lossref.run.explain.formula.plain import Plain
 
     return Plain(m, value, tuple((x, slope) for x, slope in inputs if isinstance(x, Plain)))
 
 
-def add(m: Any, a: Any, b: Any) -> Any:
+def _add(m: Any, a: Any, b: Any) -> Any:
     return made(m, value_of(a) + value_of(b), (a, 1.0), (b, 1.0))
 
 
-def sub(m: Any, a: Any, b: Any) -> Any:
+def _sub(m: Any, a: Any, b: Any) -> Any:
     return made(m, value_of(a) - value_of(b), (a, 1.0), (b, -1.0))
 
 
-def mul(m: Any, a: Any, b: Any) -> Any:
+def _mul(m: Any, a: Any, b: Any) -> Any:
     return made(m, value_of(a) * value_of(b), (a, value_of(b)), (b, value_of(a)))
 
 
-def div(m: Any, a: Any, b: Any) -> Any:
+def _div(m: Any, a: Any, b: Any) -> Any:
     over, under = value_of(a), value_of(b)
     quotient = _over(over, under)
     return made(m, quotient, (a, _over(1.0, under)), (b, _over(-quotient, under)))
@@ -47,11 +47,11 @@ def _over(a: float, b: float) -> float:
     return math.nan if not a or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
 
-def neg(m: Any, x: Any) -> Any:
+def _neg(m: Any, x: Any) -> Any:
     return made(m, -value_of(x), (x, -1.0))
 
 
-def pow_(m: Any, x: Any, exponent: float) -> Any:
+def _pow_(m: Any, x: Any, exponent: float) -> Any:
     if exponent == 0:
         return made(m, 1.0)
     with np.errstate(all="ignore"):
@@ -59,22 +59,22 @@ def pow_(m: Any, x: Any, exponent: float) -> Any:
         return made(m, float(base**exponent), (x, float(exponent * base ** (exponent - 1))))
 
 
-def stop(m: Any, x: Any) -> Any:
+def _stop(m: Any, x: Any) -> Any:
     return made(m, value_of(x))
 
 
-def clamp(m: Any, x: Any, low: float | None = None, high: float | None = None) -> Any:
+def _clamp(m: Any, x: Any, low: float | None = None, high: float | None = None) -> Any:
     value = value_of(x)
     if low is not None and value < low:
         return made(m, float(low))
     return made(m, float(high)) if high is not None and value > high else made(m, value, (x, 1.0))
 
 
-def least(m: Any, a: Any, b: Any) -> Any:
+def _least(m: Any, a: Any, b: Any) -> Any:
     return _pick(m, a, b, value_of(a) - value_of(b))
 
 
-def most(m: Any, a: Any, b: Any) -> Any:
+def _most(m: Any, a: Any, b: Any) -> Any:
     return _pick(m, a, b, value_of(b) - value_of(a))
 
 
@@ -87,7 +87,7 @@ def _pick(m: Any, a: Any, b: Any, side: float) -> Any:
     return made(m, value_of(chosen), (chosen, 1.0))
 
 
-def absolute(m: Any, x: Any) -> Any:
+def _absolute(m: Any, x: Any) -> Any:
     value = value_of(x)
     return made(m, abs(value), (x, float(np.sign(value))))
 
@@ -97,17 +97,17 @@ def sigmoid_of(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x > 0 else (math.exp(x) / (1 + math.exp(x)) if x > -745 else 0.0)
 
 
-def softplus(m: Any, x: Any) -> Any:
+def _softplus(m: Any, x: Any) -> Any:
     v = value_of(x)
     return made(m, max(v, 0.0) + math.log1p(math.exp(-abs(v))), (x, sigmoid_of(v)))
 
 
-def sigmoid(m: Any, x: Any) -> Any:
+def _sigmoid(m: Any, x: Any) -> Any:
     p, q = sigmoid_of(value_of(x)), sigmoid_of(-value_of(x))
     return made(m, p, (x, p * q))
 
 
-def logsumexp(m: Any, xs: Any) -> Any:
+def _logsumexp(m: Any, xs: Any) -> Any:
     values = [value_of(x) for x in xs]
     top = max(values)
     parts = [math.exp(value - top) for value in values]
@@ -115,12 +115,12 @@ def logsumexp(m: Any, xs: Any) -> Any:
     return made(m, top + math.log(total), *((x, part / total) for x, part in zip(xs, parts, strict=True)))
 
 
-def total(m: Any, xs: Any) -> Any:
+def _total(m: Any, xs: Any) -> Any:
     xs = tuple(xs)
     return made(m, math.fsum(map(value_of, xs)), *((x, 1.0) for x in xs))
 
 
-def less(m: Any, a: Any, b: Any) -> bool:
+def _less(m: Any, a: Any, b: Any) -> bool:
     return value_of(a) < value_of(b)
 
 
@@ -135,22 +135,22 @@ def _smooth(f: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Callab
 
 
 RAW: dict[str, Callable[..., Any]] = {
-    "add": add,
-    "sub": sub,
-    "mul": mul,
-    "div": div,
-    "neg": neg,
-    "pow": pow_,
-    "stop": stop,
-    "clamp": clamp,
-    "min": least,
-    "max": most,
-    "abs": absolute,
-    "sigmoid": sigmoid,
-    "softplus": softplus,
-    "logsumexp": logsumexp,
-    "sum": total,
-    "less": less,
+    "add": _add,
+    "sub": _sub,
+    "mul": _mul,
+    "div": _div,
+    "neg": _neg,
+    "pow": _pow_,
+    "stop": _stop,
+    "clamp": _clamp,
+    "min": _least,
+    "max": _most,
+    "abs": _absolute,
+    "sigmoid": _sigmoid,
+    "softplus": _softplus,
+    "logsumexp": _logsumexp,
+    "sum": _total,
+    "less": _less,
     "exp": _smooth(np.exp, lambda x, y: y),
     "log": _smooth(np.log, lambda x, y: 1 / x),
     "log1p": _smooth(np.log1p, lambda x, y: 1 / (1 + x)),
