@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from lossref.run.explain.quantity import Gives, Told, close, reproduces
 
 LARGEST = 12
 NEAR = 1e-9
+CLEAR = 1e6
 CONSTANTS = {"": 1.0, "pi": math.pi, "pi^2": math.pi**2, "e": math.e, "ln 2": math.log(2), "sqrt(2)": math.sqrt(2)}
 DEGREES = math.pi / 180
 POWERS = (-2, -1, 1, 2)
@@ -35,15 +35,14 @@ def multiples(spec: Spec, told: Sequence[Told], base: Gives, of: str = "the righ
     factors = [factor for _, factor in known]
     steady = float(np.median(factors))
     if same(factors, steady):
-        if reproduces(partial(_times, base, steady), told):
+        if all(_fits(one, base(one), steady) for one in told):
             yield in_words(steady, of)
         return
     yield from _in_step(spec, told, known, base, of)
 
 
-def _times(base: Gives, factor: float, one: Told) -> Array | None:
-    found = base(one)
-    return None if found is None else found * factor
+def _fits(one: Told, base: Array | None, factor: float) -> bool:
+    return base is not None and close(one.got, base * factor, one.room * max(1.0, abs(factor)))
 
 
 def same(factors: Iterable[float], steady: float) -> bool:
@@ -59,8 +58,10 @@ def ratio(one: Told, base: Array | None) -> float | None:
     if close(a, np.zeros(a.shape), one.room) and close(b, np.zeros(b.shape), one.room):
         return None
     size = float(b @ b)
-    if size == 0 or float(np.abs(b).max()) < 1e4 * float(np.min(one.room, initial=math.inf)):
-        return None if close(a, b, one.room) else math.nan
+    if size == 0:
+        return math.nan
+    if float(np.abs(b).max()) < CLEAR * float(np.max(one.room, initial=0.0)):
+        return None  # rounding leaves too few digits to tell a factor by
     factor = float(a @ b) / size
     limit = one.room * max(1.0, abs(factor)) + 1e-12 * np.abs(a).max()
     return factor if close(a, factor * b, limit) else math.nan
@@ -115,15 +116,21 @@ def _written(found: Fraction, word: str, power: int) -> str:
 def _in_step(
     spec: Spec, told: Sequence[Told], known: Sequence[tuple[Told, float]], base: Gives, of: str
 ) -> Iterator[str]:
-    sizes = [features(spec, one.shown.case) for one, _ in known]
+    """Factors that are a number times a size, or two, of the case."""
+    sizes = {id(one): features(spec, one.shown.case) for one in told}
     factors = np.array([factor for _, factor in known])
-    common = [name for name in sizes[0] if all(name in one and one[name] for one in sizes)]
-    columns = {name: np.array([one[name] for one in sizes]) for name in common}
-    columns = {name: column for name, column in columns.items() if np.ptp(column) > 0}
-    for words, column in _products(columns):
-        rest = factors / column
-        steady = float(np.median(rest))
-        if _distinct(column) >= min(3, _distinct(factors)) and same(rest, steady) and _simple(steady):
+    first = sizes[id(known[0][0])]
+    common = [name for name in first if all(one.get(name) for one in sizes.values())]
+    columns = {name: np.array([sizes[id(one)][name] for one in told]) for name in common}
+    place = {id(one): number for number, one in enumerate(told)}
+    rows = [place[id(one)] for one, _ in known]
+    for words, column in _products({name: column for name, column in columns.items() if np.ptp(column[rows]) > 0}):
+        steady = float(np.median(factors / column[rows]))
+        if _distinct(column[rows]) < min(3, _distinct(factors)) or not _simple(steady):
+            continue
+        if same(factors / column[rows], steady) and all(
+            _fits(one, base(one), steady * column[place[id(one)]]) for one in told
+        ):
             yield _said(steady, words, of)
 
 

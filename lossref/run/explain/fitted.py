@@ -21,9 +21,10 @@ def fitted(
     what: Quantity, target: Target, told: Sequence[Told], known: Attempts, settings: Params
 ) -> Iterator[Variant]:
     """The reference at a number in between, for every parameter that is one and that the target does not take."""
-    apart = next((one for one in told if one.apart and one.got.size == one.want.size), None)
-    if apart is None:
+    usable = [one for one in told if one.apart and one.got.size == one.want.size]
+    if not usable:
         return
+    apart = max(usable, key=_clearness)
     for name, param in what.spec.params.items():
         stands = settings.get(name, target.fixed.get(name, param.default))
         if name in target.accepts or not isinstance(stands, float) or not stands:
@@ -31,6 +32,13 @@ def fitted(
         number = _solved(_gap(what, known, apart, settings, name), stands)
         if number is not None:
             yield Variant(f"agrees when {name} is {number:.6g}", known.own, {**settings, name: number})
+
+
+def _clearness(one: Told) -> float:
+    """How far target and truth are apart, over what rounding may do: the more, the more digits can be told."""
+    with np.errstate(all="ignore"):
+        off = np.abs(one.got.ravel() - one.want.ravel()) / one.room.ravel()
+    return float(off[np.isfinite(off)].max(initial=0.0))
 
 
 def _gap(what: Quantity, known: Attempts, one: Told, settings: Params, name: str) -> Callable[[float], float]:

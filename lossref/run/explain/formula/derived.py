@@ -18,9 +18,7 @@ def value_of(x: Any) -> float:
 
 def made(m: Any, value: float, *inputs: tuple[Any, float]) -> Any:
     """A new number on the tape of `m`; what is no number of it takes no gradient."""
-    from lossref.run.explain.formula.plain import Plain
-
-    return Plain(m, value, tuple((x, slope) for x, slope in inputs if isinstance(x, Plain)))
+    return m.made(value, tuple((x, slope) for x, slope in inputs if hasattr(x, "tape")))
 
 
 def _add(m: Any, a: Any, b: Any) -> Any:

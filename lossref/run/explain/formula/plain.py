@@ -89,6 +89,10 @@ class Floats:
         usual = derived.RAW[name]
         return usual(self, *args, **kwargs) if instead is None else instead(self, usual, *args, **kwargs)
 
+    def made(self, value: float, inputs: tuple[tuple[Plain, float], ...]) -> Plain:
+        """A number that was made of others."""
+        return Plain(self, value, inputs)
+
     def number(self, x: float) -> Plain:
         """A leaf."""
         return Plain(self, float(x))
