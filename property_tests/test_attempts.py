@@ -11,7 +11,7 @@ from lossref.checks.material import material
 from lossref.checks.table import named
 from lossref.core.nouns import Spec, Target
 from lossref.losses import spec as find
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
 
 
 def counted(spec: Spec, asked: list[dict[str, Any]]) -> Target:

@@ -12,7 +12,7 @@ from lossref.checks.settings import settings
 from lossref.checks.table import CHECKS, Check, applies, cases_for, check, named
 from lossref.core.nouns import Spec, Target
 from lossref.losses import specs
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
 from lossref.targets.resolve import reference
 
 

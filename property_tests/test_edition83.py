@@ -21,7 +21,7 @@ from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target
 from lossref.hosts.probe import call
 from lossref.losses import specs
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
 from lossref.targets import dropin
 from shared import fixture_f as F
 from shared.digits import near

@@ -18,7 +18,7 @@ from lossref.checks.table import cases_for, check, examine, named
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
 from lossref.run.saved import snippet
 from lossref.run.causes.shrink import shrink
 from lossref.targets.resolve import resolve

@@ -11,7 +11,7 @@ from lossref.checks.material import fixed_of, material
 from lossref.checks.table import applies, cases_for, examine, named
 from lossref.core.nouns import Case, Params, Spec, Target
 from lossref.hosts.probe import applicable
-from lossref.run.explain import Shown, explain, unexplained
+from lossref.run.causes.explain import Shown, explain, unexplained
 
 CHECKS = ("value", "gradient", "kinks", "reduced")
 NUMBERS = ("value", "gradient", "no gradient", "size of value")

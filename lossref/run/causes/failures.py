@@ -21,7 +21,7 @@ from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_OF_A_KIND
 from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
 from lossref.run.causes.shrink import shrink
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 

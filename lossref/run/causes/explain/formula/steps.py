@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lossref.run.explain.formula.derived import RAW, value_of
+from lossref.run.causes.explain.formula.derived import RAW, value_of
 
 Usual = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, NoReturn
 
 from lossref.oracle.tape import Tie
-from lossref.run.explain.formula import derived
+from lossref.run.causes.explain.formula import derived
 
 Place = tuple[CodeType, int, str]  # the code, the instruction, and the operation
 Constants = tuple[float | None, ...]  # what operands were Python numbers

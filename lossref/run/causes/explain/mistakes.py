@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.quantity import Quantity, Told
 
 EPSILONS = (0.0, 1e-16, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.explain.factors import constant_offset, multiples, swapped_columns
-from lossref.run.explain.fitted import fitted
-from lossref.run.explain.formula.altered import Altered, Bench
-from lossref.run.explain.inputs import taken
-from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
-from lossref.run.explain.narrow import TYPES, right_to, shows
-from lossref.run.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
-from lossref.run.explain.reductions import reduced
-from lossref.run.explain.terms import of_gradients, of_values
+from lossref.run.causes.explain.factors import constant_offset, multiples, swapped_columns
+from lossref.run.causes.explain.fitted import fitted
+from lossref.run.causes.explain.formula.altered import Altered, Bench
+from lossref.run.causes.explain.inputs import taken
+from lossref.run.causes.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
+from lossref.run.causes.explain.narrow import TYPES, right_to, shows
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.causes.explain.reductions import reduced
+from lossref.run.causes.explain.terms import of_gradients, of_values
 
 ITSELF = ["agrees"]
 Whole = Callable[[Quantity, Told], Array | None]

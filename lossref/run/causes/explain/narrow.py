@@ -15,7 +15,7 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Case, Params, Spec, Target
-from lossref.run.explain.quantity import SPARE, Gives, Quantity, Told
+from lossref.run.causes.explain.quantity import SPARE, Gives, Quantity, Told
 
 SMALL, LARGE = 2.0**-6, 2.0**5  # steps below and above what the type resolves, in its units
 TURNS, MOST_CASES = 2, 4

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from lossref.core.nouns import Array
-from lossref.run.explain.quantity import Told, reproduces
+from lossref.run.causes.explain.quantity import Told, reproduces
 
 Change = Callable[[Array], Array]
 OVER: dict[str, Change] = {

@@ -13,8 +13,8 @@ from lossref.checks.attempts import at
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.explain.factors import same
-from lossref.run.explain.quantity import Quantity, Shown, Told, quantity_of, told
+from lossref.run.causes.explain.factors import same
+from lossref.run.causes.explain.quantity import Quantity, Shown, Told, quantity_of, told
 
 BEGIN = "nothing known explains it: "
 NONE: Params = MappingProxyType({})

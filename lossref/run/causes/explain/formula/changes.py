@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from lossref.run.explain.formula.derived import value_of
-from lossref.run.explain.formula.steps import (
+from lossref.run.causes.explain.formula.derived import value_of
+from lossref.run.causes.explain.formula.steps import (
     after,
     as_,
     at_a_tie,

@@ -11,7 +11,7 @@ import numpy as np
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec
-from lossref.run.explain.quantity import Gives, Told, close, reproduces
+from lossref.run.causes.explain.quantity import Gives, Told, close, reproduces
 
 LARGEST = 12
 NEAR = 1e-9

@@ -14,9 +14,9 @@ import numpy as np
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import weights
-from lossref.run.explain.formula.changes import Change, changes
-from lossref.run.explain.formula.plain import Constants, Floats, Place, Plain, Step, flows
-from lossref.run.explain.quantity import Quantity, Told, reproduces
+from lossref.run.causes.explain.formula.changes import Change, changes
+from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flows
+from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
 MOST_NUMBERS = 4_000  # of a run that is tried in hundreds of ways
 MOST_PAIRS = 1_500

@@ -11,8 +11,8 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.explain.factors import LARGEST, in_words, rounded
-from lossref.run.explain.quantity import Quantity, Told, cut, reproduces
+from lossref.run.causes.explain.factors import LARGEST, in_words, rounded
+from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
 
 MOST_TERMS = 8
 
