@@ -19,8 +19,8 @@ from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec
 from lossref.run.causes.explain import explain
-from lossref.run.saved import snippet
 from lossref.run.causes.shrink import shrink
+from lossref.run.saved import snippet
 from lossref.targets.resolve import resolve
 
 

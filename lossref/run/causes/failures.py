@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossref.checks import table
+from lossref.checks.attempts import at
 from lossref.checks.evidence import Evidence, Problem, wrong
 from lossref.checks.table import Check, Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
@@ -18,10 +19,10 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
-from lossref.run.causes.adoption import MOST_OF_A_KIND
+from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, held_out
+from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
 from lossref.run.causes.shrink import shrink
-from lossref.run.causes.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 
@@ -95,14 +96,25 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
     """What explains failures of this kind; looked for once."""
     if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
-        cases = [tracing.smallest.get(key, failing.cases[0]), *failing.cases[:MOST_OF_A_KIND]]
         try:
             with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
-                found = explain(tracing.spec, tracing.held, row.one, row.verdict.dtype, cases, (), tracing.known)
+                found = _sentence(tracing, row, failing)
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
     return tracing.claims.get(key, "")
+
+
+def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
+    """A claim that reproduces the failures and all other cases; else what is known of them."""
+    spec, target, known = tracing.spec, tracing.held, tracing.known
+    telling = [case for case in failing.cases if row.one.certified and not spec.why_not(case)][:MOST_OF_A_KIND]
+    others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
+    cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
+    dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
+    shown = [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in cases]
+    found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
+    return found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
 
 
 def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
