@@ -1,16 +1,14 @@
-"""Checks of manners: pure, state, repeatable, strides, refuses. Same form as the checks of numbers."""
+"""Checks of manners: connected, dtype, pure, state, repeatable, strides. Same form as the checks of numbers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, require_gradients, wrong
-from lossref.core.axes import name_of
-from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import gradient_budget, value_budget
@@ -120,60 +118,3 @@ def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     got = _laid_out(spec, target, case, one, "expanded input").value
     budget = fitted(value_budget(spec, replace(case, inputs=repeated), dtype), want.value)
     return compare_values(spec, want.shapes, got, want.value, budget, after=" on expanded input")
-
-
-# Bad input ----------------------------------------------------------------------------------------------
-
-
-def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
-    total = Evidence()
-    for label, inputs in _bad_inputs(spec, case):
-        try:
-            out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
-        except TargetRaised:
-            total += Evidence(1)
-            continue
-        finite = np.isfinite(out).all() and out.size > 0
-        total += wrong(f"{label} gives {out.flat[0]:.6g}, expected an error or NaN") if finite else Evidence(1)
-    return total + _integers(spec, target, case)
-
-
-def _bad_inputs(spec: Spec, case: Case) -> Iterator[tuple[str, dict[str, Array]]]:
-    for name, domain in spec.inputs.items():
-        if not domain.dtype and not domain.nan_free:
-            bad = {key: np.array(x, dtype=np.float64) for key, x in case.inputs.items()}
-            bad[name].reshape(-1)[0] = np.nan
-            yield f"a NaN in {name}", bad
-        for axis in _shared_axes(spec, name):
-            size = case.inputs[name].shape[axis]
-            if size < 3:
-                continue
-            bad = {**case.inputs, name: np.take(case.inputs[name], range(size - 1), axis)}
-            shapes = ", ".join(f"{other} {tuple(x.shape)}" for other, x in bad.items())
-            yield f"the wrong shape of {name} ({shapes})", bad
-
-
-def _shared_axes(spec: Spec, name: str) -> list[int]:
-    """Axes that another input shares, or whose size is fixed: one less cannot be right."""
-    others = {name_of(axis) for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
-    axes = spec.inputs[name].axes.split()
-    return [number for number, axis in enumerate(axes) if axis.isdigit() or name_of(axis) in others]
-
-
-def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
-    """Integer input raises, or gives what the same numbers give as floats."""
-    rounded: Mapping[str, Array] = {name: np.round(x) for name, x in case.inputs.items()}
-    whole = replace(case, inputs=rounded)
-    if spec.why_not(whole):
-        return Evidence()
-    one = replace(call_of(spec, whole.inputs, "int64"), dtypes=dict.fromkeys(spec.inputs, "int64"))
-    try:
-        out = call_on(spec, target, case, one)
-    except TargetRaised:
-        return Evidence(1)
-    own = call(spec, target, whole, "float64")
-    if not np.isfinite(out.value).any():
-        return Evidence(1)
-    budget = fitted(value_budget(spec, whole, "float32"), own.value)
-    return compare_values(spec, own.shapes, out.value, own.value, budget, after=" on integer input")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lossref.checks import behaviour, numbers
+from lossref.checks import behaviour, numbers, refusals
 from lossref.checks.evidence import Evidence, Problem, wrong
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
@@ -93,7 +93,7 @@ CHECKS = (
     Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
     Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
     Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
-    Check("refuses", behaviour.refuses, ("small",), F32, shrunk_to="small", legal=False),
+    Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 
 

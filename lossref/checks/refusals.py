@@ -1,0 +1,168 @@
+"""The check `refuses`: bad input raises or gives NaN. Nothing is asked that the formula does not make certain.
+
+A NaN that no number depends on may vanish, a finite answer that is right is no mistake, and where the reference itself
+gives a finite number there is nothing to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
+from lossref.core.axes import name_of
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import Result, TargetRaised, call, call_of, call_on, itself
+from lossref.oracle.budgets import value_budget
+from lossref.oracle.remembered import MIB, remembered
+from lossref.oracle.tape import Tie, Uncertified
+
+Inputs = Mapping[str, Array]
+PLACES = 12  # elements of an input that are tried, one after the other
+STEPS = (0.5, -0.5, 1.0, -1.0)  # to another value of an element, which may have an effect
+NOTICED = 1e-9  # relative, of a value in float64: what an element that has no effect does not do
+
+
+def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
+    total = Evidence()
+    for label, inputs, rights in _bad_inputs(spec, case):
+        if _answered(spec, itself(spec), case, inputs, dtype) is None:
+            total += _refused(spec, target, case, dtype, label, inputs, rights)
+    return total + _integers(spec, target, case)
+
+
+def _refused(
+    spec: Spec, target: Target, case: Case, dtype: str, label: str, inputs: Inputs, rights: tuple[Inputs, ...]
+) -> Evidence:
+    out = _answered(spec, target, case, inputs, dtype)
+    if out is None or any(_is_right(spec, case, dtype, out, right) for right in rights):
+        return Evidence(1)
+    return wrong(f"{label} gives {out.flat[0]:.6g}, expected an error or NaN", kind=label)
+
+
+def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
+    """The numbers that it gives if all of them are finite, None where it refuses."""
+    try:
+        out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
+    except TargetRaised:
+        return None
+    return out if out.size > 0 and np.isfinite(out).all() else None
+
+
+def _is_right(spec: Spec, case: Case, dtype: str, out: Array, right: Inputs) -> bool:
+    """Whether these numbers are what the reference gives for input that the bad one may be taken for."""
+    want = _answered(spec, itself(spec), case, right, "float64")
+    if want is None or out.size != want.size:
+        return False
+    try:
+        budget = value_budget(spec, case, dtype)
+    except (Tie, Uncertified):
+        budget = np.full(want.shape, np.spacing(np.float32(1)) * (1 + np.abs(want).max()))
+    return bool((np.abs(out.ravel() - want.ravel()) <= fitted(budget, want).ravel()).all())
+
+
+def _bad_inputs(spec: Spec, case: Case) -> Iterator[tuple[str, Inputs, tuple[Inputs, ...]]]:
+    """What is wrong with it, the bad input, and the good input, if any, whose answer would be right, too."""
+    for name, domain in spec.inputs.items():
+        # a NaN is no place: what has none does not count, as where it is the index of no image
+        asked = not (domain.dtype or domain.nan_free or domain.indexes)
+        at = _place(spec, case, name) if asked else None
+        if at is not None:
+            nothing = _with(case.inputs, name, at, 0.0)
+            rights = (nothing,) if name not in spec.wrt and _shuts(spec, case, nothing) else ()
+            yield f"a NaN in {name}", _with(case.inputs, name, at, np.nan), rights
+        for axis in _shared_axes(spec, name):
+            size = case.inputs[name].shape[axis]
+            if size < 3:
+                continue
+            short = {**case.inputs, name: np.take(case.inputs[name], range(size - 1), axis)}
+            shapes = ", ".join(f"{other} {tuple(x.shape)}" for other, x in short.items())
+            yield f"the wrong shape of {name} ({shapes})", short, (case.inputs,)
+
+
+def _shared_axes(spec: Spec, name: str) -> list[int]:
+    """Axes that another input shares, or whose size is fixed: one less cannot be right."""
+    others = {name_of(axis) for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
+    axes = spec.inputs[name].axes.split()
+    return [number for number, axis in enumerate(axes) if axis.isdigit() or name_of(axis) in others]
+
+
+# What a number depends on -------------------------------------------------------------------------------
+
+
+@remembered(MIB, lambda found: 64)
+def _place(spec: Spec, case: Case, name: str) -> int | None:
+    """An element of an input on which the answer depends, the one that matters most; None where there is none.
+
+    A NaN in one that is masked out, or belongs to an object without area, has nothing to spoil.
+    """
+    try:
+        own = call(spec, itself(spec), case, "float64", grad=bool(spec.wrt))
+    except TargetRaised:
+        return None
+    slope = own.gradient.get(name)
+    if slope is not None and slope.size and np.isfinite(slope).all() and slope.any():
+        return int(np.abs(slope).argmax())
+    size = case.inputs[name].size
+    places = range(0, size, max(1, -(-size // PLACES)))
+    return next((at for at in places if _matters(spec, case, name, at, own)), None)
+
+
+def _shuts(spec: Spec, case: Case, nothing: Inputs) -> bool:
+    """Whether a number that is 0 keeps others from having an effect: a gate, and it is shut for NaN, too (NaN > 0)."""
+    try:
+        here, there = (
+            call(spec, itself(spec), replace(case, inputs=one), "float64", grad=bool(spec.wrt)).gradient
+            for one in (case.inputs, nothing)
+        )
+    except TargetRaised:
+        return False
+    pairs = [(here.get(name), there.get(name)) for name in spec.wrt]
+    return any(a is not None and (b is None or bool(((a != 0) & (b == 0)).any())) for a, b in pairs)
+
+
+def _matters(spec: Spec, case: Case, name: str, at: int, own: Result) -> bool:
+    """Whether another value there changes the answer of the reference."""
+    here = float(case.inputs[name].reshape(-1)[at])
+    for step in STEPS:
+        other = _answered(spec, itself(spec), case, _with(case.inputs, name, at, here + step), "float64")
+        if other is not None and other.size == own.value.size:
+            apart = np.abs(other.ravel() - own.value.ravel())
+            if bool((apart > NOTICED * (1 + np.abs(own.value).ravel())).any()):
+                return True
+    return False
+
+
+def _with(inputs: Inputs, name: str, at: int, value: float) -> Inputs:
+    changed = np.array(inputs[name], dtype=np.float64)
+    changed.reshape(-1)[at] = value
+    return {**inputs, name: changed}
+
+
+# Integers -----------------------------------------------------------------------------------------------
+
+
+def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
+    """Integer input raises, gives NaN, or gives what the same numbers give as floats."""
+    whole = replace(case, inputs={name: np.round(x) for name, x in case.inputs.items()})
+    if spec.why_not(whole):
+        return Evidence()
+    dtypes = {name: domain.dtype or "int64" for name, domain in spec.inputs.items()}
+    try:
+        own = call(spec, itself(spec), whole, "float64")
+        budget = fitted(value_budget(spec, whole, "float32"), own.value)
+    except (TargetRaised, Tie, Uncertified):
+        return Evidence()  # nobody knows what is right
+    try:
+        got = call_on(spec, target, case, replace(call_of(spec, whole.inputs, "int64"), dtypes=dtypes)).value
+    except TargetRaised:
+        return Evidence(1)
+    if got.size == own.value.size:  # a number that it refuses to give is no wrong one
+        got = np.where(np.isfinite(got.reshape(own.value.shape)), got.reshape(own.value.shape), own.value)
+        budget = np.where(np.isfinite(own.value), budget, np.inf)
+    elif not np.isfinite(got).any():
+        return Evidence(1)
+    return compare_values(spec, own.shapes, got, own.value, budget, after=" on integer input")
