@@ -71,8 +71,7 @@ def _bad_inputs(spec: Spec, case: Case) -> Iterator[tuple[str, Inputs, tuple[Inp
         asked = not (domain.dtype or domain.nan_free or domain.indexes)
         at = _place(spec, case, name) if asked else None
         if at is not None:
-            nothing = _with(case.inputs, name, at, 0.0)
-            rights = (nothing,) if name not in spec.wrt and _shuts(spec, case, nothing) else ()
+            rights = _shut(spec, case, name, at) if name not in spec.wrt else ()
             yield f"a NaN in {name}", _with(case.inputs, name, at, np.nan), rights
         for axis in _shared_axes(spec, name):
             size = case.inputs[name].shape[axis]
@@ -111,17 +110,24 @@ def _place(spec: Spec, case: Case, name: str) -> int | None:
     return next((at for at in places if _matters(spec, case, name, at, own)), None)
 
 
-def _shuts(spec: Spec, case: Case, nothing: Inputs) -> bool:
-    """Whether a number that is 0 keeps others from having an effect: a gate, and it is shut for NaN, too (NaN > 0)."""
+def _shut(spec: Spec, case: Case, name: str, at: int) -> tuple[Inputs, ...]:
+    """The input with 0 there, if that keeps other numbers from having an effect: such a gate is shut for NaN, too.
+
+    For NaN > 0 is false, and that a weight of NaN counts nothing is nothing that the formula rules out.
+    """
+    there = float(case.inputs[name].reshape(-1)[at]) or STEPS[0]
+    opened, shut = (_with(case.inputs, name, at, value) for value in (there, 0.0))
     try:
-        here, there = (
-            call(spec, itself(spec), replace(case, inputs=one), "float64", grad=bool(spec.wrt)).gradient
-            for one in (case.inputs, nothing)
-        )
+        pairs = [_slopes(spec, replace(case, inputs=one)) for one in (opened, shut)]
     except TargetRaised:
-        return False
-    pairs = [(here.get(name), there.get(name)) for name in spec.wrt]
-    return any(a is not None and (b is None or bool(((a != 0) & (b == 0)).any())) for a, b in pairs)
+        return ()
+    return (shut,) if any(((a != 0) & (b == 0)).any() for a, b in zip(*pairs, strict=True)) else ()
+
+
+def _slopes(spec: Spec, case: Case) -> list[Array]:
+    found = call(spec, itself(spec), case, "float64", grad=bool(spec.wrt)).gradient
+    zeros = ((name, np.zeros(case.inputs[name].shape)) for name in spec.wrt)
+    return [zero if (slope := found.get(name)) is None else slope for name, zero in zeros]
 
 
 def _matters(spec: Spec, case: Case, name: str, at: int, own: Result) -> bool:
