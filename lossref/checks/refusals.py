@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
+from lossref.checks.material import material
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, call, call_of, call_on, itself
@@ -21,6 +22,7 @@ from lossref.oracle.tape import Tie, Uncertified
 
 Inputs = Mapping[str, Array]
 PLACES = 12  # elements of an input that are tried, one after the other
+GATES = 6  # cases on which it is found out whether an input is one
 STEPS = (0.5, -0.5, 1.0, -1.0)  # to another value of an element, which may have an effect
 NOTICED = 1e-9  # relative, of a value in float64: what an element that has no effect does not do
 
@@ -71,7 +73,7 @@ def _bad_inputs(spec: Spec, case: Case) -> Iterator[tuple[str, Inputs, tuple[Inp
         asked = not (domain.dtype or domain.nan_free or domain.indexes)
         at = _place(spec, case, name) if asked else None
         if at is not None:
-            rights = _shut(spec, case, name, at) if name not in spec.wrt else ()
+            rights = (_with(case.inputs, name, at, 0.0),) if _is_gate(spec, name) else ()
             yield f"a NaN in {name}", _with(case.inputs, name, at, np.nan), rights
         for axis in _shared_axes(spec, name):
             size = case.inputs[name].shape[axis]
@@ -110,18 +112,28 @@ def _place(spec: Spec, case: Case, name: str) -> int | None:
     return next((at for at in places if _matters(spec, case, name, at, own)), None)
 
 
-def _shut(spec: Spec, case: Case, name: str, at: int) -> tuple[Inputs, ...]:
-    """The input with 0 there, if that keeps other numbers from having an effect: such a gate is shut for NaN, too.
+@remembered(MIB, lambda found: 64)
+def _is_gate(spec: Spec, name: str) -> bool:
+    """Whether 0 in this input keeps other numbers from having an effect: a gate, which is shut for NaN, too.
 
     For NaN > 0 is false, and that a weight of NaN counts nothing is nothing that the formula rules out.
     """
+    if name in spec.wrt:
+        return False
+    return any(_shuts(spec, case, name) for case in material(spec, "small", "quick", 0)[:GATES])
+
+
+def _shuts(spec: Spec, case: Case, name: str) -> bool:
+    at = _place(spec, case, name)
+    if at is None:
+        return False
     there = float(case.inputs[name].reshape(-1)[at]) or STEPS[0]
     opened, shut = (_with(case.inputs, name, at, value) for value in (there, 0.0))
     try:
         pairs = [_slopes(spec, replace(case, inputs=one)) for one in (opened, shut)]
     except TargetRaised:
-        return ()
-    return (shut,) if any(((a != 0) & (b == 0)).any() for a, b in zip(*pairs, strict=True)) else ()
+        return False
+    return any(((a != 0) & (b == 0)).any() for a, b in zip(*pairs, strict=True))
 
 
 def _slopes(spec: Spec, case: Case) -> list[Array]:
