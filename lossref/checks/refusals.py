@@ -6,7 +6,7 @@ gives a finite number there is nothing to refuse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -40,7 +40,7 @@ class Bad(NamedTuple):
 def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
     total = Evidence()
-    for bad in _bad_inputs(spec, case):
+    for bad in _bad_inputs(spec, case, target.only):
         out = _answered(spec, target, case, bad.inputs, dtype)
         if out is None:
             total += Evidence(1)
@@ -72,10 +72,13 @@ def _is_right(spec: Spec, case: Case, dtype: str, out: Array, good: Inputs | Non
     return bool((np.abs(out.ravel() - want.ravel()) <= budget.ravel()).all())
 
 
-def _bad_inputs(spec: Spec, case: Case) -> Iterator[Bad]:
+def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:
+    """What the axes forbid, and NaN where it matters; not where the target declares that it takes only some numbers.
+
+    A NaN is no place, either: what has none does not count, as where it is the index of no image.
+    """
     for name, domain in spec.inputs.items():
-        # a NaN is no place: what has none does not count, as where it is the index of no image
-        asked = not (domain.dtype or domain.nan_free or domain.indexes)
+        asked = not (domain.dtype or domain.nan_free or domain.indexes or name in only)
         at = _place(spec, case, name) if asked else None
         if at is not None:
             bad, nothing = (_with(case.inputs, name, at, value) for value in (np.nan, 0.0))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.evidence import Evidence, Problem, wrong
+from lossref.checks.limits import limited
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
@@ -130,8 +131,8 @@ def applies(check: Check, spec: Spec) -> bool:
 
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
-    fixed = fixed_of(spec, target.fixed)
-    found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
+    fixed, drawn_from = fixed_of(spec, target.fixed), limited(spec, target)
+    found = [case for kind in check.kinds for case in _kind(drawn_from, kind, tier, seed, fixed)]
     return [on_device(spec, case, target.device) for case in found if applicable(spec, target, case)]
 
 

@@ -70,7 +70,8 @@ class Target:
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
     `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
     is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
-    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked.
+    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps
+    an input to the families that it can take, by name or by a part of it.
     """
 
     spec: str
@@ -90,6 +91,7 @@ class Target:
     device: str = "cpu"
     gradients: bool = True
     trusted: bool = False
+    only: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

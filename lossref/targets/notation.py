@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lossref.checks.limits import limited
 from lossref.checks.material import fixed_of, material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call
@@ -39,7 +40,7 @@ def followed(spec: Spec, target: Target, name: str) -> tuple[Any, str]:
 
 def _right(spec: Spec, target: Target) -> tuple[float, float]:
     """The share of cases that come out right, and how exactly they do."""
-    found = material(spec, "single", "quick", 0, fixed_of(spec, target.fixed))
+    found = material(limited(spec, target), "single", "quick", 0, fixed_of(spec, target.fixed))
     asked = [case for case in found if applicable(spec, target, case)][:ASKED]
     errors = [error for case in asked if (error := _error(spec, target, case)) is not None]
     share = sum(error < NEAR for error in errors) / len(errors) if errors else 1.0
