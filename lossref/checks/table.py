@@ -193,7 +193,7 @@ def check(
         total += found
         for problem in found.problems:
             failing.setdefault(problem.kind, []).append((case, problem))
-    status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total, len(cases))
+    status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total, len(asked))
     took = round(time.perf_counter() - begin, 3)
     numbers = (total.examined, total.worst, total.left_out)
     verdict = Verdict(

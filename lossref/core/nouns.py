@@ -190,8 +190,9 @@ class Spec:
     """Everything about one loss; each lives in one file of lossref/losses.
 
     `sizes` are the axis sizes (and parameters) tried, by kind, `derived` those that follow from them; `api` shows a
-    call, `returns` the shape that comes back. A `composite` is made of other specs, with detached results on the way:
-    its budgets come from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
+    call, `returns` the shape that comes back, `absent` the terms that are 0 at some parameters and may be left out. A
+    `composite` is made of other specs, with detached results on the way: its budgets come from the radius of the
+    oracle at the precision of the dtype, and fewer cases are drawn.
     """
 
     name: str
@@ -211,6 +212,7 @@ class Spec:
     returns: str = ""
     composite: bool = False
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    absent: Callable[[Params], tuple[str, ...]] = lambda params: ()
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)
