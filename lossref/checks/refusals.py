@@ -17,11 +17,13 @@ from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
 from lossref.checks.material import material
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import Result, TargetRaised, call, call_of, call_on, itself
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, value_budget
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
+REFUSED = (TargetRaised, DeviceLost)  # on a GPU an index out of range ends the kernel, and raises nothing
 Inputs = Mapping[str, Array]
 PLACES = 12  # elements of an input that are tried, one after the other
 GATES = 6  # cases on which it is found out whether an input is one
@@ -55,7 +57,7 @@ def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str
     """The numbers that it gives if all of them are finite, None where it refuses."""
     try:
         out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
-    except TargetRaised:
+    except REFUSED:
         return None
     return out if out.size > 0 and np.isfinite(out).all() else None
 
@@ -199,7 +201,7 @@ def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
         return Evidence()  # nobody knows what is right
     try:
         got = call_on(spec, target, case, replace(call_of(spec, whole.inputs, "int64"), dtypes=dtypes)).value
-    except TargetRaised:
+    except REFUSED:
         return Evidence(1)
     if got.size == own.value.size:  # a number that it refuses to give is no wrong one
         got = np.where(np.isfinite(got.reshape(own.value.shape)), got.reshape(own.value.shape), own.value)

@@ -22,7 +22,9 @@ from lossref.hosts.worker.words import one_line
 from lossref.oracle.answers import outcome_of, true_gradient, weights
 from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
-from lossref.run.causes.causes import Judged, saved, traced
+from lossref.run.causes.causes import traced
+from lossref.run.causes.failures import saved
+from lossref.run.causes.judged import Judged
 from lossref.run.plan import Job
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
@@ -104,7 +106,7 @@ def _of(job: Job, target: Target) -> Iterator[Row]:
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
         judged = _row(job, row, spec, target, cases)
-        ended += judged.verdict.status in ENDINGS
+        ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
     yield from ((verdict, Counter()) for verdict in traced(job, spec, target, failing))

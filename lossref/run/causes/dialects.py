@@ -32,14 +32,13 @@ Place = tuple[Case, str]
 
 @dataclass(frozen=True)
 class Compared:
-    """A target beside the reference at some settings, on cases that the target was asked, in one dtype."""
+    """A target beside the reference at some settings, on cases that the target was asked: in float64 if it can."""
 
     spec: Spec
     target: Target
     known: Attempts
     cases: Sequence[Case]
     settings: Settings
-    dtype: str
     held_to: Sequence[str] = ()
 
     @cached_property
@@ -52,7 +51,8 @@ class Compared:
 
     def got(self, case: Case) -> Attempt | None:
         """What the target gives on a case."""
-        return self.known.of(self.target, case, dtype=self.dtype)
+        exact = self.known.of(self.target, case)
+        return self.known.of(self.target, case, dtype="float32") if exact is None else exact
 
     def at(self, case: Case, change: Settings) -> dict[str, float]:
         """The errors of one case where some settings are changed beside those here; none where the target raises."""
@@ -65,7 +65,7 @@ class Compared:
 
     def _room(self, case: Case) -> float:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
-        if self.dtype == "float32":
+        if self.known.of(self.target, case) is None:
             return SINGLE_PRECISION
         if self.spec.composite or sum(x.size for x in case.inputs.values()) > MOST_NUMBERS:
             return ROUNDED
@@ -84,9 +84,8 @@ def found(
     """
     defaults = {**spec.defaults(), **target.fixed}
     settings = dict[str, Any]()
-    dtype = "float64" if any(known.of(target, case) for case in cases[:PIVOTS]) else "float32"
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, dtype, held_to)
+        compared = Compared(spec, target, known, cases, settings, held_to)
         change = _next(compared)
         if not change:
             break
@@ -123,9 +122,9 @@ def _next(compared: Compared) -> Settings:
         if best and _score(compared, bad, best, exactly) > 0:
             return best
     pairs = list(_pairs(compared))
-    for case in pivots[:2]:
+    for exactly, case in itertools.product((True, False), pivots[:2]):
         for change in pairs:
-            if _helps(compared, case, change, True) and _score(compared, bad, change, True) > 0:
+            if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
     return {}
 
