@@ -301,3 +301,28 @@ def _cases(made: Target) -> list[Any]:
 def test_only_names_what_there_is(only: Mapping[str, str], said: str) -> None:
     with pytest.raises(UnknownTarget, match=said):
         declared(focal_of_hard, Mark("focal", only=only), "")
+
+
+# Within one case nothing hides behind what fails before it -----------------------------------------------
+
+
+def iou_wrong_twice(box1: Tensor, box2: Tensor, eps: float = 1e-7) -> Tensor:
+    """Its value is wrong, box2 has no gradient, and it writes to both."""
+    found = spec("iou").reference(box1, box2.detach(), xywh=False, eps=eps)
+    box1.data[0, 0] += 0.5
+    box2.data[0, 0] += 0.5
+    return found.detach() * 1.5 + found - found.detach()
+
+
+@pytest.mark.parametrize(
+    ("check", "kinds"),
+    [
+        ("reduced", {"value iou", "no gradient box2"}),
+        ("pure", {"writes box1", "writes box2"}),
+    ],
+)
+def test_what_fails_first_hides_nothing(check: str, kinds: set[str]) -> None:
+    one, loss, made = table.named(check), spec("iou"), declared(iou_wrong_twice, ROWS, "")
+    cases = table.cases_for(one, loss, made, "quick", 0)[-1:]
+    found = {problem.kind for case in cases for problem in table.examine(one, loss, made, case, "float32").problems}
+    assert len(kinds & found) == len(kinds), found

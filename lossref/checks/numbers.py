@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, require_gradients, slack_of, wrong
+from lossref.checks.evidence import (
+    Evidence,
+    beside,
+    compare_gradients,
+    compare_values,
+    require_gradients,
+    slack_of,
+    wrong,
+)
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
@@ -64,9 +73,7 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return (
-        found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
-    )
+    return beside(found, lambda: _gradient(spec, target, case, dtype)) if spec.wrt and target.gradients else found
 
 
 def rare(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -119,9 +126,13 @@ def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         return wrong(f"returned {f(case.inputs).size} numbers, expected {tol.size}: no law can be examined")
     total = Evidence()
     for law in spec.laws:
-        broken = law(f, case.inputs, case.params, tol)
-        total += wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
+        total = beside(total, partial(_law, law, f, case, tol))
     return total
+
+
+def _law(law: Callable[..., str | None], f: Callable[..., Array], case: Case, tol: Array) -> Evidence:
+    broken = law(f, case.inputs, case.params, tol)
+    return wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
 
 
 def law_name(law: Callable[..., Any]) -> str:

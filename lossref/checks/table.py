@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers, refusals, shapes
-from lossref.checks.evidence import Evidence, Problem, wrong
+from lossref.checks.evidence import Evidence, Problem, raised
 from lossref.checks.limits import limited
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
@@ -150,7 +150,7 @@ def examine(check: Check, spec: Spec, target: Target, case: Case, dtype: str) ->
     try:
         return check.examine(spec, target, case, dtype)
     except TargetRaised as error:
-        return wrong(f"raised {error}", kind=f"raises {str(error).partition(':')[0]}")
+        return raised(error)
     except (Tie, Uncertified):
         return Evidence(0, 0.0, 1)
 
