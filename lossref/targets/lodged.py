@@ -130,6 +130,7 @@ def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
             unsupported=row["unsupported"],
             note=row["note"],
             usage=row["usage"],
+            only=dict(row["only"]),
             host=host,
             thing=number,
             device=lodging.device,
@@ -174,11 +175,12 @@ def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
 def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, word: str) -> Target:
     spec = find(str(mark["spec"]))
     fixed = dict(mark.get("fixed", {}))
-    has_parameters(spec, fixed)
+    only = {str(name): str(word) for name, word in dict(mark.get("only", {})).items()}
+    has_parameters(spec, fixed, only)
     accepts = tuple(name for name in spec.params if name in thing["parameters"] and name not in fixed)
     usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
     known = {check: short(str(reason), 400) for check, reason in dict(mark.get("known", {})).items()}
-    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage)
+    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, only=only)
     return replace(
         made, slack=checked_slack(mark.get("slack", {})), where=plain(str(thing["where"])), note=_borrowing(thing)
     )

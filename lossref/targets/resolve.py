@@ -12,12 +12,13 @@ import logging
 import math
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lossref.checks.limits import not_there, said_of
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
 from lossref.hosts.worker.things import described
@@ -169,12 +170,12 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     from lossref.losses import spec as find
 
     spec = find(mark.spec)
-    has_parameters(spec, mark.fixed)
+    has_parameters(spec, mark.fixed, mark.only)
     accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark.fixed)
     build = thing if isinstance(thing, type) else partial(partial, thing)
     name = getattr(thing, "__name__", type(thing).__name__)
     usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
-    made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage)
+    made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage, only=mark.only)
     return replace(made, slack=checked_slack(mark.slack), where=described(thing, name)["where"])
 
 
@@ -189,8 +190,10 @@ def checked_slack(slack: Slack) -> dict[str, tuple[float, str]]:
     return {check: (float(factor), str(reason)) for check, (factor, reason) in slack.items()}
 
 
-def has_parameters(spec: Spec, names: Iterable[str]) -> None:
-    """Raises `UnknownTarget` for the first name that is no parameter of the spec."""
+def has_parameters(spec: Spec, names: Iterable[str], only: Mapping[str, str] | None = None) -> None:
+    """Raises `UnknownTarget` for the first name that is no parameter of the spec, or no family of its inputs."""
+    if only and (absent := not_there(spec, only)):
+        raise UnknownTarget(absent)
     for unknown in (name for name in names if name not in spec.params):
         near = difflib.get_close_matches(unknown, spec.params, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -241,4 +244,4 @@ def ready(one: Target) -> Target:
             choice, note = followed(spec, one, name)
             fixed, notes = {**one.fixed, name: choice}, filter(None, (one.note, note))
             one = replace(one, fixed=fixed, note="; ".join(notes))
-    return one
+    return replace(one, note="; ".join(filter(None, (one.note, said_of(one.only)))))

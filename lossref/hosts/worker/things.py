@@ -32,7 +32,7 @@ class NoFunction(Absent):
 def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
     """The targets of an adapter that ships, each with how it is built."""
     module = importlib.import_module(f"{ADAPTERS}.{word}")
-    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage")
+    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage", "only")
     for target in module.targets():
         yield target.build, {name: getattr(target, name) for name in names}
 

@@ -236,4 +236,5 @@ SPEC = Spec(
     api="PoseLoss26(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="vector (6,): box, pose, kobj, cls, dfl, rle times the number of images (5 without a flow); the same "
     "without that factor, detached",
+    absent=lambda params: () if params["flow"] else ("rle",),
 )
