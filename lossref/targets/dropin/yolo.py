@@ -71,7 +71,9 @@ def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str, **op
 
 
 def edition_of(loss: Any) -> str:
-    """ "8.3" where a class takes feature maps: it has no method of its own that parses a dict."""
+    """ "8.3" where a class takes feature maps: it has no method of its own that parses a dict, or is known to do so."""
+    if known := getattr(loss, "__form__", ""):
+        return str(known)
     inner = getattr(loss, "one2many", getattr(loss, "vp_criterion", loss))
     return "8.4" if hasattr(inner, "parse_output") else "8.3"
 
