@@ -88,9 +88,7 @@ def facts(word: str, lodging: Lodging) -> Mapping[str, str]:
     return {name: str(fact) for name, fact in host.facts.items()} if isinstance(host, ProcessHost) else {}
 
 
-def loaded_in(
-    host: ProcessHost, module: str, attribute: str, adapter: bool, as_spec: str = ""
-) -> Mapping[str, Any]:
+def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool, as_spec: str = "") -> Mapping[str, Any]:
     """What a word is in a host. Raises `UnknownTarget`, `Unavailable` or `TargetEnded`."""
     try:
         return host.load(module, attribute, adapter, as_spec)

@@ -21,7 +21,6 @@ from lossref.targets.declaring import UnknownTarget as UnknownTarget
 from lossref.targets.declaring import declared
 from lossref.targets.marks import Mark, marks
 
-
 FORKED = ("ultralytics",)
 """The adapters that ask a package of another name, too: word FORK@ADAPTER."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import state, tensors
 from .messages import Call, Question, Reply, Returned
-from .words import one_line
+from .words import told
 
 Build = Callable[..., Callable[..., Any]]
 _grad, _clock, _is_tensor = torch.autograd.grad, time.perf_counter, torch.is_tensor
@@ -81,7 +81,7 @@ def built(build: Build, question: Question) -> Callable[..., Any]:
 def _raised(error: BaseException) -> Returned:
     if isinstance(error, SystemExit):
         raise Ended(f"exit code {error.code}") from error
-    return Returned(one_line(error))
+    return Returned(told(error))
 
 
 def _called(

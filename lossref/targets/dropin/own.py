@@ -153,15 +153,14 @@ def _in_its_form(entry: Entry, loss: Own, params: Mapping[str, Any], **x: Tensor
 
 def _is_usual(result: Any) -> bool:
     """Whether it is (a vector with the terms, items)."""
-    pair = isinstance(result, (tuple, list)) and len(result) == 2
-    return pair and torch.is_tensor(result[0]) and result[0].ndim == 1
+    return _is_listed(result) and len(result) == 2 and torch.is_tensor(result[0]) and result[0].ndim == 1
 
 
 def _vector(result: Any) -> Tensor | None:
-    """The terms where they stand by themselves: a vector, or several numbers; None for a single number, alone or in a pair."""
+    """The terms where they stand by themselves: a vector, or several numbers; None for one number, also in a pair."""
     if torch.is_tensor(result):
         return result if result.ndim == 1 and len(result) > 1 else None
-    listed = [*result.values()] if isinstance(result, Mapping) else [*result]
+    listed = [*result.values()] if isinstance(result, Mapping) else [*result] if _is_listed(result) else []
     if len(listed) > 2 and all(torch.is_tensor(one) and one.numel() == 1 for one in listed):
         return torch.stack([one.reshape(()) for one in listed])
     return None
@@ -169,8 +168,15 @@ def _vector(result: Any) -> Tensor | None:
 
 def _total(result: Any) -> Tensor:
     """The number of which a gradient is taken."""
-    found = result if torch.is_tensor(result) else next(iter(result))
-    return found.sum()
+    found = result if torch.is_tensor(result) else next(iter(result), None) if _is_listed(result) else result
+    if not torch.is_tensor(found):
+        raise Mismatch(f"returned {type(found).__name__}, expected a tensor, or several")
+    total: Tensor = found.sum()
+    return total
+
+
+def _is_listed(result: Any) -> bool:
+    return isinstance(result, (tuple, list))
 
 
 def _pair(result: Any, spec: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -35,7 +34,7 @@ def inherits(kind: type, name: str) -> bool:
 def is_flat(kind: type, spec: Spec) -> bool:
     """Whether it takes the parameters of the spec in its constructor and the inputs in its call, and says so."""
     made, called = _constructor(kind), _call(kind)
-    if {"model", "batch"} & {*made, *called} or not _required(made) <= {*spec.params}:
+    if (SIGNS - {*spec.inputs}) & {*made, *called} or not _required(made) <= {*spec.params}:
         return False
     several = any(one.kind in STARRED for one in called.values())
     return not several and len(_required(called)) <= len(spec.inputs) <= len(called)
