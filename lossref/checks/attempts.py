@@ -20,6 +20,14 @@ class Attempt(NamedTuple):
 
     value: Array
     gradients: tuple[Array, ...]
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    def named(self, spec: Spec) -> dict[str, Array]:
+        """Every quantity by the kind of failure that it would be: "value TERM", "gradient INPUT"."""
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        parts = np.split(self.value.ravel(), ends[:-1]) if len(spec.terms) > 1 else [self.value]
+        values = {f"value {term}": part for term, part in zip(spec.terms, parts, strict=False)}
+        return values | {f"gradient {name}": found for name, found in zip(spec.wrt, self.gradients, strict=False)}
 
 
 class Attempts:
@@ -65,7 +73,7 @@ def _attempt(spec: Spec, target: Target, case: Case, dtype: str) -> Attempt | No
     found = (result.gradient.get(name) for name in spec.wrt)
     shapes = (case.inputs[name].shape for name in spec.wrt)
     zeros = (np.zeros(shape) if g is None else g for g, shape in zip(found, shapes, strict=True))
-    return Attempt(result.value, tuple(zeros) if result.gradient else ())
+    return Attempt(result.value, tuple(zeros) if result.gradient else (), result.shapes)
 
 
 def _size(attempt: Attempt | None) -> int:

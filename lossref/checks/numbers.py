@@ -6,7 +6,6 @@ Each is a plain function (spec, target, case, dtype) -> Evidence, about one case
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np

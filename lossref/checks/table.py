@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers
@@ -164,7 +164,7 @@ class Failing:
 
 
 def check(
-    one: Check, spec: Spec, target: Target, cases: Sequence[Case], dtype: str
+    one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: str
 ) -> tuple[Verdict, tuple[Failing, ...]]:
     """Run one check over all of its cases; returns the verdict, and what failed by kind, the first one first.
 
@@ -173,7 +173,9 @@ def check(
     begin = time.perf_counter()
     total, failing = Evidence(), dict[str, list[tuple[Case, Problem]]]()
     ended: TargetEnded | None = None
+    asked = list[Case]()
     for case in cases:
+        asked.append(case)
         try:
             found = examine(one, spec, target, case, dtype)
         except CannotAnswer as error:
@@ -194,8 +196,8 @@ def check(
         device=target.device,
         where=target.where,
     )
-    usual = sum(map(drawn, cases))
-    return verdict, tuple(Failing(kind, tuple(them), len(cases), usual) for kind, them in failing.items())
+    usual = sum(map(drawn, asked))
+    return verdict, tuple(Failing(kind, tuple(them), len(asked), usual) for kind, them in failing.items())
 
 
 def drawn(case: Case) -> bool:

@@ -70,7 +70,8 @@ class Target:
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
     `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
     is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
-    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked.
+    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `home` is as
+    `where` for the very object that its file has under its name, else empty: words that find it there find one target.
     """
 
     spec: str
@@ -85,6 +86,7 @@ class Target:
     note: str = ""
     usage: str = ""
     where: str = ""
+    home: str = ""
     host: Host | None = None
     thing: int = -1
     device: str = "cpu"
@@ -150,8 +152,10 @@ class Verdict:
 
 def verdict_of(line: Mapping[str, Any]) -> Verdict:
     """The verdict of which `dataclasses.asdict` made this, perhaps by way of JSON."""
-    failures = [Failure(**{**one, **{name: tuple(one.get(name, ())) for name in ("settings", "under")}})
-                for one in line.get("failures", ())]
+    failures = [
+        Failure(**{**one, **{name: tuple(one.get(name, ())) for name in ("settings", "under")}})
+        for one in line.get("failures", ())
+    ]
     return Verdict(**{**line, "failures": tuple(failures)})
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lossref.core.nouns import STATUSES, Verdict
+from lossref.core.nouns import STATUSES, Verdict, verdict_of
 from lossref.hosts.worker.words import printable
 from lossref.report.frame import filled
 from lossref.run.atomic import write_text
@@ -91,7 +91,7 @@ def _content(directory: Path, name: str) -> bytes:
 
 def _verdict(directory: Path, number: int, line: bytes) -> Verdict:
     try:
-        found = Verdict(**schema.read(line, "verdict", infinite=True))
+        found = verdict_of(schema.read(line, "verdict", infinite=True))
         return replace(found, worst=float(found.worst))
     except (ValueError, TypeError, OverflowError) as error:
         place = f"line {number} of {directory / 'verdicts.jsonl'}"

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
-from lossref.checks.attempts import Attempts
-from lossref.checks.evidence import Evidence, wrong
 from lossref.checks.material import material, shares
 from lossref.checks.numbers import trusted
 from lossref.checks.settings import setting
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
-from lossref.hosts.command import CannotAnswer
-from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line
 from lossref.oracle.answers import outcome_of, true_gradient, weights
 from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
-from lossref.run.explain import explain
+from lossref.run.causes.causes import Judged, saved, traced
 from lossref.run.plan import Job
-from lossref.run.saved import SavedCase, distinct, save
-from lossref.run.shrink import shrink
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
@@ -42,28 +35,6 @@ VERDICTS = "verdicts.jsonl"
 Outcome = tuple[list[Verdict], dict[str, int]]
 Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases
 Row = tuple[Verdict, Counter[str]]  # of one check, with the families of inputs that were drawn for it
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the failures of one job have told so far: small failing cases, the latest first, and explanations.
-
-    known: what was asked for explanations, and need not be asked again
-    found: what a search has come to, and need not be searched again
-    """
-
-    known: Attempts
-    failing: tuple[Case, ...] = ()
-    reasons: tuple[str, ...] = ()
-    found: Mapping[Search, str] = field(default_factory=dict)
-
-    def of(self, case: Case) -> Told:
-        """With one more failing case."""
-        return replace(self, failing=(case, *self.failing))
-
-    def because(self, search: Search, reason: str) -> Told:
-        """With what one more search has come to."""
-        return replace(self, reasons=(*self.reasons, reason), found={**self.found, search: reason})
 
 
 def work(job: Job) -> Outcome:
@@ -89,11 +60,12 @@ def _of_one_spec(name: str) -> None:
 
 
 def _gathered(rows: Iterable[Row]) -> Outcome:
-    verdicts, drawn = list[Verdict](), Counter[str]()
+    """One verdict for each row, the last one, in the order in which they were first given."""
+    verdicts, drawn = dict[tuple[str, str], Verdict](), Counter[str]()
     for verdict, families in rows:
-        verdicts.append(verdict)
+        verdicts[verdict.check, verdict.dtype] = verdict
         drawn.update(families)
-    return verdicts, dict(drawn)
+    return list(verdicts.values()), dict(drawn)
 
 
 def _noted(job: Job, row: Row) -> Row:
@@ -112,119 +84,56 @@ def _each(job: Job) -> Iterator[Row]:
         except IndexError:
             status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, replace(target, label=job.label))
+            yield from _of(job, _held(job, replace(target, label=job.label)))
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
 
 
+def _held(job: Job, target: Target) -> Target:
+    """The target as one that implements the dialect it is held to; what it takes as a parameter it is asked anyway."""
+    settings = {name: value for name, value in job.dialect if name not in target.accepts}
+    return replace(target, fixed={**target.fixed, **settings}) if settings else target
+
+
 def _of(job: Job, target: Target) -> Iterator[Row]:
-    spec = losses.spec(job.spec)
-    told, ended = Told(Attempts(spec)), 0
+    """Each row as it was judged; then those that fail once more, with their causes."""
+    spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
     for row in job.rows:
         if ended == ENOUGH:
             yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        verdict, told = _row(job, row, spec, target, cases, told)
-        ended += verdict.status in ENDINGS
-        yield verdict, shares(cases)
+        judged = _row(job, row, spec, target, cases)
+        ended += judged.verdict.status in ENDINGS
+        failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
+        yield judged.verdict, shares(cases)
+    yield from ((verdict, Counter()) for verdict in traced(job, spec, target, failing))
 
 
-def _row(
-    job: Job, row: tuple[str, str], spec: Spec, target: Target, cases: list[Case], told: Told
-) -> tuple[Verdict, Told]:
-    """The verdict of one check, whatever the target does to it, and what has been told by then."""
+def _row(job: Job, row: tuple[str, str], spec: Spec, target: Target, cases: list[Case]) -> Judged:
+    """How one check came out, whatever the target does to it."""
     one, dtype = table.named(row[0]), row[1]
+
+    def not_asked(status: str, note: str) -> Judged:
+        return Judged(one, unasked(job, row, status, note), cases, ())
+
     if dtype not in target.dtypes:
-        return unasked(job, row, "unsupported", f"declares no {dtype}"), told
+        return not_asked("unsupported", f"declares no {dtype}")
     if not cases:
-        return unasked(job, row, "unsupported", _nothing_to_ask(one, target)), told
+        return not_asked("unsupported", _nothing_to_ask(one, target))
     waiting = 0 if target.host is None else int(ENDING * job.lodging.timeout)
     try:
         with limited(CHECK_SECONDS[job.tier], waiting):
             verdict, failing = table.check(one, spec, target, cases, dtype)
     except TimeoutError:
-        return unasked(job, row, "timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing"), told
+        return not_asked("timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing")
     except Exception as error:  # a target can return what nobody thought of; the other checks go on
-        return unasked(job, row, "crashed", f"lossref could not examine this: {one_line(error)}"), told
-    if failing is None:
-        return replace(verdict, note=verdict.note or target.note), told
+        return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
+    judged = Judged(one, verdict, cases, failing)
     if verdict.status in ENDINGS:
-        saved = _saved(job, target, one, failing, dtype)
-        return replace(verdict, case=_kept(job, spec, target, saved, wrong(verdict.note))), told
-    return _explained(job, spec, target, one, verdict, failing, told)
-
-
-def _explained(
-    job: Job, spec: Spec, target: Target, one: Check, verdict: Verdict, failing: Case, told: Told
-) -> tuple[Verdict, Told]:
-    """A failure with its smallest case saved, and the known variant that explains it if one does."""
-    dtype, reason = verdict.dtype, ""
-    smallest, told = _smallest(job, spec, target, one, dtype, failing, told)
-    if verdict.status != "known":
-        reason, told = _reason(job, spec, target, one, dtype, told)
-    evidence = _examined(one, spec, target, smallest, dtype)
-    if not evidence.problem:
-        smallest, evidence = failing, _examined(one, spec, target, failing, dtype)
-    if not evidence.problem:
-        evidence = wrong(f"{verdict.note} (not on every call: it does not repeat itself)")
-    note = f"{evidence.problem} ({target.note})" if target.note else evidence.problem
-    note = f"{note} (known: {target.known[one.name]})" if verdict.status == "known" else note
-    case = _kept(job, spec, target, _saved(job, target, one, smallest, dtype), evidence)
-    return replace(verdict, note=note, explanation=reason, case=case), told
-
-
-def _smallest(
-    job: Job, spec: Spec, target: Target, one: Check, dtype: str, failing: Case, told: Told
-) -> tuple[Case, Told]:
-    """A small case that fails: one that did so in a check before, or else the failing one made small.
-
-    Where a failing case stays as it is, what makes it fail may be what it is about (an index that is no image).
-    """
-    tells = one.certified and bool(one.explained_on)
-    for case in told.failing if tells and one.shrunk_to else ():
-        if _examined(one, spec, target, case, dtype).problem:
-            return case, told
-    smallest = failing
-    with contextlib.suppress(TimeoutError, TargetEnded, CannotAnswer), limited(CHECK_SECONDS[job.tier]):
-        smallest = shrink(spec, target, one, failing, dtype)
-    return smallest, told.of(smallest) if tells else told
-
-
-def _examined(one: Check, spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """The evidence on a case that failed before; a target may meanwhile end its process over it."""
-    try:
-        return table.examine(one, spec, target, case, dtype)
-    except (TargetEnded, CannotAnswer) as error:
-        return wrong(str(error))
-
-
-def _saved(job: Job, target: Target, one: Check, case: Case, dtype: str) -> SavedCase:
-    return SavedCase(case, one.name, dtype, job.word, job.as_spec, label=target.label, device=target.device)
-
-
-def _kept(job: Job, spec: Spec, target: Target, saved: SavedCase, evidence: Evidence) -> str:
-    """The file that the case is saved in, relative to the folder of the run; nothing where there is no folder."""
-    if not job.out:
-        return ""
-    where = "" if saved.device == "cpu" else f"-{distinct(saved.device)}"
-    name = f"cases/{spec.name}-{distinct(target.label)}-{saved.check}-{saved.dtype}{where}.json"
-    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
-    save(Path(job.out) / name, spec, saved, target, evidence, why=found_by)
-    return name
-
-
-def _reason(job: Job, spec: Spec, target: Target, one: Check, dtype: str, told: Told) -> tuple[str, Told]:
-    """What explains the failing cases; a search that took too long, or broke, is not made again either."""
-    search, found = (one.explained_on, dtype, told.failing), ""
-    if search in told.found:
-        return told.found[search], told
-    try:
-        with contextlib.suppress(TimeoutError), limited(CHECK_SECONDS[job.tier]):
-            found = explain(spec, target, one, dtype, told.failing, told.reasons, told.known)
-    except Exception as error:  # the failure is reported all the same
-        return f"lossref could not look for an explanation: {one_line(error)}", told
-    return found, told.because(search, found)
+        case, problem = failing[0].found[0]
+        return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))
+    return judged if failing else replace(judged, verdict=replace(verdict, note=verdict.note or target.note))
 
 
 def _nothing_to_ask(one: Check, target: Target) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from lossref.checks import table as checks
-from lossref.core.nouns import Verdict
+from lossref.core.nouns import Verdict, verdict_of
 from lossref.run import jobs as running
 from lossref.run import plan as planning
 from lossref.run.about import of_checks, progress
@@ -104,8 +104,13 @@ class Session:
         """Every verdict that was written until now, in the order of the plan."""
         rows = [(job.spec, job.label, *row) for job in self.plan for row in job.rows]
         place = {row: at for at, row in reversed(list(enumerate(rows)))}
-        found = [Verdict(**line) for line in _lines(self.folder / VERDICTS) if line.keys() == COLUMNS]
-        return sorted(found, key=lambda one: place.get((one.spec, one.target, one.check, one.dtype), len(rows)))
+        found = [verdict_of(line) for line in _lines(self.folder / VERDICTS) if line.keys() == COLUMNS]
+        latest = {(one.spec, one.target, one.check, one.dtype, one.device): one for one in found}
+
+        def planned_at(one: Verdict) -> int:
+            return place.get((one.spec, one.target, one.check, one.dtype), len(rows))
+
+        return sorted(latest.values(), key=planned_at)
 
     def _write_verdicts(self, verdicts: list[Verdict]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)  # a target may have deleted it
@@ -124,7 +129,7 @@ class Session:
 def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
     """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing that passed."""
     statuses = Counter(one.status for one in verdicts)
-    if statuses["fail"] or statuses["fixed"]:
+    if statuses["fail"] or statuses["fixed"] or statuses["dialect"]:
         return 1
     unfinished = sum(statuses[name] for name in ("inconclusive", "blocked", "crashed", "timeout"))
     nothing_passed = not (statuses["pass"] or statuses["known"])
@@ -199,7 +204,7 @@ def _before(folder: Path, new: dict[str, Any]) -> dict[int, Outcome]:
     done = dict[int, Outcome]()
     for line in _lines(folder / JOBS):
         with contextlib.suppress(KeyError, TypeError):
-            done[line["job"]] = [Verdict(**one) for one in line["verdicts"]], dict(line["families"])
+            done[line["job"]] = [verdict_of(one) for one in line["verdicts"]], dict(line["families"])
     return done
 
 

@@ -20,14 +20,19 @@ SHRINK_CALLS = 400  # candidates of one size; never seconds, or a run that is re
 COMPOSITE_CALLS = 8  # of a loss whose oracle takes about half a second for each
 
 
-def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> Case:
-    """The smallest case of the same families on which the check still fails; the case itself at worst."""
+def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str, kind: str = "") -> Case:
+    """The smallest case of the same families on which the check still fails in this way; the case itself at worst."""
     if not check.shrunk_to:
         return case
 
     def fails(candidate: Case) -> bool:
         """Whether the target fails, and the reference does not: a case that it fails, too, is no legal one."""
-        return _fails(check, spec, target, candidate, dtype) and not _fails(check, spec, itself(spec), candidate, dtype)
+        legal = not check.legal or not spec.why_not(candidate)
+        return (
+            legal
+            and _fails(check, spec, target, candidate, dtype, kind)
+            and not _fails(check, spec, itself(spec), candidate, dtype)
+        )
 
     if spec.composite:
         return _fewer(spec, case, fails)
@@ -40,8 +45,9 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str) -> 
     return case if check.certified else _halved(spec, case, fails)
 
 
-def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> bool:
-    return bool(examine(check, spec, target, case, dtype).problem)
+def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str = "") -> bool:
+    problems = examine(check, spec, target, case, dtype).problems
+    return any(kind in ("", problem.kind) for problem in problems)
 
 
 def _fewer(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:

@@ -159,7 +159,9 @@ def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, wor
     usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
     known = {check: short(str(reason), 400) for check, reason in dict(mark.get("known", {})).items()}
     made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, note=_borrowing(thing))
-    made = replace(made, slack=checked_slack(mark.get("slack", {})), where=plain(str(thing["where"])))
+    where = plain(str(thing["where"]))
+    home = where if thing["at_home"] is True else ""
+    made = replace(made, slack=checked_slack(mark.get("slack", {})), where=where, home=home)
     return _as_asked(made, thing["asking"]) if thing.get("asking") else made
 
 

@@ -164,10 +164,17 @@ def described(thing: Any, attribute: str) -> dict[str, Any]:
         "attribute": attribute,
         "name": short(str(getattr(thing, "__name__", type(thing).__name__))),
         "where": f"{_file(bare)}:{_line(bare)} {qualname}",
+        "at_home": _is_at_home(thing),
         "is_class": isinstance(thing, type),
         "parameters": _parameters(thing),
         "borrows": _borrowed(bare),
     }
+
+
+def _is_at_home(thing: Any) -> bool:
+    """Whether its module has this very object under its name, and no copy or wrapper of it."""
+    home = sys.modules.get(str(getattr(thing, "__module__", "")))
+    return getattr(home, str(getattr(thing, "__qualname__", "")), None) is thing
 
 
 def _file(thing: Any) -> str:

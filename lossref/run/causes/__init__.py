@@ -1,0 +1,1 @@
+"""From failing rows to their causes: settings that a target follows, small cases, explanations."""
