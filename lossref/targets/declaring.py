@@ -13,6 +13,7 @@ from typing import Any
 
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.worker.things import described
+from lossref.targets.hints import of_arguments
 from lossref.targets.marks import Mark, Slack
 
 
@@ -35,7 +36,8 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     name = getattr(thing, "__name__", type(thing).__name__)
     usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
     made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage)
-    made = replace(made, slack=checked_slack(mark.slack), where=described(thing, name)["where"])
+    said = described(thing, name)
+    made = replace(made, slack=checked_slack(mark.slack), where=said["where"], note=of_arguments(spec, said, accepts))
     how = asking(thing, spec.name, mark.fixed)
     if how is None:
         return made

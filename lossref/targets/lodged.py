@@ -18,6 +18,7 @@ from lossref.hosts.worker.words import one_line, plain, short
 from lossref.losses import spec as find
 from lossref.losses import specs
 from lossref.targets.declaring import UnknownTarget, checked_slack, has_parameters, usage_of
+from lossref.targets.hints import of_arguments
 from lossref.targets.resolve import Unavailable, adapters, asks_package, how_to_declare, ready, reference
 
 
@@ -158,7 +159,8 @@ def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, wor
     accepts = tuple(name for name in spec.params if name in thing["parameters"] and name not in fixed)
     usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
     known = {check: short(str(reason), 400) for check, reason in dict(mark.get("known", {})).items()}
-    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, note=_borrowing(thing))
+    note = "; ".join(filter(None, (_borrowing(thing), plain(of_arguments(spec, thing, accepts)))))
+    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, note=note)
     where = plain(str(thing["where"]))
     home = where if thing["at_home"] is True else ""
     made = replace(made, slack=checked_slack(mark.get("slack", {})), where=where, home=home)

@@ -112,12 +112,16 @@ def terms_of(out: Any, terms: tuple[str, ...]) -> tuple[Tensor, ...]:
     """The tensors that were returned, one for each term, in the spec's order."""
     found = (out,) if len(terms) == 1 else _listed(out, len(terms))
     if len(found) != len(terms):
-        raise TypeError(f"returned {len(found)} results, expected {len(terms)}: {', '.join(terms)}")
+        raise TypeError(
+            f"returned {len(found)} result{'s' * (len(found) != 1)}, expected {len(terms)}: {', '.join(terms)}"
+        )
     return tuple(tensors.dense(one, term) for term, one in zip(terms, found, strict=True))
 
 
 def _listed(out: Any, terms: int) -> tuple[Any, ...]:
     """The terms of a vector, a tuple, a dict, or a pair (vector, items) as training scripts are given it."""
+    if _is_tensor(out) and out.ndim == 0:
+        return (out,)
     found = tuple(out.values() if isinstance(out, Mapping) else out)
     if len(found) == 2 != terms and all(_is_tensor(one) and one.ndim == 1 for one in found):
         both = (*found[0].unbind(), *found[1].unbind())

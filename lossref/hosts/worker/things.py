@@ -159,14 +159,16 @@ def build_of(thing: Any) -> Build:
 def described(thing: Any, attribute: str) -> dict[str, Any]:
     """What can be said of a function or a class: where it is, and which parameters it has."""
     bare = inspect.unwrap(thing)
+    name = str(getattr(thing, "__name__", type(thing).__name__))
     qualname = plain(str(getattr(thing, "__qualname__", type(thing).__qualname__)))
     return {
         "attribute": attribute,
-        "name": short(str(getattr(thing, "__name__", type(thing).__name__))),
+        "name": short(attribute if name == "<lambda>" else name),
         "where": f"{_file(bare)}:{_line(bare)} {qualname}",
         "at_home": _is_at_home(thing),
         "is_class": isinstance(thing, type),
         "parameters": _parameters(thing),
+        "takes": [] if isinstance(thing, type) else _takes(thing),
         "borrows": _borrowed(bare),
     }
 
@@ -219,3 +221,15 @@ def _parameters(thing: Any) -> list[str]:
         return list(inspect.signature(thing).parameters)
     except (TypeError, ValueError):
         return []
+
+
+def _takes(thing: Any) -> list[tuple[str, bool, bool]]:
+    """Each parameter with whether it takes a place, and whether it can be left out; none where any number is taken."""
+    try:
+        listed = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    if any(one.kind is one.VAR_POSITIONAL for one in listed):
+        return []
+    kept = [one for one in listed if one.kind is not one.VAR_KEYWORD]
+    return [(one.name, one.kind is not one.KEYWORD_ONLY, one.default is not one.empty) for one in kept]
