@@ -30,10 +30,11 @@ from lossref.run.ask import CHECK_SECONDS, asked, unasked
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
+from lossref.targets.declaring import declared
 from lossref.targets.dropin.own import asking
 from lossref.targets.lodged import lodged
 from lossref.targets.marks import DTYPES, Mark, marks
-from lossref.targets.resolve import Unavailable, UnknownTarget, declared, ready
+from lossref.targets.resolve import Unavailable, UnknownTarget, ready
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -14,7 +15,6 @@ from typer.testing import CliRunner
 from lossref.checks.material import fixed_of, material
 from lossref.cli import app
 from lossref.core.nouns import Target
-from lossref.hosts.kept import close_all
 from lossref.hosts.probe import Result, TargetRaised, applicable, call, itself
 from lossref.hosts.process import Lodging
 from lossref.losses import spec as find
@@ -30,7 +30,6 @@ HEAD = "import torch\nimport lossref\n"
 def targets_of(tmp_path: Path, body: str, name: str = "mine.py", as_spec: str | None = None) -> list[Target]:
     file, _, attribute = name.partition(":")
     (tmp_path / file).write_text(HEAD + dedent(body))
-    close_all()
     return lodged(f"{tmp_path / file}{attribute and ':'}{attribute}", as_spec, Lodging())
 
 
@@ -304,14 +303,14 @@ def test_the_line_of_a_hint_passes(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_forms_of_numbers(got: object, line: str) -> None:
-    target = Target("ciou", print, "my", usage="from mine import my\nout = my(box1, box2)")
+    target = Target("ciou", partial, "my", usage="from mine import my\nout = my(box1, box2)")
     said = hint(find("ciou"), target, np.array(got), np.array([[0.25], [0.75]]))
     assert said.endswith(f"lambda box1, box2: {line})") if line else not said
 
 
 def test_numbers_that_are_right_or_unknown_have_no_hint(tmp_path: Path) -> None:
-    for body in (f"{CIOU}return {TRUE}", f"{CIOU}return {TRUE} * 3 + 2"):
-        (target,) = targets_of(tmp_path, body, "mine.py:my", "ciou")
+    for name, body in {"right": f"{CIOU}return {TRUE}", "other": f"{CIOU}return {TRUE} * 3 + 2"}.items():
+        (target,) = targets_of(tmp_path, body, f"{name}.py:my", "ciou")
         assert not any(hint(find("ciou"), target, got.value, want.value) for got, want in both(target))
 
 
@@ -363,10 +362,8 @@ def test_one_object_counts_once_whatever_finds_it(tmp_path: Path, monkeypatch: p
     Path("second.py").write_text("from first import my\nother = my\n")
     wraps = "import functools\n@functools.wraps(my)\ndef copy(*args): return my(*args)\n"
     Path("third.py").write_text(f"from first import my\n{wraps}")
-    close_all()
     assert [(one.word, one.label) for one in plan(["first.py", "second.py", "first"])] == [("first.py", "my")]
     assert [one.word for one in plan(["first.py", "third.py"])] == ["first.py", "third.py"]
-    close_all()
 
 
 FORK = """
@@ -391,7 +388,6 @@ def test_a_fork_is_asked_as_the_package_that_it_comes_from(tmp_path: Path, monke
     (tmp_path / "likeyolo").mkdir()
     (tmp_path / "likeyolo" / "__init__.py").write_text(FORK)
     monkeypatch.chdir(tmp_path)
-    close_all()
     word = fork_of("likeyolo", "ultralytics")
     found = {one.spec: one for one in lodged(word, None, Lodging(python=sys.executable))}
     assert version(word, Lodging()) == "0.1"
@@ -404,7 +400,6 @@ def test_a_fork_is_asked_as_the_package_that_it_comes_from(tmp_path: Path, monke
     result = CliRunner().invoke(app, [*words.split(), "-j", "1"])
     assert result.exit_code == 0, result.output
     assert "2 pass" in result.output
-    close_all()
 
 
 def test_a_package_without_forks_is_refused() -> None:

@@ -137,9 +137,9 @@ def _shaping(got: Array, want: Array) -> str:
     """What gives a result the shape that is wanted."""
     if got.shape == want.shape:
         return ""
-    if want.ndim == got.ndim + 1 and want.shape[-1] == 1:
+    if want.shape == (*got.shape, 1):
         return "[..., None]"
-    if got.ndim == want.ndim + 1 and got.shape[-1] == 1:
+    if got.shape == (*want.shape, 1):
         return "[..., 0]"
     return ".reshape(())" if want.ndim == 0 else f".reshape(-1, {', '.join(map(str, want.shape[1:]))})"
 

@@ -87,7 +87,7 @@ class Own:
         self.__form__ = "8.4" if hasattr(self.loss, "parse_output") else ""
         self.__spec__ = entry.spec
         self.__parts__: dict[str, Any] = {}
-        self.__remake__ = lambda changed: entry.make(kind, {**params, **changed}, shapes, device)
+        self.__remake__ = partial(_made_with, entry, kind, params, shapes, device)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["loss"], name)
@@ -112,6 +112,12 @@ class Own:
                 self.__parts__[gain] = self.__remake__(others)
         parts = [_total(self.__parts__[gain](preds, batch)) for gain in gains]
         return _apart(total, parts, gains, "model.args.")
+
+
+def _made_with(
+    entry: Entry, kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str, changed: Mapping[str, Any]
+) -> Any:
+    return entry.make(kind, {**params, **changed}, shapes, device)
 
 
 class Apart:
