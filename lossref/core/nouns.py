@@ -71,7 +71,8 @@ class Target:
     `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
     is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
     qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps
-    an input to the families that it can take, by name or by a part of it.
+    an input to the families that it can take, by name or by a part of it. `home` is as `where` for the very object that
+    its file has under its name, else empty: words that find it there find one target.
     """
 
     spec: str
@@ -86,6 +87,7 @@ class Target:
     note: str = ""
     usage: str = ""
     where: str = ""
+    home: str = ""
     host: Host | None = None
     thing: int = -1
     device: str = "cpu"

@@ -13,6 +13,7 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call
 from lossref.oracle.answers import true_value
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.targets.hints import forms_of
 
 ASKED = 40
 FOLLOWS = 0.5  # of the cases, the share that comes out right
@@ -48,7 +49,10 @@ def _right(spec: Spec, target: Target) -> tuple[float, float]:
 
 
 def _error(spec: Spec, target: Target, case: Case) -> float | None:
-    """How far off it is, of the largest number; infinite where it gives no such numbers, None where nobody knows."""
+    """How far off it is, of the largest number; infinite where it gives no such numbers, None where nobody knows.
+
+    One that returns 1 minus the value follows a notation, too.
+    """
     try:
         want = true_value(spec, case)
         got = _value(spec, target, case)
@@ -58,7 +62,8 @@ def _error(spec: Spec, target: Target, case: Case) -> float | None:
         return None
     if got.size != want.size or not np.isfinite(got).all():
         return np.inf
-    return float(np.abs(got.reshape(want.shape) - want).max(initial=0) / (1 + np.abs(want).max(initial=0)))
+    errors = [np.abs(one.reshape(want.shape) - want).max(initial=0) for one in forms_of(got)]
+    return float(min(errors) / (1 + np.abs(want).max(initial=0)))
 
 
 def _value(spec: Spec, target: Target, case: Case) -> Array:

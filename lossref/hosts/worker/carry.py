@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import state, tensors
 from .messages import Call, Question, Reply, Returned
-from .words import one_line
+from .words import told
 
 Build = Callable[..., Callable[..., Any]]
 _grad, _clock, _is_tensor = torch.autograd.grad, time.perf_counter, torch.is_tensor
@@ -81,7 +81,7 @@ def built(build: Build, question: Question) -> Callable[..., Any]:
 def _raised(error: BaseException) -> Returned:
     if isinstance(error, SystemExit):
         raise Ended(f"exit code {error.code}") from error
-    return Returned(one_line(error))
+    return Returned(told(error))
 
 
 def _called(
@@ -115,7 +115,9 @@ def terms_of(out: Any, terms: tuple[str, ...], absent: tuple[str, ...] = ()) -> 
         present = iter(found)
         found = tuple(found[0].new_zeros(()) if term in absent else next(present) for term in terms)
     if len(found) != len(terms):
-        raise TypeError(f"returned {len(found)} results, expected {len(terms)}: {', '.join(terms)}")
+        raise TypeError(
+            f"returned {len(found)} result{'s' * (len(found) != 1)}, expected {len(terms)}: {', '.join(terms)}"
+        )
     return tuple(tensors.dense(one, term) for term, one in zip(terms, found, strict=True))
 
 
@@ -125,6 +127,8 @@ def _listed(out: Any, terms: int, absent: bool) -> tuple[Any, ...]:
     That is (vector, items), of which the vector may be all terms, or (0-d, items); where there is nothing to train it
     may be two vectors of zeros, as long as the items.
     """
+    if _is_tensor(out) and out.ndim == 0:
+        return (out,)
     found = tuple(out.values() if isinstance(out, Mapping) else out)
     if len(found) != 2 or terms == 2 or not all(_is_tensor(one) and one.ndim < 2 for one in found) or not found[1].ndim:
         return found
