@@ -160,16 +160,12 @@ def _error(kind: str, row: Verdict, failure: Failure) -> str:
 
 
 def percent(relative: float) -> str:
-    """A relative error as people say it: 80 %, 3 times, 1e-7."""
+    """A relative error as people say it: 80 % of, 3 times, 1e-7 of."""
     if relative >= 2:
-        return (
-            f"{relative:.0f} times"
-            if relative < 1000
-            else f"{relative:.0e} times".replace("e+0", "e").replace("e+", "e")
-        )
+        return f"{relative:.0f} times" if relative < 1000 else f"{relative:.0e} times".replace("e+0", "e")
     if relative >= 0.001:
-        return f"{100 * relative:.2g} %" if relative < 0.995 else f"{100 * relative:.0f} %"
-    return f"{relative:.0e}".replace("e-0", "e-")
+        return f"{100 * relative:.2g} % of" if relative < 0.995 else f"{100 * relative:.0f} % of"
+    return f"{relative:.0e} of".replace("e-0", "e-")
 
 
 def _cases(failure: Failure) -> str:
