@@ -104,7 +104,7 @@ def _carry_out(words: list[str], plan: list[Job], folder: Path, jobs: int, tier:
         stop(str(error))
     except OSError as error:
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
-    terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
+    terminal.summary(kept.verdicts, report.read(folder)[1], folder, kept.exit_status())
     console().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
