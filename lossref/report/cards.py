@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.nouns import Finding, Verdict
-from lossref.report.pictures import legend, picture
+from lossref.report.pictures import Picture, picture
 from lossref.report.stored import read_case
 from lossref.run.findings import owner, where_of, words
 
@@ -41,15 +41,10 @@ class Card:
         """The command that shows the failure again."""
         return f"lossref replay {shlex.quote((self.directory / self.case_path).as_posix())}" if self.case_path else ""
 
-    @property
-    def picture(self) -> str:
-        """The picture of the smallest case."""
+    @cached_property
+    def picture(self) -> Picture:
+        """The picture of the smallest case, and what its colours are."""
         return picture(self.case)
-
-    @property
-    def legend(self) -> list[tuple[str, str]]:
-        """The inputs in the picture, with their colour."""
-        return legend(self.case)
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -179,5 +179,3 @@ def badge(verdicts: Sequence[Verdict], run: Mapping[str, Any]) -> dict[str, Any]
     message = ", ".join(parts) or ("conforms" if whole else "incomplete")
     color = "red" if faults else "yellow" if settings or not whole else "brightgreen"
     return {"schemaVersion": 1, "label": "losses", "message": message, "color": color}
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,31 +18,45 @@ from lossref.report.shapes import Arrays, Shape, shapes, tone
 from lossref.run.saved.arrays import SPECIAL
 
 WIDE, HIGH, EDGE = 240.0, 150.0, 10.0
-MOST_BARS, MOST_ROWS, MOST_CELLS = 48, 4, 32
+MOST_BARS, MOST_ROWS, MOST_CELLS, MOST_MASKS = 48, 4, 32, 3
 Box = tuple[float, float, float, float]
 
 
-def picture(case: Mapping[str, Any]) -> str:
-    """The SVG of a saved case; an empty string where it holds no numbers that can be drawn."""
+class Picture(NamedTuple):
+    """The SVG of a case, and what its colours are: tone and name."""
+
+    svg: str
+    legend: list[tuple[str, str]]
+
+
+NOTHING = Picture("", [])
+
+
+def picture(case: Mapping[str, Any]) -> Picture:
+    """The picture of a saved case; an empty one where it holds no numbers that can be drawn."""
     arrays = dict(_arrays(case))
-    spec = specs().get(str(case.get("spec", "")))
-    detail = case.get("detail") or {}
-    at = [one for one in detail.get("index") or () if isinstance(one, int)]
     try:
-        placed = shapes(spec, arrays, case.get("params") or {}, at)
-        whole = any(shape.tone == "frame" for shape in placed)
-        body = (not whole and _grids(spec, arrays)) or _shapes(placed) or _bars(arrays)
-    except (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError):  # a file that anybody may have changed
-        body = ""
+        body, legend = _drawn(case, arrays)
+    except (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError):  # anybody may have changed the file
+        return NOTHING
     label = html.escape(f"the smallest case: {', '.join(arrays)}")
     frame = f'viewBox="0 0 {WIDE:.0f} {HIGH:.0f}" role="img" aria-label="{label}"'
-    return f'<svg class="picture" {frame}>{body}</svg>' if body else ""
+    return Picture(f'<svg class="picture" {frame}>{body}</svg>', legend) if body else NOTHING
 
 
-def legend(case: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Tone and name of the inputs that a picture shows."""
-    arrays = dict(_arrays(case))
-    return [(tone(name), name) for name, array in arrays.items() if array.size > 1][:MOST_ROWS]
+def _drawn(case: Mapping[str, Any], arrays: Arrays) -> Picture:
+    """Shapes of a whole image, else masks, else other shapes, else bars."""
+    spec = specs().get(str(case.get("spec", "")))
+    at = [one for one in (case.get("detail") or {}).get("index") or () if isinstance(one, int)]
+    placed = shapes(spec, arrays, case.get("params") or {}, at)
+    masks = {} if any(shape.tone == "frame" for shape in placed) else _masks(spec, arrays)
+    if masks:
+        return Picture(_grids(list(masks.items())), [(tone(name), name) for name in masks])
+    if placed:
+        legend = dict.fromkeys((shape.tone, shape.name) for shape in placed if shape.name)
+        return Picture(_shapes(placed), list(legend))
+    many = {name: x for name, x in arrays.items() if x.size > 1} or {name: x for name, x in arrays.items() if x.size}
+    return Picture(_bars(dict(list(many.items())[:MOST_ROWS])), [(tone(name), name) for name in many][:MOST_ROWS])
 
 
 def _arrays(case: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
@@ -96,18 +110,22 @@ def _shape(kind: str, points: Sequence[tuple[float, float]]) -> str:
 # Masks ----------------------------------------------------------------------------------------------------
 
 
-def _grids(spec: Spec | None, arrays: Arrays) -> str:
-    """Masks and what they are held against, side by side, the first of each."""
-    found = []
+def _masks(spec: Spec | None, arrays: Arrays) -> dict[str, Array]:
+    """The inputs that are pictures, the first image of each."""
+    found = dict[str, Array]()
     for name, array in arrays.items():
         axes = spec.inputs[name].axes.split() if spec and name in spec.inputs else []
         if array.ndim >= 2 and axes and axes[-1].lower().startswith("w") and array.size:
-            found.append((tone(name), array.reshape(-1, *array.shape[-2:])[0]))
-    step = WIDE / max(len(found[:3]), 1)
-    return "".join(
-        _grid(kind, array[:MOST_CELLS, :MOST_CELLS], (n * step + 4, EDGE, step - 8, HIGH - 2 * EDGE))
-        for n, (kind, array) in enumerate(found[:3])
-    )
+            found[name] = array.reshape(-1, *array.shape[-2:])[0]
+    return dict(list(found.items())[:MOST_MASKS])
+
+
+def _grids(found: Sequence[tuple[str, Array]]) -> str:
+    """Masks side by side."""
+    step = WIDE / max(len(found), 1)
+    boxes = [(n * step + 4, EDGE, step - 8, HIGH - 2 * EDGE) for n in range(len(found))]
+    pairs = zip(found, boxes, strict=True)
+    return "".join(_grid(tone(name), array[:MOST_CELLS, :MOST_CELLS], box) for (name, array), box in pairs)
 
 
 def _grid(kind: str, array: Array, box: Box) -> str:
@@ -132,11 +150,9 @@ def _grid(kind: str, array: Array, box: Box) -> str:
 
 
 def _bars(arrays: Arrays) -> str:
-    """A row of bars for each input that holds more than one number, or for all where none does."""
-    many = {name: x for name, x in arrays.items() if x.size > 1} or {name: x for name, x in arrays.items() if x.size}
-    shown = list(many.items())[:MOST_ROWS]
-    step = HIGH / max(len(shown), 1)
-    rows = ((name, array.reshape(-1)[:MOST_BARS], number * step) for number, (name, array) in enumerate(shown))
+    """A row of bars for each input."""
+    step = HIGH / max(len(arrays), 1)
+    rows = ((name, array.reshape(-1)[:MOST_BARS], number * step) for number, (name, array) in enumerate(arrays.items()))
     return "".join(_row(name, numbers, top, step) for name, numbers, top in rows)
 
 

@@ -18,10 +18,11 @@ Arrays = Mapping[str, Array]
 
 
 class Shape(NamedTuple):
-    """A polygon, or a dot where there is one point alone; `tone` is one of pred, true, point, frame."""
+    """A polygon, or a dot where there is one point alone; `tone` is one of pred, true, point, frame; `name` says what."""
 
     points: tuple[Point, ...]
     tone: str
+    name: str = ""
 
 
 def shapes(spec: Spec | None, arrays: Arrays, params: Mapping[str, Any], at: Sequence[int]) -> list[Shape]:
@@ -47,11 +48,13 @@ def _of(spec: Spec | None, name: str, array: Array, params: Mapping[str, Any], a
     rows = array.reshape(-1, last)[:MOST]
     if last in (4, 5) and "xy" in units:
         centred = "xywh" in units and ("xyxy" not in units or bool(params.get("xywh", True)))
-        yield from (Shape(corners(row, centred), tone(name)) for row in rows if np.isfinite(row).all())
+        yield from (Shape(corners(row, centred), tone(name), name) for row in rows if np.isfinite(row).all())
     elif last >= 2 and ("keypoint" in name or "kpt" in name) and "x, y" in units:
-        yield from (Shape(((float(row[0]), float(row[1])),), tone(name)) for row in rows if np.isfinite(row).all())
+        yield from (
+            Shape(((float(row[0]), float(row[1])),), tone(name), name) for row in rows if np.isfinite(row).all()
+        )
     elif last == 2 and ("points" in name or "point" in units):
-        yield from (Shape(((float(x), float(y)),), "point") for x, y in rows if math.isfinite(x + y))
+        yield from (Shape(((float(x), float(y)),), "point", name) for x, y in rows if math.isfinite(x + y))
 
 
 def _chosen(array: Array, at: Sequence[int]) -> Array:
@@ -83,15 +86,19 @@ def _scene(arrays: Arrays, params: Mapping[str, Any]) -> Iterator[Shape]:
     image = int(images[0]) if images.size and 0 <= images[0] < arrays["boxes"].shape[0] else 0
     mine = [number for number in range(len(images)) if images[number] == image]
     anchors = list(_anchors(high, wide, params["strides"]))
-    yield from (Shape(((x, y),), "point") for x, y, _ in anchors)
+    yield from (Shape(((x, y),), "point", "anchors") for x, y, _ in anchors)
     objects = arrays["bboxes"].reshape(-1, arrays["bboxes"].shape[-1]) if arrays["bboxes"].size else np.zeros((0, 4))
     scale = np.array([wide, high, wide, high, 1.0])
     truth = [corners(objects[n] * scale[: objects.shape[1]], True) for n in mine[:MOST]]
     if len(anchors) == arrays["boxes"].shape[-1]:
-        yield from (Shape(box, "pred") for box in _predicted(arrays["boxes"][image], anchors, truth))
-    yield from (Shape(box, "true") for box in truth if np.isfinite(box).all())
+        yield from (
+            Shape(box, "pred", "predicted at the anchor nearest to an object")
+            for box in _predicted(arrays["boxes"][image], anchors, truth)
+        )
+    yield from (Shape(box, "true", "objects") for box in truth if np.isfinite(box).all())
     for n in mine if "keypoints" in arrays else ():
-        yield from (Shape(((float(x) * wide, float(y) * high),), "true") for x, y in arrays["keypoints"][n][:, :2])
+        points = ((float(x) * wide, float(y) * high) for x, y in arrays["keypoints"][n][:, :2])
+        yield from (Shape((point,), "true", "keypoints") for point in points)
 
 
 def _anchors(high: float, wide: float, strides: Sequence[float]) -> Iterator[tuple[float, float, float]]:

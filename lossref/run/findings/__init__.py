@@ -39,7 +39,7 @@ def findings(verdicts: Sequence[Verdict]) -> list[Finding]:
         for key in _keys(part):
             groups.setdefault((family(part.row.target), *key), []).append(part)
     found = [_finding(key, parts) for key, parts in _joined(groups).items()]
-    return sorted(found, key=lambda one: (-one.weight, one.sentence, one.id))
+    return sorted(found, key=lambda one: (-one.weight, one.kind == "dialect", one.sentence, one.id))
 
 
 def headline(target: str, version: str, found: Sequence[Finding], otherwise: str = "conforms") -> str:

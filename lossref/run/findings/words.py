@@ -133,7 +133,9 @@ def weight(part: Part) -> float:
     if row.check in MANNERS and not failure.settings:
         return MANNERS[row.check][0]
     digits = SMALLEST if not math.isfinite(failure.relative) else math.log10(max(failure.relative, 1e-30)) + SMALLEST
-    stated = failure.relative > 0 or _ending(row, failure)
+    if not _ending(row, failure) and failure.got is None and failure.want is None and failure.of:
+        digits = UNKNOWN * SMALLEST  # no number is at hand: a law that does not hold, a wrong shape
+    stated = failure.relative > 0
     share = failure.usual / failure.of_usual if failure.of_usual else 0.0
     place = 0.9 + 0.1 * share if failure.usual else 0.5 if failure.of else UNKNOWN
     return round(place * (min(max(digits / SMALLEST, 0.01), 1.0) if stated and not _ending(row, failure) else 1.0), 4)
@@ -155,7 +157,7 @@ def _error(kind: str, row: Verdict, failure: Failure) -> str:
     name = failure.kind.rpartition(" ")[2] if failure.kind.startswith(("value ", "gradient ")) else ""
     of = f"{of} of {row.spec} ({name})" if name else f"{of} of {row.spec}"
     if not math.isfinite(failure.relative):
-        return f"no number where {of} is one" if failure.got is None else f"{of} is 0 and is not met"
+        return f"no number where {of} is {failure.want:.3g}" if failure.got is None and failure.want is not None else ""
     return f"{percent(failure.relative)} {of}"
 
 
