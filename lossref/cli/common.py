@@ -120,7 +120,7 @@ def plain_errors() -> Iterator[None]:
     from lossref.checks.table import UnknownCheck
     from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
-    from lossref.report.page import ReportError
+    from lossref.report.stored import ReportError
     from lossref.run.saved import SavedCaseError
     from lossref.targets.resolve import Unavailable, UnknownTarget
 

@@ -1,4 +1,4 @@
-"""`lossref validate`, and what is done with its results: `report`, `replay`."""
+"""`lossref validate`, and `lossref replay` of what it saved."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from lossref.cli.common import (
     sentence,
     stop,
 )
+from lossref.cli.report import FORMATS, Format, say
 
 if TYPE_CHECKING:
     from lossref.run.plan import Job
@@ -53,8 +54,10 @@ def validate(
     no_cache: NoCache = False,
     device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda; may be repeated.")] = None,
     allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
+    form: Format = "text",
 ) -> None:
     """Check implementations against the specs, and write a report."""
+    only(FORMATS, form)
     only("quick full", tier)
     only("float64 float32", *(dtype or ()))
     devices = tuple(dict.fromkeys(device or ("cpu",)))
@@ -78,11 +81,13 @@ def validate(
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, form)
     raise typer.Exit(status)
 
 
-def _carry_out(words: list[str], plan: list[Job], folder: Path, jobs: int, tier: str, seed: int, resume: bool) -> int:
+def _carry_out(
+    words: list[str], plan: list[Job], folder: Path, jobs: int, tier: str, seed: int, resume: bool, form: str
+) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
     from lossref.report import page as report
@@ -104,8 +109,10 @@ def _carry_out(words: list[str], plan: list[Job], folder: Path, jobs: int, tier:
         stop(str(error))
     except OSError as error:
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
-    terminal.summary(kept.verdicts, report.read(folder)[1], folder, kept.exit_status())
-    console().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    if form == "text":
+        terminal.summary(kept.verdicts, report.read(folder)[1], folder, kept.exit_status())
+    say(folder, form)
+    console(stderr=form != "text").print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
     return kept.exit_status()
@@ -138,13 +145,3 @@ def replay(
     for line in lines:
         typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)
-
-
-@app.command("report")
-def write_report(directory: Annotated[Path, typer.Argument(help="Where verdicts.jsonl is.")]) -> None:
-    """Write summary.csv and index.html again from verdicts.jsonl."""
-    with plain_errors():
-        from lossref.report import page as report
-        from lossref.run import session
-
-        typer.echo(f"report: {report.write(directory, session.check_docs())}")

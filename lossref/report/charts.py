@@ -26,10 +26,9 @@ def _histogram(rows: Sequence[Verdict]) -> str:
         for decade in DECADES
     )
     at = -DECADES[0] * step
-    words = "".join(
-        f'<text x="{(decade - DECADES[0]) * step:.1f}" y="{TOP + HIGH + 14}" text-anchor="middle">{_power(decade)}</text>'
-        for decade in DECADES[1:]
-    )
+    ticks = ((n * step, _power(decade)) for n, decade in enumerate(DECADES[1:], 1))
+    y = f'y="{TOP + HIGH + 14}" text-anchor="middle"'
+    words = "".join(f'<text x="{x:.1f}" {y}>{text}</text>' for x, text in ticks)
     line = f'<line class="budget" x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{TOP + HIGH + 3}"/>'
     label = f"{len(rows)} rows by their worst error over its budget; right of 1 it is beyond"
     size = f'viewBox="0 0 {WIDE} {TOP + HIGH + 18}"'

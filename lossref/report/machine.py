@@ -17,7 +17,7 @@ from lossref.report.matrix import counts, failing
 from lossref.run.findings import findings, headline, words
 
 FORMATS = ("json", "junit", "github")
-SCHEMA = 1  # of machine.json, beside this module
+SCHEMA = 1  # of templates/machine.json
 FACTS = ("target", "version", "command", "tier", "seed", "planned", "seconds", "lossref", "torch", "python", "platform")
 
 
@@ -31,7 +31,7 @@ def written(form: str, directory: Path, verdicts: Sequence[Verdict], run: Mappin
 
 
 def as_json(directory: Path, verdicts: Sequence[Verdict], run: Mapping[str, Any], status: int) -> dict[str, Any]:
-    """Findings with their smallest cases, and the rows, which refer to them by id; as machine.json says."""
+    """Findings with their smallest cases, and the rows, which refer to them by id; as templates/machine.json says."""
     found = findings(verdicts)
     ids: dict[Verdict, list[str]] = {}
     for one in found:
@@ -105,7 +105,8 @@ def junit(verdicts: Sequence[Verdict], run: Mapping[str, Any]) -> str:
             "errors": sum(_outcome(row) == "error" for row in rows),
             "skipped": sum(_outcome(row) == "skipped" for row in rows),
         }
-        suite = ElementTree.SubElement(root, "testsuite", name=_xml(spec), **{k: str(n) for k, n in numbers.items()})
+        attributes = {"name": _xml(spec), **{name: str(number) for name, number in numbers.items()}}
+        suite = ElementTree.SubElement(root, "testsuite", attributes)
         for row in rows:
             _test(suite, row, ids.get(row))
     ElementTree.indent(root)

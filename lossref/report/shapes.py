@@ -18,7 +18,7 @@ Arrays = Mapping[str, Array]
 
 
 class Shape(NamedTuple):
-    """A polygon, or a dot where there is one point alone; `tone` is one of pred, true, point, frame; `name` says what."""
+    """A polygon, or a dot where there is one point; `tone` is one of pred, true, point, frame; `name` says what."""
 
     points: tuple[Point, ...]
     tone: str

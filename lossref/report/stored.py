@@ -1,4 +1,4 @@
-"""A run as it is on disk, and as a table: `verdicts.jsonl` and `run.json` are the truth, summary.csv is made of them."""
+"""A run as it is on disk: `verdicts.jsonl` and `run.json` are the truth, summary.csv is made of them."""
 
 from __future__ import annotations
 

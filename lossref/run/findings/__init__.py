@@ -115,6 +115,7 @@ def _alike(sentence: str) -> str:
     """What sentences about one cause have in common: neither numbers nor the way to an attribute, nor which input."""
     sentence = re.sub(r"the wrong shape of .*? gives", "the wrong shape of an input gives", sentence)
     sentence = re.sub(r"^a NaN in \S+", "a NaN in an input", sentence)
+    sentence = re.sub(r"^no gradient reaches .*? \(None", "no gradient reaches an input (None", sentence)
     sentence = re.sub(r"^\S+ on integer input\S*", "a value on integer input", sentence)
     sentence = re.sub(r"^(?:[\w\[\]]+\.)+([A-Za-z_]\w*) was ", r"\1 was ", sentence)
     sentence = re.sub(r" was .* before the calls? and is .* after ", " has changed after ", sentence)
