@@ -86,9 +86,14 @@ def _badness(row: Verdict) -> tuple[int, float]:
 def _text(row: Verdict, worst: float) -> str:
     if row.status not in ("pass", "fail", "dialect"):
         return WORDS.get(row.status, row.status)
-    if row.status != "pass" and not any(one.error is not None for one in row.failures) and not 1 < worst < math.inf:
+    if row.status != "pass" and not _of_numbers(row) and not 1 < worst < math.inf:
         return "✕"
     return "✓" if row.status == "pass" and not worst else ratio_text(worst)
+
+
+def _of_numbers(row: Verdict) -> bool:
+    """Whether what fails is a number that differs from the true one."""
+    return ": got " in row.note or any(one.want is not None for one in row.failures)
 
 
 def ratio_text(worst: float) -> str:

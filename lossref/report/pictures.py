@@ -86,10 +86,11 @@ def _shapes(found: Sequence[Shape]) -> str:
     framed = image if any(shape.tone == "frame" for shape in image) else found
     points = np.array([point for shape in framed for point in shape.points])
     low, high = points.min(axis=0), points.max(axis=0)
-    size = float(max((high - low).max(), 1e-300))
+    with np.errstate(over="ignore"):
+        size = float(max((high - low).max(), 1e-300))
     extent = np.maximum(high - low, size / 1e3)
     scale = min((WIDE - 2 * EDGE) / extent[0], (HIGH - 2 * EDGE) / extent[1])
-    middle = (low + high) / 2
+    middle = low / 2 + high / 2
 
     def placed(x: float, y: float) -> tuple[float, float]:
         return WIDE / 2 + (x - middle[0]) * scale, HIGH / 2 + (y - middle[1]) * scale

@@ -111,7 +111,7 @@ def _of_number(failure: Failure) -> str:
     sort, _, name = failure.kind.partition(" ")
     if sort in ("gradient", "no"):
         return f"a .detach() or torch.no_grad() too many or too few on the way from {name.removeprefix('gradient ')}"
-    return f"the lines that compute {name}" if sort == "value" and name else ""
+    return f"the lines that compute {name}" if sort == "value" and name else "what the check asserts: lossref explain"
 
 
 def _of_ending(sort: str) -> str:
@@ -132,13 +132,13 @@ def weight(part: Part) -> float:
     row, failure = part.row, part.failure
     if row.check in MANNERS and not failure.settings:
         return MANNERS[row.check][0]
-    digits = SMALLEST if not math.isfinite(failure.relative) else math.log10(max(failure.relative, 1e-30)) + SMALLEST
-    if not _ending(row, failure) and failure.got is None and failure.want is None and failure.of:
-        digits = UNKNOWN * SMALLEST  # no number is at hand: a law that does not hold, a wrong shape
-    stated = failure.relative > 0
+    measured = math.isfinite(failure.relative) and failure.relative > 0
+    digits = math.log10(failure.relative) + SMALLEST if measured else SMALLEST
+    if not measured and not _ending(row, failure) and failure.got is None and failure.want is None:
+        digits *= UNKNOWN  # no number is at hand: a law that does not hold, a wrong shape
     share = failure.usual / failure.of_usual if failure.of_usual else 0.0
     place = 0.9 + 0.1 * share if failure.usual else 0.5 if failure.of else UNKNOWN
-    return round(place * (min(max(digits / SMALLEST, 0.01), 1.0) if stated and not _ending(row, failure) else 1.0), 4)
+    return round(place * min(max(digits / SMALLEST, 0.01), 1.0), 4)
 
 
 def _ending(row: Verdict, failure: Failure) -> bool:
