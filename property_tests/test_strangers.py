@@ -20,7 +20,7 @@ from lossref.hosts.probe import call, itself
 from lossref.losses import spec
 from lossref.run.explain import explain
 from lossref.run.saved import snippet
-from lossref.run.shrink import shrink
+from lossref.run.causes.shrink import shrink
 from lossref.targets.resolve import resolve
 
 

@@ -97,9 +97,9 @@ def _rows(spec: Spec, size: str, mode: str, start: Start, settings: Settings, sh
     if place is not None:
         pair = pair._replace(torch=str(place.host.facts.get("torch", "")))
     if found.word != "pass" or place is None:
-        return [empty(pair, settings, *found)]
+        return [empty(pair, settings, found.word, found.reason)]
     case = workload(spec, size, side.target.fixed, settings.seed)
-    if base and not lacking and not applicable(spec, base.target, case):
+    if base and not lacking and not applicable(spec, base.target, _at(spec, base, case)):
         pair = pair._replace(lacking=f"{settings.vs} has no such parameters")
     try:
         return _measured(pair, place, settings, case, share)
@@ -129,7 +129,13 @@ def _measured(pair: Pair, place: Place, settings: Settings, case: Case, share: f
 def _question(pair: Pair, side: Side, case: Case, settings: Settings) -> Question:
     """The case as this side is asked it, in the dtype and on the device that are timed."""
     call = call_of(pair.spec, case.inputs, settings.dtype, pair.spec.wrt)
-    return question_of(pair.spec, replace(side.target, device=settings.device), case, (call,))
+    return question_of(pair.spec, replace(side.target, device=settings.device), _at(pair.spec, side, case), (call,))
+
+
+def _at(spec: Spec, side: Side, case: Case) -> Case:
+    """The case at the settings of a side: each is timed at its own dialect. Notation stays: the inputs are in it."""
+    fixed = {name: value for name, value in side.target.fixed.items() if not spec.params[name].convention}
+    return replace(case, params={**case.params, **fixed})
 
 
 def _parameters(spec: Spec, case: Case) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lossref.bench.rows import Settings, Side
@@ -45,9 +46,10 @@ def started(spec: Spec, side: Side, base: Side | None, settings: Settings) -> St
     found = _allowed(spec, side, place, settings)
     if found.word != "pass" or place is None:
         return Start(side, base, place, found)
+    side = _at(side, found)
     try:
         base = base and _anew(base, settings.lodging)
-        lacking = _lacking(spec, base, place, settings)
+        base, lacking = _compared(spec, base, place, settings)
         place = place._replace(base=None if lacking or base is None else _number_in(place.host, base))
     except (Unavailable, TargetEnded) as error:
         lacking = f"not compared with {settings.vs}: {error}"
@@ -61,12 +63,18 @@ def _allowed(spec: Spec, side: Side, place: Place | None, settings: Settings) ->
     return standing(spec, side.target, settings.dtype, settings.seed, settings.lodging.timeout)
 
 
-def _lacking(spec: Spec, base: Side | None, place: Place, settings: Settings) -> str:
-    """Why the baseline says nothing about this spec; empty if it does."""
+def _compared(spec: Spec, base: Side | None, place: Place, settings: Settings) -> tuple[Side | None, str]:
+    """The baseline at its own settings, and why it says nothing about this spec; empty if it does."""
     if base is None:
-        return f"{settings.vs} has no {spec.name} to compare with"
-    word, reason = _allowed(spec, base, place, settings)
-    return "" if word == "pass" else f"not compared with {settings.vs}, which is not timed itself: {word}: {reason}"
+        return None, f"{settings.vs} has no {spec.name} to compare with"
+    found = _allowed(spec, base, place, settings)
+    why = f"not compared with {settings.vs}, which is not timed itself: {found.word}: {found.reason}"
+    return _at(base, found), "" if found.word == "pass" else why
+
+
+def _at(side: Side, found: Standing) -> Side:
+    """The side as one that implements the settings that it was found right under."""
+    return side._replace(target=replace(side.target, fixed={**side.target.fixed, **dict(found.settings)}))
 
 
 def _anew(side: Side, lodging: Lodging) -> Side:

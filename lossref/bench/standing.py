@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from lossref.checks.table import applies, cases_for, check, named
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.ask import ENDING, ENDINGS
+from lossref.run.causes.adoption import settings_of
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many
@@ -18,10 +20,11 @@ GIVEN_UP = 30
 
 
 class Standing(NamedTuple):
-    """pass, or why not: fails, unsupported, timeout, crashed; with the reason."""
+    """pass, or why not: fails, unsupported, timeout, crashed; with the reason, and the settings that it holds under."""
 
     word: str
     reason: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 def standing(spec: Spec, target: Target, dtype: str, seed: int, timeout: float) -> Standing:
@@ -36,11 +39,20 @@ def standing(spec: Spec, target: Target, dtype: str, seed: int, timeout: float) 
     seconds = GIVEN_UP + (0 if target.host is None else int(ENDING * timeout))
     try:
         with limited(seconds):
-            return _examined(spec, target, dtype, seed)
+            found = _examined(spec, target, dtype, seed)
+            return found if found.word != "fails" else _under_its_own(spec, target, dtype, seed, found)
     except TimeoutError:
         return Standing("timeout", f"was not checked within {seconds} s")
     except Exception as error:  # a target can return what nobody thought of; the others are still timed
         return Standing("crashed", f"could not be checked: {one_line(error)}")
+
+
+def _under_its_own(spec: Spec, target: Target, dtype: str, seed: int, otherwise: Standing) -> Standing:
+    """The standing under the settings that the target follows in place of the defaults, if it holds under them."""
+    settings = settings_of(spec, target, seed)
+    held = replace(target, fixed={**target.fixed, **settings})
+    found = _examined(spec, held, dtype, seed) if settings else otherwise
+    return found._replace(settings=tuple(settings.items())) if found.word == "pass" else otherwise
 
 
 def _examined(spec: Spec, target: Target, dtype: str, seed: int) -> Standing:

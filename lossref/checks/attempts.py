@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossref.core.nouns import Array, Case, Params, Spec, Target
+from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import TargetRaised, call, itself
 
 MOST_BYTES = 128 * 2**20
@@ -68,7 +69,7 @@ def at(case: Case, change: Change) -> Case:
 def _attempt(spec: Spec, target: Target, case: Case, dtype: str) -> Attempt | None:
     try:
         result = call(spec, target, case, dtype, grad=bool(spec.wrt))
-    except TargetRaised:
+    except (TargetRaised, DeviceLost):
         return None
     found = (result.gradient.get(name) for name in spec.wrt)
     shapes = (case.inputs[name].shape for name in spec.wrt)

@@ -17,13 +17,14 @@ from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
-from lossref.hosts.endings import TargetEnded
+from lossref.hosts.endings import DeviceLost, TargetEnded
 from lossref.hosts.probe import TargetRaised, applicable, on_device
 from lossref.oracle.tape import Tie, Uncertified
 
 Examine = Callable[[Spec, Target, Case, str], Evidence]
 F64, F32 = ("float64",), ("float32",)
 BOTH = (*F64, *F32)
+LOST = "device lost"  # the kind of a failure that cost no more than its device
 VALUES = ("corner", "single", "small")
 
 
@@ -182,7 +183,8 @@ def check(
             names = (spec.name, target.label, one.name, dtype)
             return Verdict(*names, "unsupported", note=str(error), device=target.device, where=target.where), ()
         except TargetEnded as error:
-            ended, failing = error, {"ended": [(case, Problem("ended", said_of(error)))]}
+            kind = LOST if isinstance(error, DeviceLost) else "ended"
+            ended, failing = error, {kind: [(case, Problem(kind, said_of(error)))]}
             break
         total += found
         for problem in found.problems:

@@ -121,6 +121,7 @@ def plain_errors() -> Iterator[None]:
     from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
     from lossref.report.stored import ReportError
+    from lossref.run.causes.dialect_files import BadDialect
     from lossref.run.saved import SavedCaseError
     from lossref.targets.resolve import Unavailable, UnknownTarget
 
@@ -128,7 +129,7 @@ def plain_errors() -> Iterator[None]:
         yield
     except Unavailable as error:
         stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
-    except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError) as error:
+    except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError, BadDialect) as error:
         stop(str(error))
     except OSError as error:
         stop(sentence(error))

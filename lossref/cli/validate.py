@@ -26,6 +26,7 @@ from lossref.cli.common import (
 from lossref.cli.report import FORMATS, Format, say
 
 if TYPE_CHECKING:
+    from lossref.hosts.process import Lodging
     from lossref.run.plan import Job
     from lossref.run.session import Session
 
@@ -53,6 +54,12 @@ def validate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same run was killed.")] = False,
     no_cache: NoCache = False,
     device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda; may be repeated.")] = None,
+    dialect: Annotated[
+        str, typer.Option("--dialect", help="Hold the target to the settings of this file, or shipped name.")
+    ] = "",
+    write_dialect: Annotated[
+        Path | None, typer.Option("--write-dialect", help="Write the settings that were found into this file.")
+    ] = None,
     allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
     form: Format = "text",
 ) -> None:
@@ -68,6 +75,7 @@ def validate(
     from lossref.hosts.endings import memory_for
     from lossref.hosts.process import Lodging
     from lossref.run import plan as planning
+    from lossref.run.causes import dialect_files as dialects
     from lossref.run.saved import file_name
 
     words = targets or [command]
@@ -76,17 +84,35 @@ def validate(
     lodging = Lodging(python, command, timeout=timeout, memory=most, tf32=allow_tf32)
     with plain_errors(), keeper.kept():
         dtypes = tuple(dtype or ("float64", "float32"))
-        plan = planning.plan(words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging, devices)
+        held = dialects.read(dialect, _release(words, lodging)) if dialect else planning.AT_DEFAULTS
+        plan = planning.plan(
+            words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging, devices, held
+        )
         if not plan:
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, form)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form)
     raise typer.Exit(status)
 
 
+def _release(words: list[str], lodging: Lodging) -> str:
+    """The release of the one package that is asked; nothing where there are more, or none."""
+    from lossref.targets.lodged import version
+
+    return version(words[0], lodging) if len(words) == 1 else ""
+
+
 def _carry_out(
-    words: list[str], plan: list[Job], folder: Path, jobs: int, tier: str, seed: int, resume: bool, form: str
+    words: list[str],
+    plan: list[Job],
+    folder: Path,
+    jobs: int,
+    tier: str,
+    seed: int,
+    resume: bool,
+    write_dialect: Path | None,
+    form: str,
 ) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
@@ -94,7 +120,8 @@ def _carry_out(
     from lossref.report import terminal
     from lossref.report.terminal import console
     from lossref.run import session
-    from lossref.run.atomic import InUse
+    from lossref.run.atomic import InUse, write_text
+    from lossref.run.causes import dialect_files as dialects
 
     kept, interrupted = session.Session(folder, words, plan, tier, seed, resume), False
     try:
@@ -109,6 +136,8 @@ def _carry_out(
         stop(str(error))
     except OSError as error:
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
+    if write_dialect:
+        write_text(write_dialect, dialects.written(kept.verdicts, f"{', '.join(words)}, found by lossref validate"))
     if form == "text":
         terminal.summary(kept.verdicts, report.read(folder)[1], folder, kept.exit_status())
     say(folder, form)

@@ -27,7 +27,8 @@ MOVES = (
     ("lossref", "lossref.hosts", "limits probe"),
     ("lossref", "lossref.checks", "cases:material"),
     ("lossref", "lossref.targets", "notation packages resolve torchvision_ops"),
-    ("lossref", "lossref.run", "atomic explain faults:shrink golden replay saved session"),
+    ("lossref", "lossref.run", "atomic golden replay saved session"),
+    ("lossref", "lossref.run.causes", "explain faults:shrink"),
     ("lossref", "lossref.report", "terminal"),
     (
         "lossref",

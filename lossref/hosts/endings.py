@@ -41,6 +41,10 @@ class TargetEnded(Exception):
         self.printed = printed
 
 
+class DeviceLost(TargetEnded):
+    """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
+
+
 class Output:
     """The beginning and the end of what was printed, however much it is."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
-from lossref.hosts.endings import TargetEnded, how_it_ended
+from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended
 from lossref.hosts.worker import wire
 from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain
@@ -164,7 +164,8 @@ class ProcessHost:
             self.close()
             raise
         if isinstance(said, dict) and "lost" in said:
-            raise self._ended("crashed", f"the device was lost: {plain(str(said['lost']))}", when)
+            ended = self._ended("crashed", f"the device was lost: {plain(str(said['lost']))}", when)
+            raise DeviceLost(ended.status, str(ended), ended.printed)
         if not isinstance(said, dict) or "ended" in said:
             how = said.get("ended") if isinstance(said, dict) else "no message"
             raise self._ended("crashed", f"it asked to end the process: {plain(str(how))}", when)

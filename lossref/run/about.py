@@ -57,10 +57,16 @@ def of_checks(words: list[str], tier: str, seed: int, plan: list[Job]) -> dict[s
         "tier": tier,
         **facts(planned(plan), seed, threads=1),
         "hosts": [dict(pairs) for pairs in dict.fromkeys(tuple(host.items()) for host in found)],
-        "notes": ["TF32 was allowed on the GPU"] if lodging.tf32 else [],
+        "notes": [*(["TF32 was allowed on the GPU"] if lodging.tf32 else []), *_held_to(plan)],
         "plan": hashlib.sha256(repr(asked).encode()).hexdigest(),
         "files": _files(plan),
     }
+
+
+def _held_to(plan: list[Job]) -> list[str]:
+    """The settings of the dialect, if the targets are held to one."""
+    settings = dict.fromkeys(f"{name}={value!r}" for job in plan for name, value in job.dialect)
+    return [f"held to a dialect: {', '.join(settings)}"] if settings else []
 
 
 def _host(word: str, lodging: Lodging) -> dict[str, str]:

@@ -22,7 +22,9 @@ from lossref.hosts.worker.words import one_line
 from lossref.oracle.answers import outcome_of, true_gradient, weights
 from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
-from lossref.run.causes.causes import Judged, saved, traced
+from lossref.run.causes.causes import traced
+from lossref.run.causes.failures import saved
+from lossref.run.causes.judged import Judged
 from lossref.run.plan import Job
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
@@ -84,9 +86,15 @@ def _each(job: Job) -> Iterator[Row]:
         except IndexError:
             status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, replace(target, label=job.label))
+            yield from _of(job, _held(job, replace(target, label=job.label)))
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
+
+
+def _held(job: Job, target: Target) -> Target:
+    """The target as one that implements the dialect it is held to; what it takes as a parameter it is asked anyway."""
+    settings = {name: value for name, value in job.dialect if name not in target.accepts}
+    return replace(target, fixed={**target.fixed, **settings}) if settings else target
 
 
 def _of(job: Job, target: Target) -> Iterator[Row]:
@@ -98,7 +106,7 @@ def _of(job: Job, target: Target) -> Iterator[Row]:
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
         judged = _row(job, row, spec, target, cases)
-        ended += judged.verdict.status in ENDINGS
+        ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
     yield from ((verdict, Counter()) for verdict in traced(job, spec, target, failing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections import Counter
@@ -17,18 +18,22 @@ from lossref.hosts.interrupts import deaf, deferred
 from lossref.run.ask import ENOUGH, Outcome, unasked, work
 from lossref.run.plan import Job
 
+SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles: looking for some took a fifth of a run
+
 
 def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
     """Each job with its outcome, one after the other, in this process and on one torch thread."""
     import torch
 
-    before = torch.get_num_threads()
+    before, often = torch.get_num_threads(), gc.get_threshold()
     torch.set_num_threads(1)
+    gc.set_threshold(*SELDOM)
     try:
         for job in _long_first(jobs):
             yield job, work(job)
     finally:
         torch.set_num_threads(before)
+        gc.set_threshold(*often)
 
 
 def _long_first(jobs: list[Job]) -> list[Job]:
@@ -105,3 +110,4 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked until here: an import is cut off nowhere
     torch.set_num_threads(1)
+    gc.set_threshold(*SELDOM)

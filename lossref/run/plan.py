@@ -7,17 +7,20 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from lossref import losses
 from lossref.checks import table
 from lossref.core.nouns import Spec
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.words import plain
+from lossref.run.causes.dialect_files import Dialect
 from lossref.targets.lodged import Ended, lodged, out_of_reach
 from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable
 
 HERE = Lodging()
+AT_DEFAULTS = Dialect("")
 IMPORT = ("import", "-")  # the one row of a word of which nothing is known, because it cannot be imported
 
 
@@ -27,6 +30,7 @@ class Job:
 
     thing:  the number of the target among those of its word
     status: that of all rows, with its reason, where they are not asked: unsupported, blocked, crashed or timeout
+    dialect: the settings that the target is held to, in place of the defaults
     """
 
     word: str
@@ -41,6 +45,7 @@ class Job:
     status: str = ""
     reason: str = ""
     lodging: Lodging = HERE
+    dialect: tuple[tuple[str, Any], ...] = ()
 
 
 def plan(
@@ -54,6 +59,7 @@ def plan(
     as_spec: str | None = None,
     lodging: Lodging = HERE,
     devices: tuple[str, ...] = (),
+    dialect: Dialect = AT_DEFAULTS,
 ) -> list[Job]:
     """One job for each target, spec and device, and one for each word that is lost before its targets are known.
 
@@ -84,7 +90,8 @@ def plan(
                 )
     if len(lost) == len({*words}) * len(places) and not any(isinstance(error, Ended) for error in lost):
         raise lost[0]
-    return _told_apart(jobs)
+    held = {spec.name: tuple(dialect.of(spec).items()) for spec in losses.matching(specs)}
+    return _told_apart([replace(job, dialect=held.get(job.spec, ())) for job in jobs])
 
 
 def _told_apart(jobs: list[Job]) -> list[Job]:

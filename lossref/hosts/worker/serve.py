@@ -94,7 +94,12 @@ class Worker:
     def ask(self, thing: int, question: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one question."""
         before = {*_threads()}
-        reply = carried_out(self.builds[thing], _question(question))
+        try:
+            reply = carried_out(self.builds[thing], _question(question))
+        except Exception:  # what is looked at after the call is on the device, too
+            if lost := state.lost(question["device"]):
+                return {"lost": lost}
+            raise
         if lost := state.lost(question["device"]):
             return {"lost": lost}
         left = _left(before)

@@ -20,7 +20,8 @@ from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
-SINGLE_PRECISION = 2.0**-18
+SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
+MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
 PIVOTS = 6  # failing cases that candidates are tried on first
@@ -31,14 +32,14 @@ Place = tuple[Case, str]
 
 @dataclass(frozen=True)
 class Compared:
-    """A target beside the reference at some settings, on cases that the target was asked, in one dtype."""
+    """A target beside the reference at some settings, on cases that the target was asked: in float64 if it can."""
 
     spec: Spec
     target: Target
     known: Attempts
     cases: Sequence[Case]
     settings: Settings
-    dtype: str
+    held_to: Sequence[str] = ()
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -50,7 +51,8 @@ class Compared:
 
     def got(self, case: Case) -> Attempt | None:
         """What the target gives on a case."""
-        return self.known.of(self.target, case, dtype=self.dtype)
+        exact = self.known.of(self.target, case)
+        return self.known.of(self.target, case, dtype="float32") if exact is None else exact
 
     def at(self, case: Case, change: Settings) -> dict[str, float]:
         """The errors of one case where some settings are changed beside those here; none where the target raises."""
@@ -62,30 +64,38 @@ class Compared:
         return {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
 
     def _room(self, case: Case) -> float:
-        if self.dtype == "float32":
+        """What may be between two that compute the same; the oracle is not asked where it takes its time."""
+        if self.known.of(self.target, case) is None:
             return SINGLE_PRECISION
+        if self.spec.composite or sum(x.size for x in case.inputs.values()) > MOST_NUMBERS:
+            return ROUNDED
         try:
             return 2 * float(np.nanmax(value_budget(self.spec, case, "float64"), initial=0.0))
         except (Tie, Uncertified):
-            return 2.0**-40
+            return ROUNDED
 
 
-def found(spec: Spec, target: Target, cases: Sequence[Case], known: Attempts) -> dict[str, Any]:
-    """The settings, in the order in which they were found, that the target follows on these cases; none: {}."""
+def found(
+    spec: Spec, target: Target, cases: Sequence[Case], known: Attempts, held_to: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The settings, in the order in which they were found, that the target follows on these cases; none: {}.
+
+    Of its fixed parameters it may have left those that it is only `held_to`.
+    """
+    defaults = {**spec.defaults(), **target.fixed}
     settings = dict[str, Any]()
-    dtype = "float64" if any(known.of(target, case) for case in cases[:PIVOTS]) else "float32"
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, dtype)
+        compared = Compared(spec, target, known, cases, settings, held_to)
         change = _next(compared)
         if not change:
             break
         settings |= change
-    return {name: value for name, value in settings.items() if value != spec.params[name].default}
+    return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
 def involved(compared: Compared, case: Case, kind: str) -> list[str]:
     """The settings without one of which the reference does not give what the target does, in this quantity."""
-    defaults = compared.spec.defaults()
+    defaults = {**compared.spec.defaults(), **compared.target.fixed}
     settings = [name for name in compared.settings if name in case.params]
     here = compared.at(case, {})
     quantities = [kind] if kind in here else list(here)
@@ -112,9 +122,9 @@ def _next(compared: Compared) -> Settings:
         if best and _score(compared, bad, best, exactly) > 0:
             return best
     pairs = list(_pairs(compared))
-    for case in pivots[:2]:
+    for exactly, case in itertools.product((True, False), pivots[:2]):
         for change in pairs:
-            if _helps(compared, case, change, True) and _score(compared, bad, change, True) > 0:
+            if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
     return {}
 
@@ -155,9 +165,9 @@ def _singles(compared: Compared) -> Iterator[Settings]:
 def _free(compared: Compared) -> Iterator[tuple[str, Any]]:
     spec, target = compared.spec, compared.target
     for name, param in spec.params.items():
-        if name in target.fixed or name in target.accepts:
+        if name in target.accepts or (name in target.fixed and name not in compared.held_to):
             continue
-        here = compared.settings.get(name, param.default)
+        here = compared.settings.get(name, target.fixed.get(name, param.default))
         values = dict.fromkeys((param.default, *param.others, *(EPSILONS if param.small else ())))
         yield from ((name, value) for value in values if value != here)
 

@@ -1,0 +1,104 @@
+"""Settings are adopted, and failing rows judged again under them, until nothing more is found."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from lossref.checks import table
+from lossref.checks.attempts import Attempts, at
+from lossref.checks.material import fixed_of, material
+from lossref.core.nouns import Case, Spec, Target
+from lossref.hosts.limits import limited
+from lossref.hosts.probe import applicable
+from lossref.oracle.answers import answer
+from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.causes import dialects
+from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
+
+ROUNDS = 3  # how often more settings are looked for, after those found were adopted
+MOST_OF_A_KIND = 3  # failing cases of a kind and row that stand for it in a search
+MOST_CASES = {False: 400, True: 12}  # that a search goes through: of an elementary loss, of a composite
+VALUES = ("corner", "single", "small")
+
+
+def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
+    """The rows as they come out under all settings that were found, which are then in `tracing`; none: none."""
+    again, left = list[Judged](), list(rows)
+    for _ in range(ROUNDS if rows else 0):
+        cases = chain(_telling(tracing, left), _held_out(tracing.spec, tracing.target, tracing.job.seed))
+        pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
+        more = dict[str, Any]()
+        with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+            more = dialects.found(
+                tracing.spec, tracing.target, pool, tracing.known, [name for name, _ in tracing.job.dialect]
+            )
+        if more.items() <= tracing.settings.items():
+            break
+        before, tracing.settings = tracing.settings, more
+        judged = [_under(tracing, row) for row in rows]
+        if not _better(again or rows, judged):
+            tracing.settings = before
+            break
+        again = judged
+        left = [row for row, one in zip(rows, again, strict=True) if one.failing]
+        if not left:
+            break
+    return again
+
+
+def _better(before: Sequence[Judged], after: Sequence[Judged]) -> bool:
+    """Whether at least one kind of failure of one row is gone."""
+    return any(
+        {x.kind for x in one.failing} - {x.kind for x in two.failing} for one, two in zip(before, after, strict=True)
+    )
+
+
+def _under(tracing: Tracing, row: Judged) -> Judged:
+    """A row judged again under the adopted settings, on those of its cases that leave them open."""
+    defaults = {**tracing.spec.defaults(), **tracing.target.fixed}
+    askable = [
+        case for case in row.cases if all(case.params.get(n, defaults[n]) == defaults[n] for n in tracing.settings)
+    ]
+    moved = [at(case, tracing.change) for case in askable]
+    moved = [case for case in moved if not row.one.legal or not tracing.spec.why_not(case)]
+    try:
+        with limited(SECONDS[tracing.job.tier]):
+            verdict, failing = table.check(row.one, tracing.spec, tracing.held, moved, row.verdict.dtype)
+    except TimeoutError:
+        return row
+    return Judged(row.one, verdict, moved, failing)
+
+
+def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
+    """Failing cases that the oracle can answer: a few of every kind of every row, at the defaults."""
+    for row in rows:
+        for failing in row.failing if row.one.certified else ():
+            good = (
+                case for case in failing.cases if not tracing.spec.why_not(case) and _answerable(tracing.spec, case)
+            )
+            yield from (case for _, case in zip(range(MOST_OF_A_KIND), good, strict=False))
+
+
+def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
+    """The settings that a target follows on cases of every value check; none where it raises on all of them."""
+    pool = list(islice(_held_out(spec, target, seed), MOST_CASES[spec.composite]))
+    return dialects.found(spec, target, pool, Attempts(spec)) if pool else {}
+
+
+def _held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
+    """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
+    for kind in VALUES:
+        for case in material(spec, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
+            if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
+                yield case
+
+
+def _answerable(spec: Spec, case: Case) -> bool:
+    try:
+        answer(spec, case)
+    except (Tie, Uncertified):
+        return False
+    return True

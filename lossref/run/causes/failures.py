@@ -1,0 +1,182 @@
+"""A failing row with its failures: each with its smallest case, saved, and what explains it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lossref.checks import table
+from lossref.checks.evidence import Evidence, Problem, wrong
+from lossref.checks.table import Check, Failing
+from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
+from lossref.hosts.command import CannotAnswer
+from lossref.hosts.endings import TargetEnded
+from lossref.hosts.limits import limited
+from lossref.hosts.worker.words import one_line
+from lossref.run.causes import dialects
+from lossref.run.causes.adoption import MOST_OF_A_KIND
+from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
+from lossref.run.causes.shrink import shrink
+from lossref.run.explain import explain
+from lossref.run.plan import Job
+from lossref.run.saved import SavedCase, distinct, save
+
+NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
+
+
+def verdict_of_row(tracing: Tracing, row: Judged, under: Judged | None) -> Verdict:
+    """The verdict of a row with its failures: those that the adopted settings explain, and those that are left."""
+    left, gone = under or row, tuple(_gone(row, under) if under else ())
+    remaining = [_of_kind(tracing, left, failing, number) for number, failing in enumerate(left.failing)]
+    explained = [_of_settings(tracing, row, failing, number) for number, failing in enumerate(gone, len(remaining))]
+    passes = bool(explained) and under is not None and not remaining and under.verdict.status == "pass"
+    verdict = under.verdict if under and (passes or remaining) else row.verdict
+    failures = (*remaining, *explained)
+    first = failures[0] if failures else Failure("", row.verdict.note)
+    status = "dialect" if passes else row.verdict.status
+    note = _with_notes(tracing.target, row, first.problem)
+    took = round(row.verdict.seconds + (under.verdict.seconds if under else 0.0), 3)
+    explanation = " and ".join(filter(None, [first.explanation])) if remaining else _words(explained)
+    return replace(
+        verdict, status=status, note=note, explanation=explanation, case=first.case, failures=failures, seconds=took
+    )
+
+
+def _with_notes(target: Target, row: Judged, problem: str) -> str:
+    note = f"{problem} ({target.note})" if target.note else problem
+    return f"{note} (known: {target.known[row.one.name]})" if row.verdict.status == "known" else note
+
+
+def _words(explained: Sequence[Failure]) -> str:
+    settings = dict.fromkeys(setting for one in explained for setting in one.settings)
+    return _agrees(tuple(settings)) if settings else ""
+
+
+def _agrees(settings: Sequence[str]) -> str:
+    """The sentence about settings that are given as "name=value"."""
+    return "agrees when " + " and ".join(f"{one.partition('=')[0]} is {one.partition('=')[2]}" for one in settings)
+
+
+def _gone(row: Judged, under: Judged) -> Iterator[Failing]:
+    """What fails at the defaults, less the cases that fail under the settings, too."""
+    still = {(one.kind, case.id or case.why, case.flags) for one in under.failing for case in one.cases}
+    for one in row.failing:
+        found = tuple(pair for pair in one.found if (one.kind, pair[0].id or pair[0].why, pair[0].flags) not in still)
+        if found:
+            yield replace(one, found=found)
+
+
+def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
+    compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
+    names = list[str]()
+    with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+        for case in failing.cases[:MOST_OF_A_KIND]:
+            names += [name for name in dialects.involved(compared, case, failing.kind) if name not in names]
+    settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
+    case = _small(tracing, tracing.target, row, failing, ("settings", *settings))
+    return _failure(
+        tracing, tracing.target, row, failing, case, number, settings=settings, explanation=_agrees(settings)
+    )
+
+
+def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
+    key = ("kind", failing.kind if row.one.explained_on else f"{row.one.name}: {failing.kind}")
+    case = _small(tracing, tracing.held, row, failing, key)
+    reason = _claim(tracing, row, failing, key) if row.verdict.status != "known" else ""
+    under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
+    return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
+
+
+def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
+    """What explains failures of this kind; looked for once."""
+    if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
+        found = ""
+        cases = [tracing.smallest.get(key, failing.cases[0]), *failing.cases[:MOST_OF_A_KIND]]
+        try:
+            with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+                found = explain(tracing.spec, tracing.held, row.one, row.verdict.dtype, cases, (), tracing.known)
+        except Exception as error:  # the failure is reported all the same
+            found = f"lossref could not look for an explanation: {one_line(error)}"
+        tracing.claims[key] = found
+    return tracing.claims.get(key, "")
+
+
+def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
+    """A small case that fails in this way: made small once, and taken again where the row fails on it, too."""
+    dtype, spec = row.verdict.dtype, tracing.spec
+    before = tracing.smallest.get(key)
+    if before is not None and row.one.shrunk_to and row.one.explained_on:
+        if _problem(row.one, spec, target, before, dtype, failing.kind):
+            return before
+        return min(failing.cases, key=_size)
+    smallest = failing.cases[0]
+    with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+        smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
+    if row.one.certified:
+        tracing.smallest.setdefault(key, smallest)
+    return smallest
+
+
+def _size(case: Case) -> int:
+    return sum(array.size for array in case.inputs.values())
+
+
+def _problem(one: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
+    """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""
+    try:
+        found = table.examine(one, spec, target, case, dtype)
+    except (TargetEnded, CannotAnswer) as error:
+        found = wrong(str(error), kind=kind)
+    return next((problem for problem in found.problems if problem.kind == kind), None)
+
+
+def _failure(
+    tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
+) -> Failure:
+    """The failure with its smallest case saved."""
+    problem = _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind)
+    if problem is None:
+        case, problem = failing.found[0]
+        if _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind) is None:
+            problem = replace(problem, sentence=f"{problem.sentence} (not on every call: it does not repeat itself)")
+    usual = [found for one, found in failing.found if table.drawn(one)]
+    detail = {name: float(problem.detail.get(name, math.nan)) for name in ("got", "want", "error", "budget")}
+    numbers = {name: value if math.isfinite(value) else None for name, value in detail.items()}
+    made = Failure(
+        failing.kind,
+        problem.sentence,
+        case=saved(tracing.job, tracing.spec, target, row, case, problem, number),
+        cases=len(failing.found),
+        of=failing.of,
+        usual=len(usual),
+        of_usual=failing.of_usual,
+        relative=max((_relative(one) for one in usual or [one for _, one in failing.found]), default=0.0),
+        got=numbers["got"],
+        want=numbers["want"],
+        error=numbers["error"],
+        budget=numbers["budget"],
+    )
+    return replace(made, **more)
+
+
+def _relative(problem: Problem) -> float:
+    error, size = problem.detail.get("error"), problem.detail.get("size")
+    return float("inf") if error is None or error != error else error / (size or 1.0)
+
+
+def saved(job: Job, spec: Spec, target: Target, row: Judged, case: Case, problem: Problem, number: int = 0) -> str:
+    """The file that a case is saved in, relative to the folder of the run; nothing where there is no folder."""
+    if not job.out:
+        return ""
+    dtype, device = row.verdict.dtype, target.device
+    kept = SavedCase(case, row.one.name, dtype, job.word, job.as_spec, label=target.label, device=device)
+    where = "" if device == "cpu" else f"-{distinct(device)}"
+    again = f"-{number + 1}" if number else ""
+    name = f"cases/{spec.name}-{distinct(target.label)}-{row.one.name}-{dtype}{where}{again}.json"
+    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
+    save(Path(job.out) / name, spec, kept, target, Evidence(1, 0.0, 0, (problem,)), why=found_by)
+    return name

@@ -1,0 +1,50 @@
+"""What is known of the rows of one job while their causes are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lossref.checks.attempts import Attempts
+from lossref.checks.table import Check, Failing
+from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.command import CannotAnswer
+from lossref.hosts.endings import TargetEnded
+from lossref.run.plan import Job
+
+SECONDS = {"quick": 40, "full": 400}  # of computing, for one search
+GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row as it came out: its verdict, the cases that it was given, and what failed, by kind."""
+
+    one: Check
+    verdict: Verdict
+    cases: Sequence[Case]
+    failing: tuple[Failing, ...]
+
+
+@dataclass
+class Tracing:
+    """The failing rows of one job, and what has been found out about them."""
+
+    job: Job
+    spec: Spec
+    target: Target
+    known: Attempts
+    settings: dict[str, Any] = field(default_factory=dict)
+    smallest: dict[tuple[str, ...], Case] = field(default_factory=dict)
+    claims: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    @property
+    def held(self) -> Target:
+        """The target as one that implements the adopted settings."""
+        return replace(self.target, fixed={**self.target.fixed, **self.settings})
+
+    @property
+    def change(self) -> tuple[tuple[str, Any], ...]:
+        """The adopted settings as a change of a case."""
+        return tuple(self.settings.items())
