@@ -98,6 +98,14 @@ def test_the_same_manners_are_one_finding(check: str, one: str, other: str, kind
     assert found.kind == kind
 
 
+def test_a_claim_about_numbers_explains_no_exception() -> None:
+    claim = "agrees to float32 precision only: a part of it is computed in float32"
+    raised = failure("raises IndexError", "raised IndexError: index 3 is out of range", explanation=claim)
+    number = failure("value loss", "loss: got 1, want 2", 0.5, explanation=claim)
+    found = findings([row("focal", "value", raised, number)])
+    assert [one.kind for one in found] == ["crash", "precision"]
+
+
 @pytest.mark.parametrize("status", ["crashed", "timeout", "blocked"])
 def test_an_end_is_a_crash(status: str) -> None:
     assert only(row("focal", "value", status=status, note="exit code -11")).kind == "crash"

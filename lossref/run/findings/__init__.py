@@ -89,16 +89,18 @@ def _stated(row: Verdict) -> Failure:
 def _keys(part: Part) -> Iterator[Key]:
     """The causes of a failure: one for each setting, else the claim that explains it, else what is wrong."""
     row, failure = part
-    settings = failure.settings or tuple(settings_of(failure.explanation))
+    raised = failure.kind.startswith("raises") or failure.problem.startswith("raised ")
+    claim = "" if raised else failure.explanation.partition(", to float32 precision")[0]  # it is about numbers
+    settings = failure.settings or tuple(settings_of(claim))
     if settings:
         yield from (("setting", setting) for setting in settings)
     elif row.status in (*ENDED, "fixed"):
         yield row.status, _alike(failure.problem)
-    elif failure.explanation:
-        yield "because", failure.explanation.partition(", to float32 precision")[0]
+    elif claim:
+        yield "because", claim
     elif row.check in MANNERS:
         yield "behaviour", row.check, _alike(failure.problem)
-    elif failure.kind.startswith("raises") or failure.problem.startswith("raised "):
+    elif raised:
         yield "raises", _alike(failure.problem)
     else:
         yield "wrong", row.spec, _alike(failure.kind or failure.problem)
@@ -152,7 +154,7 @@ def _finding(key: Key, parts: list[Part]) -> Finding:
         target=key[0],
         sentence=words.sentence(key[1:], small.row, small.failure, [part.failure.kind for part in parts]),
         size=words.size(kind, heaviest.row, heaviest.failure),
-        weight=words.weight(heaviest),
+        weight=min(words.weight(heaviest), words.MOST.get(kind, 1.0)),
         where=small.row.where or next((row.where for row in rows if row.where), ""),
         look_for=words.look_for(key[1:], small.row, small.failure),
         rows=rows,

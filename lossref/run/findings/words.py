@@ -22,6 +22,7 @@ MANNERS = {
 }
 """Check -> how heavy a failure of it is, and what to look for."""
 SMALLEST = 8  # decimal digits: an error below 1e-8 of the truth does nothing to a training
+MOST = {"precision": 0.2}  # the weight of a kind: rounding in a narrower type does little to a training
 UNKNOWN = 0.75  # how much counts what fails where nobody noted on which input
 
 
@@ -151,8 +152,8 @@ def size(kind: str, row: Verdict, failure: Failure) -> str:
 
 
 def _error(kind: str, row: Verdict, failure: Failure) -> str:
-    if kind in ("behaviour", "crash") or not failure.relative:
-        return ""
+    if kind in ("behaviour", "crash", "precision") or not failure.relative:
+        return "about what rounding in the narrower type makes" if kind == "precision" else ""
     of = "the gradient" if "gradient" in failure.kind else "the value"
     name = failure.kind.rpartition(" ")[2] if failure.kind.startswith(("value ", "gradient ")) else ""
     of = f"{of} of {row.spec} ({name})" if name else f"{of} of {row.spec}"
