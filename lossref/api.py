@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from lossref import losses
-from lossref.core.nouns import Case, Target, Verdict
+from lossref.core.nouns import Case, Finding, Target, Verdict
 from lossref.hosts.process import Lodging
 from lossref.run.ask import CHECK_SECONDS, asked, unasked
+from lossref.run.findings import AGAINST, findings
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
@@ -39,17 +40,9 @@ from lossref.targets.resolve import Unavailable, UnknownTarget, ready
 if TYPE_CHECKING:
     import pandas as pd
 
-FAILING = ("fail", "fixed", "crashed", "timeout", "blocked", "inconclusive")
+FAILING = (*AGAINST, "inconclusive")
 HERE = "in this process"
 IN_A_HOST = Lodging()
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Failing rows that one sentence accounts for: the explanation if there is one, else the note."""
-
-    sentence: str
-    rows: tuple[Verdict, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +65,8 @@ class Verdicts:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The failing rows, those of one cause together."""
-        groups: dict[str, list[Verdict]] = {}
-        for one in self.rows:
-            if one.status in FAILING:
-                groups.setdefault(one.cause, []).append(one)
-        return tuple(Finding(rows[0].explanation or rows[0].note, tuple(rows)) for rows in groups.values())
+        """The causes of what does not conform, the weightiest first; a row may have several."""
+        return tuple(findings(self.rows))
 
     def to_frame(self) -> pd.DataFrame:
         """One line for each row, one column for each field of `Verdict`."""
@@ -87,11 +76,15 @@ class Verdicts:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, words and lists, as JSON takes them."""
-        findings = [{"sentence": one.sentence, "rows": [asdict(row) for row in one.rows]} for one in self.findings]
-        return {"ok": self.ok, "findings": findings, "rows": [asdict(one) for one in self.rows]}
+        return {
+            "ok": self.ok,
+            "findings": [asdict(one) for one in self.findings],
+            "rows": [asdict(one) for one in self.rows],
+        }
 
     def __repr__(self) -> str:
-        return "\n".join([self._headline(), *(told(*finding.rows) for finding in self.findings)])
+        nothing = [told(one) for one in self if one.status == "inconclusive"]
+        return "\n".join([self._headline(), *map(shown, self.findings), *nothing])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in ("status", "check", "dtype", "what", "why"))
@@ -99,7 +92,7 @@ class Verdicts:
             (one.status, one.check, one.dtype, row.sentence, "" if one.note == row.sentence else one.note)
             for row in self.findings
             for one in row.rows
-        ]
+        ] + [(one.status, one.check, one.dtype, one.note, "") for one in self if one.status == "inconclusive"]
         cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in lines]
         body = "".join(f"<tr>{line}</tr>" for line in cells)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if cells else ""
@@ -110,6 +103,15 @@ class Verdicts:
         names = ", ".join(dict.fromkeys(f"{one.target} as {one.spec}" for one in self))
         word = {0: "conforms", 1: "does not conform"}.get(exit_status(self.rows, len(self.rows)), "incomplete")
         return f"{names}: {word} ({counts})"
+
+
+def shown(one: Finding) -> str:
+    """A finding as a person reads it: what, how much it matters, in which rows, where, and how to see it again."""
+    rows = ", ".join(f"{row.check} {row.dtype}" for row in one.rows)
+    again = f"lossref replay {one.smallest.case}" if one.smallest and one.smallest.case else ""
+    note = one.smallest.problem if one.smallest and one.smallest.problem != one.sentence else ""
+    lines = (f"{one.kind.upper()}  {one.sentence}", note, one.size, rows, one.where, again)
+    return "\n      ".join(filter(None, lines))
 
 
 def told(*rows: Verdict) -> str:
@@ -179,7 +181,13 @@ def asked_here(job: Job, target: Target) -> list[Verdict]:
         return [unasked(job, row, "unsupported", target.unsupported) for row in job.rows]
     with as_it_was(job.seed):
         found, _ = asked(job, target)
-    return [replace(one, case=str(Path(job.out, one.case))) if one.case else one for one in found]
+    return [_placed(one, lambda case: str(Path(job.out, case))) for one in found]
+
+
+def _placed(row: Verdict, place: Callable[[str], str]) -> Verdict:
+    """The row with the paths of its cases changed."""
+    failures = tuple(replace(one, case=place(one.case)) if one.case else one for one in row.failures)
+    return replace(row, case=place(row.case) if row.case else "", failures=failures)
 
 
 def _kept(job: Job, target: Target) -> Verdicts:
@@ -187,7 +195,7 @@ def _kept(job: Job, target: Target) -> Verdicts:
     with tempfile.TemporaryDirectory() as passing:
         found = asked_here(replace(job, out=job.out or passing), target)
         cases = [load(Path(one.case)).case if one.case else None for one in found]
-    rows = found if job.out else [replace(one, case="") for one in found]
+    rows = found if job.out else [_placed(one, lambda case: "") for one in found]
     return Verdicts(tuple(rows), {one: case for one, case in zip(rows, cases, strict=True) if case})
 
 

@@ -250,7 +250,9 @@ RUN = {
 }  # fmt: skip
 VERDICTS: list[tuple[str, Any, str]] = [
     *((name, GONE, f"'{name}' is a required property") for name in ("spec", "target", "check", "dtype", "status")),
-    *((name, [], rf"{name}: \[\] is not of type") for name in PASS),
+    *((name, [], rf"{name}: \[\] is not of type") for name in PASS if name != "failures"),
+    ("failures", {}, r"failures: \{\} is not of type 'array'"),
+    ("failures", [{"kind": "value"}], r"failures\[0\]: 'problem' is a required property"),
     ("worst", math.nan, "NaN is no JSON"),
     ("worst", -1, "worst: -1 is less than the minimum"),
     ("worst", "1", "worst: '1' is not of type 'number'"),

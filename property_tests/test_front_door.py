@@ -177,7 +177,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Verdicts, Path]:
 
 def test_rows_of_one_cause_are_one_finding(wrong: tuple[Verdicts, Path]) -> None:
     (finding,) = wrong[0].findings
-    assert finding.sentence == "agrees with 1 minus the value"
+    assert finding.sentence == "the value of iou agrees with 1 minus the value"
     assert [(row.check, row.dtype) for row in finding.rows] == [
         ("value", "float64"), ("value", "float32"), ("single", "float32"),
     ]  # fmt: skip
@@ -199,7 +199,8 @@ def test_shown_as_text_frame_dict_and_page(wrong: tuple[Verdicts, Path]) -> None
     found = wrong[0]
     lines = repr(found).splitlines()
     assert lines[0] == "_one_minus as iou: does not conform (3 fail, 1 pass)"
-    assert lines[1] == "FAIL  value float64, value float32, single float32"
+    assert lines[1].startswith("WRONG NUMBER  ")
+    assert "value float64, value float32, single float32" in repr(found)
     assert lines[-1].strip().startswith("lossref replay")
     assert list(found.to_frame()["status"]) == ["fail", "fail", "fail", "pass"]
     assert json.loads(json.dumps(found.to_dict()))["findings"][0]["sentence"] == found.findings[0].sentence

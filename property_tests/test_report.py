@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import math
 import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lossref.checks.evidence import Evidence
-from lossref.core.nouns import Case, Verdict
+from lossref.core.nouns import Case, Failure, Verdict
 from lossref.losses import specs
+from lossref.report import machine, terminal
 from lossref.report import page as report
+from lossref.report.difference import difference, told
+from lossref.report.pictures import picture
+from lossref.run import about
+from lossref.run.findings import AGAINST, findings
 from lossref.run.saved import SavedCase, SavedCaseError, load, save
 from lossref.targets.resolve import reference
 
@@ -76,6 +84,11 @@ def words(text: str) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", visible)).split())
 
 
+def cards(text: str) -> list[str]:
+    """The findings of a page, each as it stands there."""
+    return re.split(r'(?=<details class="finding)', text[: text.index('<section id="matrix">')])[1:]
+
+
 @pytest.mark.parametrize("outside", ["http://", "https://", "src=", "@import", "<link", "url(", "fetch("])
 def test_page_refers_to_nothing_outside_itself(tmp_path: Path, outside: str) -> None:
     assert outside not in page(tmp_path, EVERY)
@@ -112,20 +125,22 @@ def test_hostile_text_is_shown_and_not_obeyed(
 
 @pytest.mark.parametrize("verdict", [FAIL, TWIN, SHAPE, CRASH], ids=["fail", "other dtype", "not a number", "crashed"])
 @pytest.mark.parametrize("others", [[], EVERY], ids=["alone", "among others"])
-def test_every_failure_has_a_card_to_replay(tmp_path: Path, verdict: Verdict, others: list[Verdict]) -> None:
+def test_every_failure_belongs_to_a_finding_to_replay(tmp_path: Path, verdict: Verdict, others: list[Verdict]) -> None:
     text = page(tmp_path, [verdict, *(other for other in others if other != verdict)])
-    cards = [words(card) for card in re.findall(r"<article.*?</article>", text, flags=re.DOTALL)]
-    mine = [card for card in cards if Path(verdict.case).name in card]
+    mine = [card for card in cards(text) if f"{verdict.spec}: {verdict.check}" in words(card)]
     assert len(mine) == 1
-    assert "lossref replay " in mine[0]
-    assert verdict.dtype in mine[0]
-    assert DOCS[verdict.check] in mine[0]
+    assert "lossref replay " in words(mine[0])
+    assert verdict.dtype.replace("float", "f") in words(mine[0])
+    assert DOCS[verdict.check] in words(mine[0])
+    assert f"{verdict.note}" in words(text[text.index('id="rows"') :])
+    assert verdict.case in words(text[text.index('id="rows"') :])
 
 
-def test_a_failing_cell_leads_to_a_card(tmp_path: Path) -> None:
+def test_every_cell_leads_somewhere(tmp_path: Path) -> None:
     text = page(tmp_path, EVERY)
     anchors = re.findall(r'<a class="cell[^>]*href="#([^"]+)"', text)
-    assert len(anchors) == len(EVERY) - 1
+    assert len(anchors) == len({(one.spec, one.check) for one in EVERY})
+    assert sum(anchor.startswith("finding-") for anchor in anchors) == 3
     assert all(f'id="{anchor}"' in text for anchor in anchors)
 
 
@@ -158,7 +173,7 @@ def test_a_lost_case_file_costs_only_itself(tmp_path: Path, case: str) -> None:
         pytest.param(PASS, "0.25", id="pass"),
         pytest.param(replace(PASS, worst=0.0), "✓", id="no error"),
         pytest.param(replace(FAIL, worst=1.004), ">1", id="just above"),
-        pytest.param(FAIL, "3.4e+07", id="large"),
+        pytest.param(FAIL, "3e7", id="large"),
         pytest.param(replace(FAIL, worst=math.inf), "∞", id="infinite"),
         pytest.param(replace(SHAPE, case=""), "✕", id="not a number"),
         pytest.param(KNOWN, "known", id="known"),
@@ -194,10 +209,10 @@ def test_csv_holds_every_verdict(tmp_path: Path) -> None:
     directory = saved(tmp_path / "run", EVERY)
     report.write(directory, DOCS)
     table = pd.read_csv(directory / "summary.csv", keep_default_na=False)
-    assert list(table.columns) == [field.name for field in fields(Verdict)]
+    assert list(table.columns) == [field.name for field in fields(Verdict)][:-1]  # less the single failures
     assert [Verdict(*row) for row in table.itertuples(index=False)] == EVERY
     left = {path.name for path in directory.iterdir()}
-    assert left == {"cases", "verdicts.jsonl", "run.json", "summary.csv", "index.html"}
+    assert left == {"cases", "verdicts.jsonl", "run.json", "summary.csv", "badge.json", "index.html"}
 
 
 @pytest.mark.parametrize(
@@ -273,3 +288,168 @@ def test_a_saved_case_comes_back(tmp_path: Path, size: int) -> None:
         path.with_suffix(".npz").unlink()
         with pytest.raises(SavedCaseError, match=r"one\.npz"):
             load(path)
+
+
+# Findings, pictures, rows on the page ------------------------------------------------------------------------
+
+DIALECT = replace(
+    FAIL,
+    status="dialect",
+    failures=(Failure("gradient box1", FAIL.note, settings=("alpha='attached'",), case=FAIL.case, relative=0.5),),
+)
+
+
+def test_the_head_counts_findings(tmp_path: Path) -> None:
+    said = words(page(tmp_path, [DIALECT, SHAPE, CRASH, PASS]))
+    assert "a dialect of 1 setting, 2 findings (1 crash, 1 wrong number)" in said
+    assert "does not conform: 3 of 4 checks fail" in said
+
+
+def test_rows_beyond_the_cap_stand_in_the_csv(tmp_path: Path) -> None:
+    many = [replace(PASS, check=f"check{n}") for n in range(2500)]
+    directory = saved(tmp_path / "run", [*many, FAIL])
+    text = report.write(directory, DOCS).read_text(encoding="utf-8")
+    assert text.count("<tr") < 1400
+    assert FAIL.note in words(text)
+    assert len((directory / "summary.csv").read_text().splitlines()) == 2502
+
+
+PICTURED = [
+    ("ciou", {"box1": [[0, 0, 1, 1]], "box2": [[1, 1, 2, 2]]}, "polygon", 2),
+    ("probiou", {"obb1": [[0, 0, 1, 1, 0.5]], "obb2": [[1, 1, 2, 2, 0]]}, "polygon", 2),
+    ("keypoint", {"pred_kpts": [[[0, 0], [1, 1]]], "gt_kpts": [[[0, 1], [1, 0]]]}, "circle", 4),
+    ("crop_mask", {"masks": [[[0, 1], [1, 0]]], "boxes": [[0, 0, 1, 1]]}, "rect", 3),
+    ("focal", {"pred": [[[1, -2]]], "label": [[[0, 1]]]}, "rect", 4),
+    ("nobody knows", {"x": [1, 2, 3]}, "rect", 3),
+]
+
+
+@pytest.mark.parametrize(("spec", "inputs", "shape", "count"), PICTURED, ids=[row[0] for row in PICTURED])
+def test_a_picture_has_what_the_case_has(spec: str, inputs: dict[str, Any], shape: str, count: int) -> None:
+    arrays = {name: {"shape": list(np.shape(x)), "values": x} for name, x in inputs.items()}
+    found = picture({"spec": spec, "inputs": arrays, "params": {}, "detail": {}})
+    assert found.svg.count(f"<{shape} ") == count
+    assert {name for _, name in found.legend} <= set(inputs)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"box1": {"shape": [1, 4], "values": [["nan", "inf", 0, "-inf"]]}},
+        {"box1": {"shape": [2, 4], "values": [1.0]}},
+        {"box1": {"shape": "x", "values": {"a": 1}}},
+        {"box1": "elsewhere.npz"},
+        {HOSTILE: {"shape": [2], "values": [1, HOSTILE]}},
+        {"box1": {"shape": [1, 4], "values": [[1e308, -1e308, 1e308, 1e-308]]}},
+        {},
+    ],
+)
+def test_a_picture_of_nonsense_is_no_error(inputs: dict[str, Any]) -> None:
+    found = picture(
+        {"spec": "ciou", "inputs": inputs, "params": {"imgsz": 3, "strides": "x"}, "detail": {"index": [7]}}
+    )
+    assert "<script" not in found.svg
+
+
+def test_a_whole_image_is_drawn_with_its_anchors() -> None:
+    case = SCENE | {"detail": {}}
+    found = picture(case)
+    assert found.svg.count("<circle ") == 40
+    assert [name for _, name in found.legend] == ["anchors", "predicted at the anchor nearest to an object", "objects"]
+
+
+SCENE = {
+    "spec": "v8_detection",
+    "params": {"imgsz": [32, 64], "strides": [8, 16]},
+    "inputs": {
+        "boxes": {"shape": [1, 4, 40], "values": np.ones((1, 4, 40)).tolist()},
+        "batch_idx": {"shape": [1], "values": [0.0]},
+        "bboxes": {"shape": [1, 4], "values": [[0.5, 0.5, 0.25, 0.25]]},
+    },
+}
+
+
+# For programs -------------------------------------------------------------------------------------------------
+
+
+def test_json_is_as_its_schema_says(tmp_path: Path) -> None:
+    from jsonschema import Draft7Validator
+
+    verdicts = [*EVERY, DIALECT, HOSTILE_FAIL, replace(PASS, worst=math.inf)]
+    directory = saved(tmp_path / "run", verdicts)
+    text = machine.written("json", directory, *report.read(directory), 1)
+    schema = json.loads((Path(machine.__file__).parent / "templates" / "machine.json").read_text())
+    found = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert [error.message for error in Draft7Validator(schema).iter_errors(found)] == []
+    mine = next(one for one in found["findings"] if one["kind"] == "dialect")
+    assert (mine["got"], mine["want"], mine["snippet"]) == (2.0, 1.0, CASE["snippet"])
+    assert mine["smallest_case"]["inputs"] == CASE["inputs"]
+    known = {one["id"] for one in found["findings"]}
+    assert all(set(row["findings"]) <= known for row in found["rows"])
+    assert all(bool(row["findings"]) == (row["status"] in AGAINST) for row in found["rows"])
+
+
+def test_junit_has_a_case_for_each_row() -> None:
+    root = ElementTree.fromstring(machine.junit([*EVERY, HOSTILE_FAIL], RUN))
+    assert len(root.findall(".//testcase")) == len(EVERY) + 1
+    tags = {child.tag: 0 for child in root.iter()}
+    for child in root.iter():
+        tags[child.tag] += 1
+    assert (tags["failure"], tags["error"], tags["skipped"]) == (4, 2, 2)
+
+
+def test_annotations_stand_at_the_line_of_the_target() -> None:
+    here = Path.cwd() / "pkg" / "loss.py"
+    lines = list(machine.github(findings([replace(FAIL, where=f"{here}:12 Loss.forward", note="50 %\n::error::x")])))
+    assert len(lines) == 1
+    assert lines[0].startswith("::error file=pkg/loss.py,line=12,title=lossref ")
+    assert "\n" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "says", "color"),
+    [
+        ([PASS], "conforms", "brightgreen"),
+        ([DIALECT, PASS], "dialect of 1 setting", "yellow"),
+        ([SHAPE, PASS], "1 finding", "red"),
+        ([NOTHING, PASS], "incomplete", "yellow"),
+        ([], "incomplete", "yellow"),
+    ],
+)
+def test_badge(verdicts: list[Verdict], says: str, color: str) -> None:
+    found = machine.badge(verdicts, {**RUN, "planned": len(verdicts)})
+    assert (found["message"], found["color"]) == (says, color)
+
+
+def test_difference_of_two_runs() -> None:
+    found = difference([FAIL, SHAPE], [FAIL, TWIN, CRASH])
+    assert [len(part) for part in (found.new, found.gone, found.changed, found.same)] == [1, 1, 1, 0]
+    lines = list(told(found))
+    assert [line[0] for line in lines] == ["+", "-", "~", "1"]
+    assert lines[2].endswith("(1 row more)")
+    assert lines[3] == "1 new, 1 gone, 1 changed, 0 the same"
+
+
+# The terminal -------------------------------------------------------------------------------------------------
+
+
+def test_one_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    many = [replace(FAIL, spec=f"spec{n}", explanation="", note=f"word{n}x: got 1, want 2\x1b[31m") for n in range(40)]
+    terminal.summary([*many, PASS, NOTHING], RUN, Path("out"), 1)
+    said = capsys.readouterr().out
+    assert said.startswith("mine 1.2: 40 findings (40 wrong numbers)\n")
+    assert len(said.splitlines()) < 50
+    assert "and 28 findings more" in said
+    assert "INCONCLUSIVE  dfl value float64: nothing could be examined" in said
+    assert said.splitlines()[-1] == f"does not conform: 40 failures in 42 verdicts of {RUN['planned']} planned"
+    assert "\x1b" not in said
+
+
+def test_a_line_a_minute_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(about, "QUIET", 0.0)
+    with about.progress("verdicts", 10, Console(file=out)) as advance:
+        for _ in range(10):
+            advance(1)
+    assert out.getvalue().splitlines()[4] == "5 of 10 verdicts, about 0 min left"
+    assert len(out.getvalue().splitlines()) == 9

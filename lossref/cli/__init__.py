@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from lossref.cli import bench, impostors, look, new, recorded, table, validate
+from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, table, validate
 from lossref.cli.common import app, plain_output
 from lossref.hosts.interrupts import answered
 
-__all__ = ["app", "bench", "impostors", "look", "main", "new", "recorded", "table", "validate"]
+__all__ = [
+    "app",
+    "bench",
+    "doctor",
+    "explain",
+    "impostors",
+    "look",
+    "main",
+    "new",
+    "recorded",
+    "report",
+    "table",
+    "validate",
+]
 
 
 def main() -> None:

@@ -126,7 +126,7 @@ def plain_errors() -> Iterator[None]:
     from lossref.checks.table import UnknownCheck
     from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
-    from lossref.report.page import ReportError
+    from lossref.report.stored import ReportError
     from lossref.run.causes.dialect_files import BadDialect
     from lossref.run.saved import SavedCaseError
     from lossref.targets.resolve import Unavailable, UnknownTarget

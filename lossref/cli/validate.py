@@ -1,4 +1,4 @@
-"""`lossref validate`, and what is done with its results: `report`, `replay`."""
+"""`lossref validate`, and `lossref replay` of what it saved."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from lossref.cli.common import (
     sentence,
     stop,
 )
+from lossref.cli.report import FORMATS, Format, say
 
 if TYPE_CHECKING:
     from lossref.hosts.process import Lodging
@@ -64,8 +65,10 @@ def validate(
         Path | None, typer.Option("--write-dialect", help="Write the settings that were found into this file.")
     ] = None,
     allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
+    form: Format = "text",
 ) -> None:
     """Check implementations against the specs, and write a report."""
+    only(FORMATS, form)
     only("quick full", tier)
     dtypes, devices = listed(dtype, "float64", "float32"), listed(device, "cpu")
     only("float64 float32", *dtypes)
@@ -94,7 +97,7 @@ def validate(
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form)
     raise typer.Exit(status)
 
 
@@ -114,6 +117,7 @@ def _carry_out(
     seed: int,
     resume: bool,
     write_dialect: Path | None,
+    form: str,
 ) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
@@ -139,8 +143,10 @@ def _carry_out(
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
     if write_dialect:
         write_text(write_dialect, dialects.written(kept.verdicts, f"{', '.join(words)}, found by lossref validate"))
-    terminal.summary(kept.verdicts, kept.expected, folder, kept.exit_status())
-    console().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    if form == "text":
+        terminal.summary(kept.verdicts, report.read(folder)[1], folder, kept.exit_status())
+    say(folder, form)
+    console(stderr=form != "text").print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
     return kept.exit_status()
@@ -173,13 +179,3 @@ def replay(
     for line in lines:
         typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)
-
-
-@app.command("report")
-def write_report(directory: Annotated[Path, typer.Argument(help="Where verdicts.jsonl is.")]) -> None:
-    """Write summary.csv and index.html again from verdicts.jsonl."""
-    with plain_errors():
-        from lossref.report import page as report
-        from lossref.run import session
-
-        typer.echo(f"report: {report.write(directory, session.check_docs())}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lossref.core.nouns import Spec, Verdict
-from lossref.hosts.worker.words import printable
+from lossref.core.nouns import STATUSES, Finding, Spec, Verdict
+from lossref.hosts.worker.words import printable, short
 from lossref.run.about import progress
+from lossref.run.findings import findings, headline, words
+
+MOST, MOST_IDLE = 12, 3  # findings, and reasons why nothing was examined, on one screen
+LONGEST = 240  # letters of a sentence
 
 
 def console(stderr: bool = False) -> Console:
@@ -39,43 +43,47 @@ def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
             advance(1)
 
 
-def summary(verdicts: list[Verdict], expected: int, folder: Path, status: int) -> None:
-    """A line for each spec, then each finding with the checks that made it."""
-    verdicts = sorted(verdicts, key=_named)
-    screen, elsewhere = console(), any(one.device != "cpu" for one in verdicts)
-    rows = []
-    for name in dict.fromkeys(map(_named, verdicts)):
-        mine = [one for one in verdicts if _named(one) == name]
-        counts = Counter(one.status for one in mine)
-        worst = max((one.worst for one in mine if one.status == "pass"), default=0.0)
-        said = "  ".join(f"{n} {status}" for status, n in counts.most_common())
-        rows.append((*(name if elsewhere else name[:2]), said, f"{worst:.2f}"))
-    columns = f"target spec {'device' if elsewhere else ''} verdicts worst_error/budget_of_a_pass"
-    screen.print(table(columns, rows))
-    for group in _findings(verdicts):
-        first = group[0]
-        where = ", ".join(f"{one.check} {one.dtype}" for one in group)
-        where = f"{where}, {first.device}" if elsewhere else where
-        lines = [f"{first.status.upper()}  {first.target} {first.spec}: {where}", first.note, first.explanation]
-        lines.append(f"lossref replay {folder / first.case}" if first.case else "")
-        screen.print("\n      ".join(map(printable, filter(None, lines))), **_PLAIN)
-    bad = sum(one.status in ("fail", "fixed") for one in verdicts)
+def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, status: int) -> None:
+    """One screen: the sentence, the findings, what could not be examined, and how it ended."""
+    found = findings(verdicts)
     word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
-    screen.print(f"{word}: {bad} failures in {len(verdicts)} verdicts of {expected} planned", **_PLAIN)
+    _say(headline(str(run.get("target", "")), str(run.get("version", "")), found, word))
+    counts = Counter(one.status for one in verdicts)
+    _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}")
+    for number, one in enumerate(found[:MOST], 1):
+        _say(*_finding(number, one, folder))
+    if len(found) > MOST:
+        _say(f"and {words.count(len(found) - MOST, 'finding')} more, on the page and in verdicts.jsonl")
+    idle: dict[tuple[str, str], list[Verdict]] = {}
+    for row in (one for one in verdicts if one.status in ("inconclusive", "known")):
+        idle.setdefault((row.status, row.cause), []).append(row)
+    for rows in list(idle.values())[:MOST_IDLE]:
+        _say(f"{rows[0].status.upper()}  {_rows(rows)}: {rows[0].note}")
+    if len(idle) > MOST_IDLE:
+        _say(f"and {len(idle) - MOST_IDLE} more reasons why nothing was examined, or it was known: on the page")
+    bad = sum(one.status in ("fail", "fixed", "dialect") for one in verdicts)
+    _say(f"{word}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned")
 
 
-def _named(one: Verdict) -> tuple[str, str, str]:
-    """What has a row of its own."""
-    return one.target, one.spec, one.device
+def _finding(number: int, one: Finding, folder: Path) -> Iterator[str]:
+    """What it is; how much it matters and where; how to see it again."""
+    yield f"{number:2}  {one.kind.upper()}  {short(one.sentence, LONGEST)}"
+    yield " · ".join(filter(None, (one.size, words.accounts(one), one.where, one.id)))
+    if one.smallest and one.smallest.case:
+        yield f"lossref replay {folder / one.smallest.case}"
 
 
-def _findings(verdicts: list[Verdict]) -> list[list[Verdict]]:
-    """Verdicts that are neither pass nor unsupported, those of one cause together."""
-    groups: dict[tuple[str, ...], list[Verdict]] = {}
-    for one in verdicts:
-        if one.status not in ("pass", "unsupported"):
-            groups.setdefault((*_named(one), one.status, one.cause), []).append(one)
-    return list(groups.values())
+def _rows(rows: Sequence[Verdict]) -> str:
+    """Which rows, by spec and check, the first few."""
+    return words.listed(list(dict.fromkeys(f"{row.spec} {row.check} {row.dtype}" for row in rows)))
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return "  ".join(f"{counts[status]} {status}" for status in dict.fromkeys([*STATUSES, *counts]) if counts[status])
+
+
+def _say(*lines: str) -> None:
+    console().print("\n      ".join(map(printable, lines)), **_PLAIN)
 
 
 _PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}

@@ -7,6 +7,7 @@ import hashlib
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import lossref
 from lossref.hosts.endings import TargetEnded
@@ -26,6 +27,8 @@ from lossref.run.plan import Job, planned
 from lossref.targets.lodged import facts as host_facts
 from lossref.targets.lodged import lodged, version
 from lossref.targets.resolve import Unavailable, UnknownTarget
+
+QUIET = 60.0  # seconds between two lines where there is no terminal
 
 
 def facts(rows: int, seed: int, threads: int) -> dict[str, Any]:
@@ -92,8 +95,27 @@ def _files(plan: list[Job]) -> dict[str, str]:
 
 @contextmanager
 def progress(doing: str, total: int, screen: Console) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere; gives the function that is told how many more are done."""
+    """A bar with the time left on a terminal, one line a minute elsewhere; gives the function that is told of more."""
+    if not screen.is_terminal:
+        yield _lines(doing, total, screen)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as shown:
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=screen, transient=True) as shown:
         bar = shown.add_task(doing, total=total)
         yield lambda done: shown.advance(bar, done)
+
+
+def _lines(doing: str, total: int, screen: Console) -> Callable[[int], None]:
+    """Says how far it is when a minute has gone by since it last did, so that a log shows that it lives."""
+    began = said = time.monotonic()
+    so_far = 0
+
+    def advance(done: int) -> None:
+        nonlocal said, so_far
+        so_far, now = so_far + done, time.monotonic()
+        if now - said >= QUIET and so_far < total:
+            left = (now - began) / so_far * (total - so_far) if so_far else 0.0
+            screen.print(f"{so_far} of {total} {doing}, about {left / 60:.0f} min left", highlight=False)
+            said = now
+
+    return advance

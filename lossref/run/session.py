@@ -23,7 +23,7 @@ from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS, Outcome
 from lossref.run.atomic import append_line, held, write_text
 
-FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "index.html")
+FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
 SAVED = {"schema", "spec", "check", "dtype", "inputs"}  # what tells a case that a run saved from another JSON file
 COLUMNS = {one.name for one in fields(Verdict)}
 SAME = ("target", "version", "tier", "seed", "lossref", "python", "torch", "plan", "files")

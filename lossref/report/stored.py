@@ -1,0 +1,80 @@
+"""A run as it is on disk: `verdicts.jsonl` and `run.json` are the truth, summary.csv is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lossref.core.nouns import Verdict, verdict_of
+from lossref.hosts.worker.words import printable
+from lossref.run.atomic import write_text
+from lossref.run.saved import schema
+
+FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
+COLUMNS = [field.name for field in fields(Verdict) if field.name != "failures"]
+
+
+class ReportError(Exception):
+    """There is nothing to report on; the message says what is missing and what to do next."""
+
+
+def write_csv(directory: Path, verdicts: Sequence[Verdict]) -> None:
+    """Write summary.csv: every verdict, less the single failures, which do not fit into a cell."""
+    table = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=COLUMNS)
+    texts = table.select_dtypes(exclude="number").columns
+    table[texts] = table[texts].map(_cell)
+    write_text(directory / "summary.csv", str(table.to_csv(index=False)))
+
+
+def _cell(text: Any) -> str:
+    """Text that a spreadsheet does not take for a formula, nor a terminal for a command."""
+    return printable(f"'{text}" if FORMULA.match(str(text)) else str(text))
+
+
+def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:
+    """The verdicts of a run and what is known about the run, or `ReportError`."""
+    *lines, unfinished = _content(directory, "verdicts.jsonl").split(b"\n")
+    verdicts = [_verdict(directory, number, line) for number, line in enumerate(lines, 1)]
+    # A line without its newline was cut off by an interrupt; the run is incomplete, not broken.
+    with contextlib.suppress(ReportError):
+        verdicts.append(_verdict(directory, len(lines) + 1, unfinished))
+    return verdicts, _run(directory)
+
+
+def _content(directory: Path, name: str) -> bytes:
+    advice = f"run `lossref validate TARGET --out {directory}` first"
+    if not directory.is_dir():
+        raise ReportError(f"there is no directory {directory}; {advice}")
+    if not (directory / name).is_file():
+        raise ReportError(f"there is no {name} in {directory}; {advice}")
+    return (directory / name).read_bytes()
+
+
+def _verdict(directory: Path, number: int, line: bytes) -> Verdict:
+    try:
+        found = verdict_of(schema.read(line, "verdict", infinite=True))
+        return replace(found, worst=float(found.worst))
+    except (ValueError, TypeError, OverflowError) as error:
+        place = f"line {number} of {directory / 'verdicts.jsonl'}"
+        raise ReportError(f"{place} is not a verdict ({error}); delete that line, or run the checks again") from error
+
+
+def _run(directory: Path) -> dict[str, Any]:
+    try:
+        return dict(schema.read(_content(directory, "run.json"), "run"))
+    except schema.Fault as error:
+        raise ReportError(f"{directory / 'run.json'} is broken ({error}); run the checks again") from None
+
+
+def read_case(path: Path) -> dict[str, Any]:
+    """A saved case, or nothing: a lost file must not cost the rest of a report."""
+    try:
+        return dict(schema.read(path.read_bytes(), "case", whole=False))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,184 @@
+"""Findings: failing rows of one cause together, whatever their spec, check, dtype and device, the weightiest first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lossref.checks.table import CHECKS
+from lossref.core.nouns import NUMBER, Failure, Finding, Verdict
+from lossref.losses import specs
+from lossref.run.findings import words
+
+__all__ = ["AGAINST", "findings", "headline", "owner", "where_of"]
+
+AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
+"""The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
+ENDED = ("crashed", "timeout", "blocked")
+MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype")
+NARROW = re.compile(r"float32|float16|precision")
+NAMED = re.compile(r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)")
+LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
+Key = tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """One way in which one row fails."""
+
+    row: Verdict
+    failure: Failure
+
+
+def findings(verdicts: Sequence[Verdict]) -> list[Finding]:
+    """One finding for each cause; a row that fails in several ways belongs to several."""
+    groups: dict[Key, list[Part]] = {}
+    for part in _parts(verdicts):
+        for key in _keys(part):
+            groups.setdefault((family(part.row.target), *key), []).append(part)
+    found = [_finding(key, parts) for key, parts in _joined(groups).items()]
+    return sorted(found, key=lambda one: (-one.weight, one.kind == "dialect", one.sentence, one.id))
+
+
+def headline(target: str, version: str, found: Sequence[Finding], otherwise: str = "conforms") -> str:
+    """One sentence about a run: who, its dialect, how many findings of which kind; or else what is given."""
+    who = " ".join(filter(None, (target, version)))
+    settings = sum(one.kind == "dialect" for one in found)
+    kinds = Counter(one.kind for one in found if one.kind != "dialect")
+    said = [f"a dialect of {words.count(settings, 'setting')}"] if settings else []
+    if kinds:
+        parts = ", ".join(words.count(kinds[kind], kind) for kind in words.KINDS_IN_ORDER if kinds[kind])
+        said.append(f"{words.count(kinds.total(), 'finding')} ({parts})")
+    return f"{who}: {', '.join(said)}" if said else f"{who} {otherwise}"
+
+
+def owner(one: Finding) -> Verdict:
+    """The row that the smallest case is of."""
+    mine = (row for row in one.rows if one.smallest in row.failures or one.smallest == _stated(row))
+    return next(mine, one.rows[0])
+
+
+def family(label: str) -> str:
+    """What implementations of one package have in common: the label without the name of one of its functions."""
+    return re.split(r"[:( #]", label, maxsplit=1)[0]
+
+
+def where_of(where: str) -> tuple[str, int, str]:
+    """File, line and qualified name of "file:line name"; an empty string and 0 for what is not known."""
+    place, _, name = where.rpartition(" ")
+    file, _, line = place.rpartition(":")
+    return (file, int(line), name) if file and line.isdecimal() else ("", 0, name)
+
+
+# Which failures have one cause ---------------------------------------------------------------------------
+
+
+def _parts(verdicts: Sequence[Verdict]) -> Iterator[Part]:
+    for row in verdicts:
+        if row.status in AGAINST:
+            yield from (Part(row, failure) for failure in row.failures or (_stated(row),))
+
+
+def _stated(row: Verdict) -> Failure:
+    """The failure of a row that states none apart: what its note says."""
+    return Failure("ended" if row.status in ENDED else "", row.note, row.explanation, case=row.case)
+
+
+def _keys(part: Part) -> Iterator[Key]:
+    """The causes of a failure: one for each setting, else the claim that explains it, else what is wrong."""
+    row, failure = part
+    raised = failure.kind.startswith("raises") or failure.problem.startswith("raised ")
+    claim = "" if raised else failure.explanation.partition(", to float32 precision")[0]  # it is about numbers
+    settings = failure.settings or tuple(settings_of(claim))
+    if settings:
+        yield from (("setting", setting) for setting in settings)
+    elif row.status in (*ENDED, "fixed"):
+        yield row.status, _alike(failure.problem)
+    elif claim:
+        yield "because", claim
+    elif row.check in MANNERS:
+        yield "behaviour", row.check, _alike(failure.problem)
+    elif raised:
+        yield "raises", _alike(failure.problem)
+    else:
+        yield "wrong", row.spec, _alike(failure.kind or failure.problem)
+
+
+def settings_of(explanation: str) -> list[str]:
+    """The settings that an explanation names, as "name=value"."""
+    if not explanation.startswith("agrees when ") or " is expected" in explanation:
+        return []
+    return [f"{name}={value}" for name, value in NAMED.findall(explanation)]
+
+
+def _alike(sentence: str) -> str:
+    """What sentences about one cause have in common: neither numbers nor the way to an attribute, nor which input."""
+    sentence = re.sub(r"the wrong shape of .*? gives", "the wrong shape of an input gives", sentence)
+    sentence = re.sub(r"^a NaN in \S+", "a NaN in an input", sentence)
+    sentence = re.sub(r"^no gradient reaches .*? \(None", "no gradient reaches an input (None", sentence)
+    sentence = re.sub(r"^\S+ on integer input\S*", "a value on integer input", sentence)
+    sentence = re.sub(r"^(?:[\w\[\]]+\.)+([A-Za-z_]\w*) was ", r"\1 was ", sentence)
+    sentence = re.sub(r" was .* before the calls? and is .* after ", " has changed after ", sentence)
+    return NUMBER.sub("#", sentence)
+
+
+def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
+    """Causes that are one: the gradients of a spec of which one term alone is wrong, an exception in many checks."""
+    found: dict[Key, list[Part]] = {}
+    for key, parts in groups.items():
+        found.setdefault(_joint(key, groups), []).extend(parts)
+    return found
+
+
+def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
+    if key[1] == "behaviour" and (*key[:1], "raises", key[-1]) in groups:
+        return *key[:1], "raises", key[-1]
+    if key[1] != "wrong" or "gradient" not in key[-1]:
+        return key
+    values = [one for one in groups if one[:3] == key[:3] and "gradient" not in one[-1]]
+    return values[0] if len(values) == 1 else (*key[:3], "gradient")
+
+
+# One finding ----------------------------------------------------------------------------------------------
+
+
+def _finding(key: Key, parts: list[Part]) -> Finding:
+    rows = tuple(dict.fromkeys(part.row for part in parts))
+    heaviest, small = max(parts, key=words.weight), min(parts, key=_smallness)
+    kind = _kind(key, parts)
+    return Finding(
+        id=hashlib.sha256("\n".join(key).encode()).hexdigest()[:8],
+        kind=kind,
+        target=key[0],
+        sentence=words.sentence(key[1:], small.row, small.failure, [part.failure.kind for part in parts]),
+        size=words.size(kind, heaviest.row, heaviest.failure),
+        weight=min(words.weight(heaviest), words.MOST.get(kind, 1.0)),
+        where=small.row.where or next((row.where for row in rows if row.where), ""),
+        look_for=words.look_for(key[1:], small.row, small.failure),
+        rows=rows,
+        smallest=small.failure,
+    )
+
+
+def _kind(key: Key, parts: list[Part]) -> str:
+    sort = key[1]
+    if sort == "because":
+        return "precision" if NARROW.search(key[2]) else _of_number(parts)
+    named = {"setting": "dialect", "behaviour": "behaviour", "fixed": "behaviour", "raises": "crash"}
+    return named.get(sort, "crash" if sort in ENDED else _of_number(parts))
+
+
+def _of_number(parts: list[Part]) -> str:
+    """A wrong gradient is one where no value is wrong."""
+    kinds = {part.failure.kind for part in parts}
+    return "wrong gradient" if all("gradient" in kind for kind in kinds) else "wrong number"
+
+
+def _smallness(part: Part) -> tuple[bool, bool, bool, int, bool]:
+    """The order in which cases are shown: those there are, of elementary losses, of the first checks."""
+    spec, order = specs().get(part.row.spec), [check.name for check in CHECKS]
+    place = order.index(part.row.check) if part.row.check in order else len(order)
+    large = part.row.check in LARGE
+    return (not part.failure.case, large, bool(spec and spec.composite), place, part.row.dtype != "float64")
