@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from lossref.checks import table
+from lossref.checks import limits, table
 from lossref.checks.attempts import Attempts, at
 from lossref.checks.material import fixed_of, material
 from lossref.core.nouns import Case, Spec, Target
@@ -90,8 +90,9 @@ def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
 
 def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
     """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
+    drawn = limits.limited(spec, target)
     for kind in VALUES:
-        for case in material(spec, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
+        for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case
 
