@@ -33,10 +33,12 @@ class Ended(Unavailable):
 def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     """Every target that a word stands for, each in its host; the notation is not settled yet.
 
-    Raises `UnknownTarget`, `Unavailable`, or its kind `Ended`.
+    Raises `UnknownTarget`, `UnknownSpec`, `Unavailable`, or its kind `Ended`.
     """
     if word == "reference":
         return [replace(reference(spec), device=lodging.device) for spec in specs().values()]
+    if as_spec:
+        find(as_spec)  # one that is none is known as such before anything is imported
     host = host_of(word, lodging)
     if isinstance(host, CommandHost):
         return _of_peer(host, lodging)
