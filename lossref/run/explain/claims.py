@@ -13,7 +13,16 @@ from lossref.run.explain.factors import constant_offset, multiples, swapped_colu
 from lossref.run.explain.fitted import fitted
 from lossref.run.explain.formula.altered import Altered, Bench
 from lossref.run.explain.inputs import taken
-from lossref.run.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
+from lossref.run.explain.mistakes import (
+    Variant,
+    changed,
+    changed_twice,
+    epsilons,
+    mistake_and_setting,
+    mistakes,
+    two_mistakes,
+)
+from lossref.run.explain.mostly import mostly
 from lossref.run.explain.narrow import TYPES, right_to, shows
 from lossref.run.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
 from lossref.run.explain.reductions import reduced
@@ -64,6 +73,7 @@ class _Search:
         yield from self._combined()
         variants = [*self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
+        yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
@@ -80,12 +90,16 @@ class _Search:
 
     def _first(self) -> list[Variant]:
         spec, own = self.what.spec, self.known.own
-        return [*mistakes(spec, self.settings), *epsilons(spec, self.target, own, self.settings)]
+        return [
+            *changed(spec, self.target, own, self.settings),
+            *mistakes(spec, self.settings),
+            *epsilons(spec, self.target, own, self.settings),
+        ]
 
     def _second(self) -> list[Variant]:
         spec = self.what.spec
         return [
-            *changed(spec, self.target, self.known.own, self.settings),
+            *changed_twice(spec, self.target, self.known.own, self.settings),
             *mistake_and_setting(spec, self.target, self.settings),
         ]
 
