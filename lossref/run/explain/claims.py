@@ -63,6 +63,8 @@ class _Search:
 
     def sentences(self) -> Iterator[str]:
         """Every sentence that is true, the plain ones first."""
+        settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
+        yield from self._variants(settings)
         yield from self._of_the_whole()
         yield from self._variants(self._first())
         yield from self._narrow(ITSELF, [right])
@@ -71,7 +73,7 @@ class _Search:
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
-        variants = [*self._first(), *self._second()]
+        variants = [*settings, *self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
         yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
 
@@ -91,7 +93,6 @@ class _Search:
     def _first(self) -> list[Variant]:
         spec, own = self.what.spec, self.known.own
         return [
-            *changed(spec, self.target, own, self.settings),
             *mistakes(spec, self.settings),
             *epsilons(spec, self.target, own, self.settings),
         ]
