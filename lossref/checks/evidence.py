@@ -65,9 +65,7 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
     if got.size == want.size:
         got = got.reshape(want.shape)
     if got.shape != want.shape:
-        return wrong(
-            f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}", kind=f"size of {kind}"
-        )
+        return wrong(f"{what}: {got.size} numbers of shape {got.shape}, expected shape {want.shape}", kind=f"size of {kind}")
     if want.size == 0:
         return Evidence()
     budget = np.broadcast_to(budget.reshape(want.shape) if budget.size == want.size else budget, want.shape) * slack

@@ -150,10 +150,8 @@ class Verdict:
 
 def verdict_of(line: Mapping[str, Any]) -> Verdict:
     """The verdict of which `dataclasses.asdict` made this, perhaps by way of JSON."""
-    failures = [
-        Failure(**{**one, **{name: tuple(one.get(name, ())) for name in ("settings", "under")}})
-        for one in line.get("failures", ())
-    ]
+    failures = [Failure(**{**one, **{name: tuple(one.get(name, ())) for name in ("settings", "under")}})
+                for one in line.get("failures", ())]
     return Verdict(**{**line, "failures": tuple(failures)})
 
 
