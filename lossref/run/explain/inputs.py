@@ -117,7 +117,7 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
     yield from _other_notation(spec, settings)
-    for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4)) if len(spec.terms) == 1 else ():
+    for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
 
 
@@ -141,12 +141,18 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
     last = axes.split()[-1] if axes else ""
     yield from FOUR if last == "4" else ()
     if last.isdigit() and 1 < int(last) <= MOST_COLUMNS:
-        for one, other in itertools.combinations(range(int(last)), 2):
-            yield Taken(f"has its columns {one} and {other} exchanged", partial(_swapped, one, other))
+        yield from _exchanges(int(last))
         yield from _columns(int(last))
     if last[:1].isdigit() and not last.isdigit():
         parts = int(last.removesuffix(name_of(last)))
         yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
+
+
+@lru_cache(maxsize=16)
+def _exchanges(width: int) -> tuple[Taken, ...]:
+    """Two columns in each other's place."""
+    pairs = itertools.combinations(range(width), 2)
+    return tuple(Taken(f"has its columns {a} and {b} exchanged", partial(_swapped, a, b)) for a, b in pairs)
 
 
 @lru_cache(maxsize=16)
@@ -157,7 +163,7 @@ def _columns(width: int) -> tuple[Taken, ...]:
 
 
 def _words(group: tuple[int, ...], one: Taken) -> str:
-    return f"has its columns {' and '.join(map(str, group))} {one.words}"
+    return f"has its column{'s' * (len(group) > 1)} {' and '.join(map(str, group))} {one.words}"
 
 
 def _in_columns(group: tuple[int, ...], one: Taken, x: Tensor) -> Tensor:
