@@ -109,7 +109,7 @@ CHEAP = ("classification", "focal", "xywh2xyxy", "dist2bbox")
 @pytest.mark.parametrize("name", CHEAP)
 def test_impostors_are_explained_without_themselves(name: str) -> None:
     rows = [one for wrong in find(name).impostors for one in explained(*without_itself(find(name), wrong))]
-    assert sum(bool(one.sentence) for one in rows) >= 0.75 * len(rows)
+    assert sum(bool(one.sentence) for one in rows) >= 0.65 * len(rows)
     assert all(one.known for one in rows)
 
 

@@ -58,14 +58,21 @@ def shown_of(known: Attempts, target: Target, cases: Sequence[Case], settings: P
     return [Shown(case, known.of(target, case), known.of(known.own, case, settings)) for case in cases]
 
 
-def explained(spec: Spec, target: Target, settings: Params | None = None) -> Iterator[Explained]:
+def explained(
+    spec: Spec, target: Target, settings: Params | None = None, checks: Sequence[str] = CHECKS
+) -> Iterator[Explained]:
     """A sentence for every kind of failure that is about numbers."""
     known, aside = Attempts(spec), held_out(spec, target)
-    for kind, cases in failing(spec, target).items():
+    for kind, cases in failing(spec, target, checks).items():
         if kind.startswith(NUMBERS):
             shown = shown_of(known, target, [*cases, *aside], settings or {})
             said = explain(spec, target, kind, shown, known, settings or {})
             yield Explained(kind, said, said or unexplained(spec, kind, shown, settings or {}))
+
+
+def sentences(spec: Spec, target: Target, *checks: str) -> set[str]:
+    """All that is said of the failures of some checks."""
+    return {one.sentence for one in explained(spec, target, checks=checks or CHECKS)}
 
 
 def without_itself(spec: Spec, wrong: Target) -> tuple[Spec, Target]:

@@ -13,7 +13,16 @@ from lossref.run.causes.explain.factors import constant_offset, multiples, swapp
 from lossref.run.causes.explain.fitted import fitted
 from lossref.run.causes.explain.formula.altered import Altered, Bench
 from lossref.run.causes.explain.inputs import taken
-from lossref.run.causes.explain.mistakes import Variant, changed, epsilons, mistake_and_setting, mistakes, two_mistakes
+from lossref.run.causes.explain.mistakes import (
+    Variant,
+    changed,
+    changed_twice,
+    epsilons,
+    mistake_and_setting,
+    mistakes,
+    two_mistakes,
+)
+from lossref.run.causes.explain.mostly import mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
 from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
 from lossref.run.causes.explain.reductions import reduced
@@ -54,6 +63,8 @@ class _Search:
 
     def sentences(self) -> Iterator[str]:
         """Every sentence that is true, the plain ones first."""
+        settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
+        yield from self._variants(settings)
         yield from self._of_the_whole()
         yield from self._variants(self._first())
         yield from self._narrow(ITSELF, [right])
@@ -62,8 +73,9 @@ class _Search:
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
-        variants = [*self._first(), *self._second()]
+        variants = [*settings, *self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
+        yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
@@ -80,12 +92,15 @@ class _Search:
 
     def _first(self) -> list[Variant]:
         spec, own = self.what.spec, self.known.own
-        return [*mistakes(spec, self.settings), *epsilons(spec, self.target, own, self.settings)]
+        return [
+            *mistakes(spec, self.settings),
+            *epsilons(spec, self.target, own, self.settings),
+        ]
 
     def _second(self) -> list[Variant]:
         spec = self.what.spec
         return [
-            *changed(spec, self.target, self.known.own, self.settings),
+            *changed_twice(spec, self.target, self.known.own, self.settings),
             *mistake_and_setting(spec, self.target, self.settings),
         ]
 

