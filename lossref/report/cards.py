@@ -12,8 +12,11 @@ import numpy as np
 
 from lossref.core.nouns import Finding, Verdict
 from lossref.report.pictures import Picture, picture
+from lossref.report.shapes import Arrays
 from lossref.report.stored import read_case
 from lossref.run.findings import owner, where_of, words
+from lossref.run.saved.arrays import BESIDE, restored
+from lossref.run.saved.schema import Fault
 
 SHOWN = 96  # numbers of one array on the page
 
@@ -44,7 +47,16 @@ class Card:
     @cached_property
     def picture(self) -> Picture:
         """The picture of the smallest case, and what its colours are."""
-        return picture(self.case)
+        return picture(self.case, self._beside())
+
+    def _beside(self) -> Arrays:
+        """The numbers of a large case, which stand in the file beside it; nothing for a small one, or a lost file."""
+        if BESIDE not in (self.case.get("inputs") or {}):
+            return {}
+        try:
+            return restored(self.directory / self.case_path, self.case["inputs"])
+        except Fault:
+            return {}
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: M
         made=len(verdicts),
         counts=counts(verdicts),
         head=_head(verdicts, run),
+        several=len({verdict.target for verdict in verdicts}) > 1,
         cards=cards(directory, found),
         columns=names,
         lines=lines(verdicts, names, found),

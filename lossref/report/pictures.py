@@ -32,9 +32,9 @@ class Picture(NamedTuple):
 NOTHING = Picture("", [])
 
 
-def picture(case: Mapping[str, Any]) -> Picture:
-    """The picture of a saved case; an empty one where it holds no numbers that can be drawn."""
-    arrays = dict(_arrays(case))
+def picture(case: Mapping[str, Any], beside: Arrays | None = None) -> Picture:
+    """The picture of a saved case; an empty one where nothing can be drawn. `beside` are the numbers of a large one."""
+    arrays = dict(beside or _arrays(case))
     try:
         body, legend = _drawn(case, arrays)
     except (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError):  # anybody may have changed the file

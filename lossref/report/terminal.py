@@ -50,8 +50,9 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     _say(headline(str(run.get("target", "")), str(run.get("version", "")), found, word))
     counts = Counter(one.status for one in verdicts)
     _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}")
+    several = len({one.target for one in verdicts}) > 1
     for number, one in enumerate(found[:MOST], 1):
-        _say(*_finding(number, one, folder))
+        _say(*_finding(number, one, folder, several))
     if len(found) > MOST:
         _say(f"and {words.count(len(found) - MOST, 'finding')} more, on the page and in verdicts.jsonl")
     idle: dict[tuple[str, str], list[Verdict]] = {}
@@ -65,9 +66,10 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     _say(f"{word}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned")
 
 
-def _finding(number: int, one: Finding, folder: Path) -> Iterator[str]:
-    """What it is; how much it matters and where; how to see it again."""
-    yield f"{number:2}  {one.kind.upper()}  {short(one.sentence, LONGEST)}"
+def _finding(number: int, one: Finding, folder: Path, several: bool) -> Iterator[str]:
+    """What it is, and of whom where there are several; how much it matters and where; how to see it again."""
+    whose = f"{', '.join(dict.fromkeys(row.target for row in one.rows))}: " if several else ""
+    yield f"{number:2}  {one.kind.upper()}  {short(whose + one.sentence, LONGEST)}"
     yield " · ".join(filter(None, (one.size, words.accounts(one), one.where, one.id)))
     if one.smallest and one.smallest.case:
         yield f"lossref replay {folder / one.smallest.case}"
