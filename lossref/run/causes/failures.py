@@ -26,6 +26,8 @@ from lossref.run.causes.shrink import shrink
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 
+MOST_SHRUNK = 6  # failures of one job on a composite that are made small; the others keep their smallest case
+NOTHING, NARROW = "nothing known", "a part is computed in"  # how claims begin that are none, and that are of precision
 NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
 
 
@@ -86,8 +88,9 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
 
 def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     key = ("kind", failing.kind if row.one.explained_on else f"{row.one.name}: {failing.kind}")
-    case = _small(tracing, tracing.held, row, failing, key)
     reason = _claim(tracing, row, failing, key) if row.verdict.status != "known" else ""
+    one_cause = ("claim", reason) if reason and not reason.startswith(NOTHING) else key
+    case = _small(tracing, tracing.held, row, failing, one_cause)
     under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
     return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
 
@@ -102,7 +105,18 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
+    if failing.kind.startswith("law ") and row.verdict.dtype == "float64":
+        return _of_precision(tracing, row)
     return tracing.claims.get(key, "")
+
+
+def _of_precision(tracing: Tracing, row: Judged) -> str:
+    """The claim that a part is computed in a narrow type, if what fails in float64 passes as the narrow type that it is."""
+    claim = next((found for found in tracing.claims.values() if NARROW in found), "")
+    if not claim:
+        return ""
+    _, failing = table.check(row.one, tracing.spec, tracing.held, row.cases, "float32")
+    return "" if failing else claim
 
 
 def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
@@ -126,6 +140,8 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
             return before
         return min(failing.cases, key=_size)
     smallest = failing.cases[0]
+    if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
+        return min(failing.cases, key=_size)
     with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
     if row.one.certified:

@@ -65,9 +65,9 @@ class _Search:
         """Every sentence that is true, the plain ones first."""
         settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
         yield from self._variants(settings)
+        yield from self._narrow(ITSELF, [right])
         yield from self._of_the_whole()
         yield from self._variants(self._first())
-        yield from self._narrow(ITSELF, [right])
         yield from self._variants(self._second())
         yield from self._variants(list(taken(self.what.spec, self.settings)))
         yield from self._altered()
