@@ -111,7 +111,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
 
 
 def _of_precision(tracing: Tracing, row: Judged) -> str:
-    """The claim that a part is computed in a narrow type, if what fails in float64 passes as the narrow type that it is."""
+    """The claim that a part is computed in a narrow type, if what fails in float64 passes in float32."""
     claim = next((found for found in tracing.claims.values() if NARROW in found), "")
     if not claim:
         return ""

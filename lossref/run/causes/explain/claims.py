@@ -117,6 +117,8 @@ class _Search:
                 for sentence, gives in zip(sentences, claimed, strict=True)
                 if right_to(narrow, self.told, gives)
             ]
+            if claimed != [right] and right_to(narrow._replace(least=0.0), self.told, right):
+                continue  # the type alone accounts for it
             if fits and shows(self.what, self.target, self.told, self.known, self.settings, narrow):
                 yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 

@@ -33,7 +33,7 @@ class Narrow(NamedTuple):
 
 
 TYPES = (
-    Narrow("float32", 2.0**-24, 2.0**-29, 2.0**-17),
+    Narrow("float32", 2.0**-24, 2.0**-50, 2.0**-17),
     Narrow("float16 or bfloat16", 2.0**-11, 2.0**-16, 2.0**-8),
     Narrow("float16 or bfloat16", 2.0**-8, 2.0**-13, 2.0**-6),
     Narrow("bfloat16", 2.0**-8, 2.0**-6, 2.0**-3),
