@@ -31,9 +31,11 @@ from lossref.run.findings import AGAINST, findings
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
+from lossref.targets.declaring import declared
+from lossref.targets.dropin.own import asking
 from lossref.targets.lodged import lodged
 from lossref.targets.marks import DTYPES, Mark, marks
-from lossref.targets.resolve import Unavailable, UnknownTarget, declared, ready
+from lossref.targets.resolve import Unavailable, UnknownTarget, ready
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +152,10 @@ def validate(
     word = _word(implementation)
     mark = next((one for one in marks(implementation) if one.spec == spec), Mark(spec))
     here = declared(implementation, replace(mark, fixed={**mark.fixed, **fixed}), word)
+    # a host knows what the mark says of an implementation that is asked in a way of its own, and not what is said here
+    lodges = not (fixed and asking(implementation, spec, here.fixed))
     with as_it_was(seed):
-        target = ready(_in_a_host(here, word, spec))
+        target = ready(_in_a_host(here, word if lodges else "", spec))
     if target.host is None:
         target = replace(target, note=f"{target.note}; {HERE}" if target.note else HERE)
     return _kept(Job(word or here.label, spec, target.label, rows, tier, seed, str(out), spec), target)

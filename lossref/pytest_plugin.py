@@ -118,7 +118,8 @@ class Conforming(pytest.Collector):
     def _asked(self, mark: Mark) -> tuple[Job, Callable[[], Target]]:
         from lossref import losses
         from lossref.run.plan import Job, rows_of
-        from lossref.targets.resolve import declared, ready
+        from lossref.targets.declaring import declared
+        from lossref.targets.resolve import ready
 
         word, asked = f"{self.path}:{self.name}", self.config.option
         try:
@@ -210,7 +211,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _cases(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Case]:
     from lossref import losses
     from lossref.checks.material import legal
-    from lossref.targets.resolve import has_parameters
+    from lossref.targets.declaring import has_parameters
 
     spec = losses.spec(name)
     has_parameters(spec, fixed)
@@ -221,7 +222,7 @@ def _cases(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[s
 def _recorded(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Recorded]:
     from lossref import losses
     from lossref.run.recorded import FOLDER, places, read
-    from lossref.targets.resolve import has_parameters
+    from lossref.targets.declaring import has_parameters
 
     has_parameters(losses.spec(name), fixed)
     found = read(name, (config.rootpath / FOLDER, *places()[1:]))

@@ -8,10 +8,10 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.checks.material import material
-from lossref.checks.table import named
 from lossref.core.nouns import Spec, Target
 from lossref.losses import spec as find
-from lossref.run.explain import explain
+from lossref.run.causes.explain import explain
+from shared.explaining import shown_of
 
 
 def counted(spec: Spec, asked: list[dict[str, Any]]) -> Target:
@@ -26,12 +26,13 @@ def counted(spec: Spec, asked: list[dict[str, Any]]) -> Target:
 
 def test_a_second_explanation_asks_the_target_nothing() -> None:
     spec, asked = find("giou"), list[dict[str, Any]]()
-    target, known = counted(spec, asked), Attempts(find("giou"))
-    first = explain(spec, target, named("value"), "float64", known=known)
+    target, known = counted(spec, asked), Attempts(spec)
+    shown = shown_of(known, target, [*material(spec, "corner", "quick", 0), *material(spec, "small", "quick", 0)], {})
+    first = explain(spec, target, "size of value giou", shown, known, {})
     count = len(asked)
-    again = explain(spec, target, named("gradient"), "float64", known=known)
+    again = explain(spec, target, "size of value giou", shown, known, {})
     assert len(asked) == count > 0
-    assert first == again == explain(spec, target, named("value"), "float64")
+    assert first == again
     assert "mean over all items" in first
 
 

@@ -29,8 +29,9 @@ from lossref.run.ask import work
 from lossref.run.plan import plan
 from lossref.run.replay import replay
 from lossref.run.saved import distinct, file_name, load
+from lossref.targets.declaring import UnknownTarget, checked_slack, declared
 from lossref.targets.marks import Mark
-from lossref.targets.resolve import UnknownTarget, checked_slack, declared, ready
+from lossref.targets.resolve import ready
 
 HEAD = "import ctypes, os, signal, sys, threading, time\nimport torch\nimport lossref\nfrom lossref import bbox_iou\n"
 IOU = '@lossref.target("iou")\ndef {}(box1, box2, xywh=True, eps=1e-7):\n    '

@@ -13,7 +13,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.kept import host_of
 from lossref.hosts.process import Lodging, ProcessHost
 from lossref.targets.lodged import Ended, loaded_in, lodged, settled
-from lossref.targets.resolve import Unavailable, adapters
+from lossref.targets.resolve import Unavailable, asks_package
 
 
 class Place(NamedTuple):
@@ -97,7 +97,7 @@ def _number_in(host: ProcessHost, side: Side) -> int:
     Raises `UnknownTarget`, `Unavailable` or `TargetEnded`.
     """
     module, _, attribute = side.word.partition(":")
-    found = loaded_in(host, module, attribute, side.word in adapters())
+    found = loaded_in(host, module, attribute, asks_package(side.word))
     return int(found["first"]) + _place(found["things"], side)
 
 

@@ -17,7 +17,10 @@ Change = tuple[tuple[str, Any], ...]
 
 
 class Attempt(NamedTuple):
-    """What an implementation gives on one case: the value, and the gradient of every differentiable input."""
+    """What an implementation gives on one case: the value, and the gradient of every differentiable input.
+
+    shapes: of every term; of several terms the value holds the numbers in a row
+    """
 
     value: Array
     gradients: tuple[Array, ...]

@@ -1,17 +1,24 @@
-"""Checks of manners: pure, state, repeatable, strides, refuses. Same form as the checks of numbers."""
+"""Checks of manners: connected, dtype, pure, state, repeatable, strides. Same form as the checks of numbers."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, require_gradients, wrong
-from lossref.core.axes import name_of
-from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.hosts.endings import DeviceLost
+from lossref.checks.evidence import (
+    Evidence,
+    beside,
+    compare_gradients,
+    compare_values,
+    fitted,
+    require_gradients,
+    wrong,
+)
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import gradient_budget, value_budget
@@ -31,18 +38,20 @@ def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Output and gradients have the dtype of the inputs."""
     got = call(spec, target, case, dtype, grad=True)
     floating = [(term, found) for term, found in zip(spec.terms, got.dtypes, strict=True) if "float" in found]
+    total = Evidence(len(got.dtypes) + len(got.gradient_dtype))
     for term, found in floating:
+        where = f" for {term}" if len(spec.terms) > 1 else ""
         if found != dtype:
-            where = f" for {term}" if len(spec.terms) > 1 else ""
-            return wrong(f"{dtype} inputs give {found}{where}, expected {dtype}")
-    return Evidence(len(got.dtypes) + len(got.gradient_dtype))
+            total += wrong(f"{dtype} inputs give {found}{where}, expected {dtype}", 0, f"dtype of {term}")
+    return total
 
 
 def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """No input is written to."""
     (found,) = ask(spec, target, case, (call_of(spec, case.inputs, dtype),), watch=True).returned
     result_of(found)
-    return wrong(found.written[0]) if found.written else Evidence(len(spec.inputs))
+    said = (wrong(one, kind=f"writes {one.partition(' ')[0]}") for one in found.written)
+    return sum(said, Evidence()) if found.written else Evidence(len(spec.inputs))
 
 
 def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -52,9 +61,11 @@ def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     result_of(reply.returned[kinds.index(dtype)])
     if not reply.changed:
         return Evidence(3)
-    name, before, after = reply.changed[0]
-    was, now = _apart(before, after)
-    return wrong(f"{name} was {was} before the calls and is {now} after them")
+    total = Evidence()
+    for name, before, after in reply.changed:
+        was, now = _apart(before, after)
+        total += wrong(f"{name} was {was} before the calls and is {now} after them", kind=f"state {name}")
+    return total
 
 
 def _apart(one: str, other: str, room: int = 60) -> tuple[str, str]:
@@ -75,10 +86,10 @@ def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     asked = [(case.inputs, dtype)] * 2 + others + [(case.inputs, dtype)]
     returned = ask(spec, target, case, [call_of(spec, inputs, kind) for inputs, kind in asked]).returned
     first, again, later = (result_of(returned[number]) for number in (0, 1, -1))
-    if returned[0].fleeting:
-        return wrong(f"{returned[0].fleeting[0]}: the tensor that the first call returned was changed by a later call")
+    changed = "the tensor that the first call returned was changed by a later call"
+    found = sum((wrong(f"{term}: {changed}", kind=f"fleeting {term}") for term in returned[0].fleeting), Evidence())
     budget = fitted(value_budget(spec, case, dtype), first.value)
-    found = compare_values(spec, first.shapes, again.value, first.value, budget, after=" of the second call")
+    found += compare_values(spec, first.shapes, again.value, first.value, budget, after=" of the second call")
     after = " of the call after other calls"
     return found + compare_values(spec, first.shapes, later.value, first.value, budget, after=after)
 
@@ -88,14 +99,18 @@ def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     own = call(spec, target, case, dtype, grad=True)
     want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
     budget, total = fitted(value_budget(spec, case, dtype), own.value), Evidence()
+
+    def on(label: str, how: Mapping[str, str]) -> Evidence:
+        wrt = spec.wrt if target.gradients else ()
+        result = _laid_out(spec, target, case, call_of(spec, case.inputs, dtype, wrt, **how), label)
+        found = compare_values(spec, own.shapes, result.value, own.value, budget, after=f" on {label}")
+        if not own.gradient:
+            return found
+        return found + compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" on {label}")
+
     for label, how in LAYOUTS:
-        result = _laid_out(
-            spec, target, case, call_of(spec, case.inputs, dtype, spec.wrt if target.gradients else (), **how), label
-        )
-        total += compare_values(spec, own.shapes, result.value, own.value, budget, after=f" on {label}")
-        if own.gradient:
-            total += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" on {label}")
-    return total if spec.composite else total + _expanded(spec, target, case, dtype)
+        total = beside(total, partial(on, label, how))
+    return total if spec.composite else beside(total, lambda: _expanded(spec, target, case, dtype))
 
 
 LAYOUTS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -121,60 +136,3 @@ def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     got = _laid_out(spec, target, case, one, "expanded input").value
     budget = fitted(value_budget(spec, replace(case, inputs=repeated), dtype), want.value)
     return compare_values(spec, want.shapes, got, want.value, budget, after=" on expanded input")
-
-
-# Bad input ----------------------------------------------------------------------------------------------
-
-
-def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
-    total = Evidence()
-    for label, inputs in _bad_inputs(spec, case):
-        try:
-            out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
-        except (TargetRaised, DeviceLost):  # on a GPU an index out of range ends the kernel, and raises nothing
-            total += Evidence(1)
-            continue
-        finite = np.isfinite(out).all() and out.size > 0
-        total += wrong(f"{label} gives {out.flat[0]:.6g}, expected an error or NaN") if finite else Evidence(1)
-    return total + _integers(spec, target, case)
-
-
-def _bad_inputs(spec: Spec, case: Case) -> Iterator[tuple[str, dict[str, Array]]]:
-    for name, domain in spec.inputs.items():
-        if not domain.dtype and not domain.nan_free:
-            bad = {key: np.array(x, dtype=np.float64) for key, x in case.inputs.items()}
-            bad[name].reshape(-1)[0] = np.nan
-            yield f"a NaN in {name}", bad
-        for axis in _shared_axes(spec, name):
-            size = case.inputs[name].shape[axis]
-            if size < 3:
-                continue
-            bad = {**case.inputs, name: np.take(case.inputs[name], range(size - 1), axis)}
-            shapes = ", ".join(f"{other} {tuple(x.shape)}" for other, x in bad.items())
-            yield f"the wrong shape of {name} ({shapes})", bad
-
-
-def _shared_axes(spec: Spec, name: str) -> list[int]:
-    """Axes that another input shares, or whose size is fixed: one less cannot be right."""
-    others = {name_of(axis) for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
-    axes = spec.inputs[name].axes.split()
-    return [number for number, axis in enumerate(axes) if axis.isdigit() or name_of(axis) in others]
-
-
-def _integers(spec: Spec, target: Target, case: Case) -> Evidence:
-    """Integer input raises, or gives what the same numbers give as floats."""
-    rounded: Mapping[str, Array] = {name: np.round(x) for name, x in case.inputs.items()}
-    whole = replace(case, inputs=rounded)
-    if spec.why_not(whole):
-        return Evidence()
-    one = replace(call_of(spec, whole.inputs, "int64"), dtypes=dict.fromkeys(spec.inputs, "int64"))
-    try:
-        out = call_on(spec, target, case, one)
-    except (TargetRaised, DeviceLost):
-        return Evidence(1)
-    own = call(spec, target, whole, "float64")
-    if not np.isfinite(out.value).any():
-        return Evidence(1)
-    budget = fitted(value_budget(spec, whole, "float32"), own.value)
-    return compare_values(spec, own.shapes, out.value, own.value, budget, after=" on integer input")

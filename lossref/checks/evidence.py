@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from lossref.core.nouns import NUMBER, Array, Spec, Target
 from lossref.hosts.command import CannotAnswer
-from lossref.hosts.probe import Result
+from lossref.hosts.probe import Result, TargetRaised
 
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]
@@ -57,6 +57,19 @@ class Evidence:
 def wrong(sentence: str, examined: int = 1, kind: str = "") -> Evidence:
     """Evidence of a failure that is not a number; its kind is the sentence without its numbers, if no other."""
     return Evidence(examined, float("inf"), 0, (Problem(kind or NUMBER.sub("#", sentence), sentence),))
+
+
+def raised(error: Exception) -> Evidence:
+    """Evidence of an exception; its kind is the type."""
+    return wrong(f"raised {error}", kind=f"raises {str(error).partition(':')[0]}")
+
+
+def beside(found: Evidence, other: Callable[[], Evidence]) -> Evidence:
+    """What was found, and what is found besides: an exception there does not undo it."""
+    try:
+        return found + other()
+    except TargetRaised as error:
+        return found + raised(error)
 
 
 def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.0, kind: str = "") -> Evidence:

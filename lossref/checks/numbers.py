@@ -1,4 +1,4 @@
-"""Checks of numbers: value, gradient, kinks, reduced, bulk, shape, empty, single, params, laws.
+"""Checks of numbers: value, gradient, kinks, reduced, bulk, params, laws.
 
 Each is a plain function (spec, target, case, dtype) -> Evidence, about one case.
 """
@@ -6,11 +6,21 @@ Each is a plain function (spec, target, case, dtype) -> Evidence, about one case
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, require_gradients, slack_of, wrong
+from lossref.checks.evidence import (
+    Evidence,
+    beside,
+    compare_gradients,
+    compare_values,
+    require_gradients,
+    slack_of,
+    wrong,
+)
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, call, call_of, call_on, itself
@@ -26,11 +36,12 @@ def value(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The value of one item against the oracle."""
     got, want = call(spec, target, case, dtype).value, true_value(spec, case)
     return compare_values(
-        spec, _shapes(spec, case), got, want, value_budget(spec, case, dtype), slack_of(target, "value")
+        spec, shapes_of(spec, case), got, want, value_budget(spec, case, dtype), slack_of(target, "value")
     )
 
 
-def _shapes(spec: Spec, case: Case) -> list[tuple[int, ...]]:
+def shapes_of(spec: Spec, case: Case) -> list[tuple[int, ...]]:
+    """The shape of every term, as the oracle gives it."""
     return [balls.shape for balls in answer(spec, case).value.values()]
 
 
@@ -62,19 +73,12 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return (
-        found if found.problem or not spec.wrt or not target.gradients else found + _gradient(spec, target, case, dtype)
-    )
+    return beside(found, lambda: _gradient(spec, target, case, dtype)) if spec.wrt and target.gradients else found
 
 
 def rare(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Legal input that is often forgotten (objects in any order, an image index that is none), against the oracle."""
     return reduced(spec, target, case, dtype)
-
-
-def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """The smallest input gives the right shape and value."""
-    return _shape_of(spec, target, case, dtype) + value(spec, target, case, dtype)
 
 
 def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -85,7 +89,7 @@ def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         return _gradient(spec, target, case, dtype) if spec.wrt and _turned(spec, case, usual) else Evidence()
     got = call(spec, target, case, dtype).value
     setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-    found = compare_values(spec, _shapes(spec, case), got, want, budget, after=f" at {setting}")
+    found = compare_values(spec, shapes_of(spec, case), got, want, budget, after=f" at {setting}")
     if found.problem and usual is not None and np.array_equal(got, call(spec, target, usual, dtype).value):
         name = ", ".join(changed)
         return wrong(f"{name} has no effect: {found.problem}", found.examined, f"no effect {name}")
@@ -122,9 +126,13 @@ def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         return wrong(f"returned {f(case.inputs).size} numbers, expected {tol.size}: no law can be examined")
     total = Evidence()
     for law in spec.laws:
-        broken = law(f, case.inputs, case.params, tol)
-        total += wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
+        total = beside(total, partial(_law, law, f, case, tol))
     return total
+
+
+def _law(law: Callable[..., str | None], f: Callable[..., Array], case: Case, tol: Array) -> Evidence:
+    broken = law(f, case.inputs, case.params, tol)
+    return wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
 
 
 def law_name(law: Callable[..., Any]) -> str:
@@ -148,7 +156,7 @@ def trusted(spec: Spec, case: Case, dtype: str) -> tuple[Result, Result]:
     return call(spec, own, case, "float64", grad=True), call(spec, own, case, lower, grad=True)
 
 
-def _measured(exact: Array, rough: Array, dtype: str, factor: float) -> Array:
+def measured(exact: Array, rough: Array, dtype: str, factor: float) -> Array:
     """The reference's own worst relative error in the dtype, times a factor, for every number."""
     size = FLOOR + np.abs(np.where(np.isfinite(exact), exact, 0.0))
     with np.errstate(invalid="ignore"):
@@ -170,60 +178,48 @@ def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     exact, rough = trusted(spec, case, dtype)
     got = call(spec, target, case, dtype, grad=True)
     slack = slack_of(target, "bulk")
-    room = np.maximum(_measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
+    room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
     room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
-    found = compare_values(spec, exact.shapes, got.value, exact.value, room, slack)
+    found = compare_values(spec, exact.shapes, *_required(got.value, exact.value, room), slack)
     if not spec.wrt or not target.gradients:
         return found
     want: dict[str, Array] = {}
     budgets: dict[str, Array] = {}
+    mine: dict[str, Array | None] = dict(got.gradient)
     for name in spec.wrt:
-        want[name] = _known(exact.gradient[name])
-        budgets[name] = _row_budget(spec, name, case, want[name], _known(rough.gradient[name]), dtype)
-    return found + compare_gradients(spec, got, want, budgets, slack)
+        truth = _known(exact.gradient[name])
+        room = _row_budget(spec, name, case, truth, _known(rough.gradient[name]), dtype)
+        mine[name], want[name], budgets[name] = _required(got.gradient.get(name), truth, room)
+    return found + compare_gradients(spec, replace(got, gradient=mine if got.gradient else {}), want, budgets, slack)
+
+
+def _required(got: Array | None, want: Array, budget: Array) -> tuple[Any, Array, Array]:
+    """What was given, the truth and the budget, with 0 in both and no budget wherever the reference gives NaN.
+
+    There the formula has no number (0 / 0, at an eps of 0), and nothing is asked.
+    """
+    nothing = np.isnan(want)
+    if not nothing.any():
+        return got, want, budget
+    room = np.where(nothing, np.inf, np.broadcast_to(budget, want.shape))
+    asked = got if got is None or got.size != want.size else np.where(nothing, 0.0, got.reshape(want.shape))
+    return asked, np.where(nothing, 0.0, want), room
 
 
 def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, dtype: str) -> Array:
-    """As `_measured`, and at least what the largest logit of the row owes; in units of the row without a fixed unit.
+    """As `measured`, and at least what the largest logit of the row owes; in units of the row without a fixed unit.
 
     Terms of the size 1 / (shortest side) can cancel to nothing, and leave their rounding behind.
     """
     if spec.inputs[name].unit:
         logits = np.abs(case.inputs[name]).max(axis=-1, keepdims=True, initial=FLOOR) if exact.ndim else FLOOR
-        return np.maximum(_measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
+        return np.maximum(measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
     extents = [domain.extent(case.inputs[key], case.params) for key, domain in spec.inputs.items() if domain.extent]
-    row = np.maximum(np.abs(exact).max(axis=-1, keepdims=True), 1 / np.min(extents, axis=0))
-    return np.asarray(row * _measured(exact / row, rough / row, dtype, BULK_GRADIENT))
+    largest = np.abs(np.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0)).max(axis=-1, keepdims=True)
+    row = np.maximum(largest, 1 / np.min(extents, axis=0))
+    return np.asarray(row * measured(exact / row, rough / row, dtype, BULK_GRADIENT))
 
 
 def _known(gradient: Array | None) -> Array:
     assert gradient is not None
     return gradient
-
-
-def shape(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Every documented shape of the input gives the documented shape, and the reference's value."""
-    found = _shape_of(spec, target, case, dtype)
-    exact, rough = trusted(spec, case, dtype)
-    got = call(spec, target, case, dtype).value
-    room = _measured(exact.value, rough.value, dtype, BULK_VALUE)
-    return found + compare_values(spec, exact.shapes, got, exact.value, room)
-
-
-def _shape_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    want, got = trusted(spec, case, dtype)[0].shapes, call(spec, target, case, dtype).shapes
-    if len(want) == 1:
-        want, got = want[0], got[0]  # type: ignore[assignment]
-    given = ", ".join(f"{name} {tuple(x.shape)}" for name, x in case.inputs.items())
-    return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}", kind="shape")
-
-
-def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """No item at all: shape and value as specified, and a gradient that can be taken."""
-    found = _shape_of(spec, target, case, dtype)
-    exact, rough = trusted(spec, case, dtype)
-    got = call(spec, target, case, dtype, grad=True).value
-    if found.problem or exact.value.size == 0:
-        return found
-    room = _measured(exact.value, rough.value, dtype, BULK_VALUE)
-    return found + compare_values(spec, exact.shapes, got, exact.value, room)

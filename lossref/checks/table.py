@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lossref.checks import behaviour, numbers
-from lossref.checks.evidence import Evidence, Problem, wrong
+from lossref.checks import behaviour, numbers, refusals, shapes
+from lossref.checks.evidence import Evidence, Problem, raised
+from lossref.checks.limits import limited
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict
@@ -26,6 +27,7 @@ F64, F32 = ("float64",), ("float32",)
 BOTH = (*F64, *F32)
 LOST = "device lost"  # the kind of a failure that cost no more than its device
 VALUES = ("corner", "single", "small")
+SHAPES = ("shape", "small")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ def _has_kinks(spec: Spec) -> bool:
     return any(numbers.at_kink(spec, case) for case in answerable_corners(spec))
 
 
+def _has_shapes(spec: Spec) -> bool:
+    return has_kind(spec, "shape")
+
+
 def answerable_corners(spec: Spec) -> list[Case]:
     """The corners that have the axes of the spec; the oracle answers no other shapes."""
     return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
@@ -83,9 +89,9 @@ CHECKS = (
     Check("reduced", numbers.reduced, ("small",), BOTH, explained_on=VALUES, shrunk_to="small", one_call=True),
     Check("bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, shrunk_to="single"),
     Check("rare", numbers.rare, ("rare",), F64, explained_on=VALUES),
-    Check("shape", numbers.shape, ("shape",), F64, explained_on=VALUES, certified=False, one_call=True, legal=False),
-    Check("single", numbers.single, ("one",), F32, explained_on=VALUES, one_call=True),
-    Check("empty", numbers.empty, ("empty",), F32),
+    Check("shape", shapes.shape, SHAPES, F64, _has_shapes, VALUES, certified=False, one_call=True, legal=False),
+    Check("single", shapes.single, ("one",), F32, explained_on=VALUES, one_call=True),
+    Check("empty", shapes.empty, ("empty",), F32),
     Check("connected", behaviour.connected, ("small", "empty"), F32, _differentiable),
     Check("dtype", behaviour.keeps_dtype, ("corner",), BOTH),
     Check("params", numbers.params, ("setting",), F64, explained_on=("setting",), shrunk_to="single", one_call=True),
@@ -94,7 +100,7 @@ CHECKS = (
     Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
     Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
     Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
-    Check("refuses", behaviour.refuses, ("small",), F32, shrunk_to="small", legal=False),
+    Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 
 
@@ -126,8 +132,8 @@ def applies(check: Check, spec: Spec) -> bool:
 
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
-    fixed = fixed_of(spec, target.fixed)
-    found = [case for kind in check.kinds for case in _kind(spec, kind, tier, seed, fixed)]
+    fixed, drawn_from = fixed_of(spec, target.fixed), limited(spec, target)
+    found = [case for kind in check.kinds for case in _kind(drawn_from, kind, tier, seed, fixed)]
     return [on_device(spec, case, target.device) for case in found if applicable(spec, target, case)]
 
 
@@ -144,7 +150,7 @@ def examine(check: Check, spec: Spec, target: Target, case: Case, dtype: str) ->
     try:
         return check.examine(spec, target, case, dtype)
     except TargetRaised as error:
-        return wrong(f"raised {error}", kind=f"raises {str(error).partition(':')[0]}")
+        return raised(error)
     except (Tie, Uncertified):
         return Evidence(0, 0.0, 1)
 
@@ -189,7 +195,7 @@ def check(
         total += found
         for problem in found.problems:
             failing.setdefault(problem.kind, []).append((case, problem))
-    status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total)
+    status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total, len(asked))
     took = round(time.perf_counter() - begin, 3)
     numbers = (total.examined, total.worst, total.left_out)
     verdict = Verdict(
@@ -213,13 +219,22 @@ def said_of(ended: TargetEnded) -> str:
     return f"{ended}; the last it printed: {lines[-1][:200]}" if lines else str(ended)
 
 
-def _status(one: Check, target: Target, total: Evidence) -> tuple[str, str]:
+def _status(one: Check, target: Target, total: Evidence, cases: int) -> tuple[str, str]:
     expected = target.known.get(one.name)
     if total.problem:
         return ("known", f"{total.problem} (known: {expected})") if expected else ("fail", total.problem)
-    if total.examined == 0:
-        return "inconclusive", "nothing could be examined"
+    if total.examined == 0:  # whatever the target gives: what is left out is left out for want of a truth
+        return "unsupported", _nothing_to_examine(one, target, total, cases)
     if expected:
         return "fixed", f"declared as a known failure ({expected}), but it passes: strike it off"
     factor, reason = target.slack.get(one.name, (1.0, ""))
     return "pass", f"with declared slack {factor:g}: {reason}" if reason else ""
+
+
+def _nothing_to_examine(one: Check, target: Target, total: Evidence, cases: int) -> str:
+    """Why no target at these settings can be examined."""
+    settings = ", ".join(f"{name}={value!r}" for name, value in target.fixed.items())
+    under = f" under {settings}" if settings else ""
+    if total.left_out:
+        return f"nothing to examine: on none of the {cases} cases{under} is it certain what is right"
+    return f"nothing to examine: none of the {cases} cases{under} is one for this check ({one.doc.rstrip('.')})"

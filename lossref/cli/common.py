@@ -107,6 +107,12 @@ def globs(words: list[str] | None) -> str:
     return ",".join(words or ["*"])
 
 
+def listed(words: list[str] | None, *otherwise: str) -> tuple[str, ...]:
+    """The words of an option that may be repeated, and take several words with commas between them; each once."""
+    given = [one for word in words or () for one in word.split(",") if one]
+    return tuple(dict.fromkeys(given or otherwise))
+
+
 def only(allowed: str, *words: str) -> None:
     """Stop at the first word that is not among the allowed ones."""
     for word in words:

@@ -18,6 +18,7 @@ from lossref.cli.common import (
     SpecGlob,
     app,
     globs,
+    listed,
     only,
     plain_errors,
     sentence,
@@ -39,11 +40,14 @@ def validate(
     spec: SpecGlob = None,
     check: Annotated[list[str] | None, typer.Option("--check", help="Only checks that match; may be repeated.")] = None,
     tier: Annotated[str, typer.Option("--tier", help="quick (a minute) or full (ten times the cases).")] = "quick",
-    dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; may be repeated.")] = None,
+    dtype: Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32, or both: a,b.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Where the report goes [reports/TARGET].")] = None,
     as_spec: Annotated[
         str | None, typer.Option("--as", metavar="SPEC", help="The loss that module:function is.")
     ] = None,
+    as_package: Annotated[
+        str, typer.Option("--as-package", metavar="NAME", help="The package that TARGET is a fork of: ultralytics.")
+    ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
     specs: SpecFiles = None,
@@ -53,7 +57,7 @@ def validate(
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same run was killed.")] = False,
     no_cache: NoCache = False,
-    device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda; may be repeated.")] = None,
+    device: Annotated[list[str] | None, typer.Option("--device", help="cpu or cuda, or both: a,b.")] = None,
     dialect: Annotated[
         str, typer.Option("--dialect", help="Hold the target to the settings of this file, or shipped name.")
     ] = "",
@@ -66,8 +70,8 @@ def validate(
     """Check implementations against the specs, and write a report."""
     only(FORMATS, form)
     only("quick full", tier)
-    only("float64 float32", *(dtype or ()))
-    devices = tuple(dict.fromkeys(device or ("cpu",)))
+    dtypes, devices = listed(dtype, "float64", "float32"), listed(device, "cpu")
+    only("float64 float32", *dtypes)
     only("cpu cuda", *devices)
     if bool(targets) == bool(command):
         stop("say what is to be checked: TARGET, or --command for another language")
@@ -77,13 +81,14 @@ def validate(
     from lossref.run import plan as planning
     from lossref.run.causes import dialect_files as dialects
     from lossref.run.saved import file_name
+    from lossref.targets.resolve import fork_of
 
-    words = targets or [command]
+    with plain_errors():
+        words = [fork_of(word, as_package) for word in targets or [command]]
     folder = out or Path("reports") / file_name(*words)
     most = int(memory * 2**30) or memory_for(jobs)
     lodging = Lodging(python, command, timeout=timeout, memory=most, tf32=allow_tf32)
     with plain_errors(), keeper.kept():
-        dtypes = tuple(dtype or ("float64", "float32"))
         held = dialects.read(dialect, _release(words, lodging)) if dialect else planning.AT_DEFAULTS
         plan = planning.plan(
             words, globs(spec), globs(check), dtypes, tier, seed, folder, as_spec, lodging, devices, held

@@ -70,7 +70,9 @@ class Target:
     a check to the reason why it is expected to fail; for an impostor it names the checks that must.
     `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
     is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
-    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked.
+    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps
+    an input to the families that it can take, by name or by a part of it. `home` is as `where` for the very object that
+    its file has under its name, else empty: words that find it there find one target.
     """
 
     spec: str
@@ -85,11 +87,13 @@ class Target:
     note: str = ""
     usage: str = ""
     where: str = ""
+    home: str = ""
     host: Host | None = None
     thing: int = -1
     device: str = "cpu"
     gradients: bool = True
     trusted: bool = False
+    only: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,9 @@ class Spec:
     """Everything about one loss; each lives in one file of lossref/losses.
 
     `sizes` are the axis sizes (and parameters) tried, by kind, `derived` those that follow from them; `api` shows a
-    call, `returns` the shape that comes back. A `composite` is made of other specs, with detached results on the way:
-    its budgets come from the radius of the oracle at the precision of the dtype, and fewer cases are drawn.
+    call, `returns` the shape that comes back, `absent` the terms that are 0 at some parameters and may be left out. A
+    `composite` is made of other specs, with detached results on the way: its budgets come from the radius of the
+    oracle at the precision of the dtype, and fewer cases are drawn.
     """
 
     name: str
@@ -209,6 +214,7 @@ class Spec:
     returns: str = ""
     composite: bool = False
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    absent: Callable[[Params], tuple[str, ...]] = lambda params: ()
 
     def __post_init__(self) -> None:
         corners = tuple(replace(case, spec=self.name) for case in self.corners)

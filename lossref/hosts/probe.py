@@ -64,7 +64,8 @@ def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], w
     """The target is built with the parameters of the case that it accepts, and called."""
     params = case.params if target.device == "cpu" else {**case.params, **case.asked}
     kept = {name: value for name, value in params.items() if name in target.accepts}
-    return Question(spec.terms, kept, tuple(calls), target.device, watch)
+    absent = spec.absent({**spec.defaults(), **case.params})
+    return Question(spec.terms, kept, tuple(calls), target.device, watch, absent)
 
 
 def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Reply:

@@ -20,7 +20,7 @@ WORKER = Path(__file__).with_name("worker")
 LOSSREF = Path(__file__).parents[1]
 START_SECONDS = 120.0
 IMPORTS = 3  # times the deadline of a question is what an import may take, or all calls of what is timed
-Key = tuple[str, str, bool]
+Key = tuple[str, str, bool, str]
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class ProcessHost:
         self._there = 0  # how many of the words this process has loaded
         self._channel: Channel | None = None
 
-    def load(self, word: str, attribute: str = "", adapter: bool = False) -> Mapping[str, Any]:
+    def load(self, word: str, attribute: str = "", adapter: bool = False, as_spec: str = "") -> Mapping[str, Any]:
         """What a word stands for in this host, beside what has been loaded already; its things count from `first`.
 
-        Raises `Absent`, `Unimportable` or `TargetEnded`.
+        `as_spec` says what the one thing of that name is. Raises `Absent`, `Unimportable` or `TargetEnded`.
         """
-        key = (word, attribute, adapter)
+        key = (word, attribute, adapter, as_spec)
         if key not in self._words:
             first = sum(len(found["things"]) for found in self._words.values())
             self._load_again(first)
@@ -87,8 +87,8 @@ class ProcessHost:
                 raise self._ended("crashed", f"{key[0]} has other things when it is imported once more", "")
             self._there += 1
 
-    def _load(self, word: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
-        message = {"do": "load", "word": word, "attribute": attribute, "adapter": adapter}
+    def _load(self, word: str, attribute: str, adapter: bool, as_spec: str) -> Mapping[str, Any]:
+        message = {"do": "load", "word": word, "attribute": attribute, "adapter": adapter, "as_spec": as_spec}
         found = self._said(message, IMPORTS * self.lodging.timeout, f"while {word} was imported")
         if "absent" in found:
             raise Absent(plain(str(found["absent"])), found.get("module") is True)

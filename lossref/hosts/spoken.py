@@ -86,19 +86,20 @@ def returned(said: Mapping[str, Any], question: Question) -> tuple[Returned, ...
     if not isinstance(listed, list) or len(listed) != len(question.calls):
         raise Nonsense(f"it returned no list of {len(question.calls)} results")
     pairs = zip(listed, question.calls, strict=True)
-    return tuple(_one(one, call, question.terms, said["arrays"]) for one, call in pairs)
+    return tuple(_one(one, call, question, said["arrays"]) for one, call in pairs)
 
 
-def _one(one: Any, call: Call, terms: tuple[str, ...], arrays: Sequence[Array]) -> Returned:
+def _one(one: Any, call: Call, question: Question, arrays: Sequence[Array]) -> Returned:
     if not isinstance(one, dict):
         raise Nonsense("a result is no object")
     _only("raised values gradients", one, "a result")
     if "raised" in one:
         return Returned(plain(str(one["raised"]))[:200])
     values = one.get("values")
-    if not isinstance(values, dict) or set(values) != set(terms):
+    terms = question.terms
+    if not isinstance(values, dict) or not set(terms) - set(question.absent) <= set(values) <= set(terms):
         raise Nonsense(f"a result has no values of {', '.join(terms)}")
-    found = [_taken(values[term], arrays, term) for term in terms]
+    found = [_taken(values[term], arrays, term) if term in values else np.zeros(()) for term in terms]
     gradients = one.get("gradients", {})
     if not isinstance(gradients, dict) or set(gradients) - set(call.wrt):
         raise Nonsense("a result has gradients that nobody asked for")

@@ -9,7 +9,7 @@ import numpy as np
 from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
-from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient
+from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient, true_value
 from lossref.oracle.outcomes import given, measured
 from lossref.oracle.remembered import MIB, remembered
 
@@ -19,6 +19,7 @@ TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloa
 VALUE_FACTOR = 8.0
 GRADIENT_FACTOR = 8.0
 FLOOR = 1.0
+LAST_PLACES = 2.0  # 2 u is a unit in the last place of 1, and the largest share of a number that one can be
 
 
 def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
@@ -30,9 +31,15 @@ def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
     """
     floor = value_floor(spec, case, dtype)
     if spec.composite:
-        return np.asarray(VALUE_FACTOR * (floor + in_a_row(reach(spec, case, dtype, "value"))))
-    condition = in_a_row(answer(spec, case).condition)
-    return np.asarray(VALUE_FACTOR * (floor + UNIT[dtype] * condition))
+        found = VALUE_FACTOR * (floor + in_a_row(reach(spec, case, dtype, "value")))
+    else:
+        found = VALUE_FACTOR * (floor + UNIT[dtype] * in_a_row(answer(spec, case).condition))
+    return np.maximum(found, last_places(true_value(spec, case), dtype))
+
+
+def last_places(truth: Array, dtype: str) -> Array:
+    """Two units in the last place: that a formula has no rounding at all does not bind whoever takes another way."""
+    return np.asarray(2 * LAST_PLACES * UNIT[dtype] * np.abs(truth))
 
 
 def value_floor(spec: Spec, case: Case, dtype: str) -> float:
@@ -86,7 +93,8 @@ def gradient_budget(spec: Spec, case: Case, dtype: str) -> dict[str, Array]:
     for name in spec.wrt:
         exact = np.abs(truth[name])
         floor = _floor(spec, case, name) if spec.inputs[name].unit else exact.max(axis=-1, keepdims=True)
-        budgets[name] = np.asarray(GRADIENT_FACTOR * (UNIT[dtype] * floor + loose[name] + TINY[dtype]))
+        room = GRADIENT_FACTOR * (UNIT[dtype] * floor + loose[name] + TINY[dtype])
+        budgets[name] = np.maximum(room, last_places(truth[name], dtype))
     return budgets
 
 

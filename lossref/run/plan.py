@@ -11,7 +11,7 @@ from typing import Any
 
 from lossref import losses
 from lossref.checks import table
-from lossref.core.nouns import Spec
+from lossref.core.nouns import Spec, Target
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.words import plain
 from lossref.run.causes.dialect_files import Dialect
@@ -70,6 +70,7 @@ def plan(
     wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
     jobs, lost = list[Job](), list[Unavailable]()
     places = [replace(lodging, device=device) for device in devices or (lodging.device,)]
+    homes: dict[tuple[Any, ...], str] = {}
     for word, place in itertools.product(dict.fromkeys(words), places):
         try:
             found = lodged(word, as_spec, place)
@@ -82,7 +83,7 @@ def plan(
             lost.append(error)
             continue
         for thing, one in enumerate(found):
-            if one.spec in wanted:
+            if one.spec in wanted and not _is_again(one, word, homes):
                 why, rows = one.unsupported or barred, wanted[one.spec]
                 status = "unsupported" if why else ""
                 jobs.append(
@@ -92,6 +93,12 @@ def plan(
         raise lost[0]
     held = {spec.name: tuple(dialect.of(spec).items()) for spec in losses.matching(specs)}
     return _told_apart([replace(job, dialect=held.get(job.spec, ())) for job in jobs])
+
+
+def _is_again(one: Target, word: str, homes: dict[tuple[Any, ...], str]) -> bool:
+    """Whether another word has found the same object as the same spec, on this device: it counts once."""
+    key = (one.home, one.spec, repr(sorted(one.fixed.items())), one.device)
+    return bool(one.home) and homes.setdefault(key, word) != word
 
 
 def _told_apart(jobs: list[Job]) -> list[Job]:

@@ -21,7 +21,7 @@ from lossref.losses import spec as find
 from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
 from lossref.targets.lodged import lodged, out_of_reach, settled
-from lossref.targets.resolve import Unavailable, UnknownTarget, adapters
+from lossref.targets.resolve import Unavailable, UnknownTarget, asks_package
 
 
 def replay(path: Path, trust: bool = False, device: str | None = None) -> tuple[list[str], bool]:
@@ -42,7 +42,9 @@ def _outside(saved: SavedCase, declaring: list[str]) -> Iterator[str]:
     """What would be imported from outside of the current directory because the file says so; lossref is no stranger."""
     yield from (file for file in declaring if not _is_here(file))
     word = saved.target.partition(":")[0]
-    if word in adapters() or word.partition(".")[0] == "lossref":
+    if asks_package(word):
+        word = word.rpartition("@")[0] or "lossref"
+    if word.partition(".")[0] == "lossref":
         return
     file = word if word.endswith(".py") else _file_of(word.partition(".")[0])
     if not _is_here(file):

@@ -17,17 +17,9 @@ from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line, plain, short
 from lossref.losses import spec as find
 from lossref.losses import specs
-from lossref.targets.resolve import (
-    Unavailable,
-    UnknownTarget,
-    adapters,
-    checked_slack,
-    has_parameters,
-    how_to_declare,
-    ready,
-    reference,
-    usage_of,
-)
+from lossref.targets.declaring import UnknownTarget, checked_slack, has_parameters, usage_of
+from lossref.targets.hints import of_arguments
+from lossref.targets.resolve import Unavailable, adapters, asks_package, how_to_declare, ready, reference
 
 
 class Ended(Unavailable):
@@ -41,20 +33,22 @@ class Ended(Unavailable):
 def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     """Every target that a word stands for, each in its host; the notation is not settled yet.
 
-    Raises `UnknownTarget`, `Unavailable`, or its kind `Ended`.
+    Raises `UnknownTarget`, `UnknownSpec`, `Unavailable`, or its kind `Ended`.
     """
     if word == "reference":
         return [replace(reference(spec), device=lodging.device) for spec in specs().values()]
+    if as_spec:
+        find(as_spec)  # one that is none is known as such before anything is imported
     host = host_of(word, lodging)
     if isinstance(host, CommandHost):
         return _of_peer(host, lodging)
     module, _, attribute = word.partition(":")
-    adapter = word in adapters()
+    adapter = asks_package(word)
     if as_spec and not attribute:
         raise UnknownTarget(f"--as says which loss one function is: lossref validate {word}:FUNCTION --as {as_spec}")
     try:
-        things = loaded_in(host, module, attribute, adapter)["things"]
-        rows = _rows(things, host, lodging) if adapter else _marked(things, word, as_spec, host, lodging)
+        things = loaded_in(host, module, attribute, adapter, as_spec or "")["things"]
+        rows = _rows(things, host, lodging) if adapter else _marked(things, word, host, lodging)
     except TargetEnded as error:
         raise Ended(str(error), error.status) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # what it says of itself comes from its process
@@ -85,7 +79,7 @@ def settled(target: Target) -> Target:
 
 def version(word: str, lodging: Lodging) -> str:
     """The version of the package that an adapter asks, as its host says; an empty string for other words."""
-    if word not in adapters() or word == "reference":
+    if not asks_package(word) or word == "reference":
         return ""
     host = host_of(word, lodging)
     return str(loaded_in(host, word, "", True).get("version", "")) if isinstance(host, ProcessHost) else ""
@@ -97,10 +91,10 @@ def facts(word: str, lodging: Lodging) -> Mapping[str, str]:
     return {name: str(fact) for name, fact in host.facts.items()} if isinstance(host, ProcessHost) else {}
 
 
-def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool) -> Mapping[str, Any]:
+def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool, as_spec: str = "") -> Mapping[str, Any]:
     """What a word is in a host. Raises `UnknownTarget`, `Unavailable` or `TargetEnded`."""
     try:
-        return host.load(module, attribute, adapter)
+        return host.load(module, attribute, adapter, as_spec)
     except Absent as error:
         if error.module:
             raise UnknownTarget(str(error)) from None
@@ -130,6 +124,7 @@ def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
             unsupported=row["unsupported"],
             note=row["note"],
             usage=row["usage"],
+            only=dict(row["only"]),
             host=host,
             thing=number,
             device=lodging.device,
@@ -138,11 +133,9 @@ def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
     ]
 
 
-def _marked(things: Any, word: str, as_spec: str | None, host: Host, lodging: Lodging) -> list[Target]:
+def _marked(things: Any, word: str, host: Host, lodging: Lodging) -> list[Target]:
     """Marked functions and classes, or the one that `--as` names."""
     chosen = [(number, thing, thing["mark"]) for number, thing in enumerate(things)]
-    if as_spec:
-        chosen = _as(as_spec, chosen)
     if not all(mark for _, _, mark in chosen):
         raise UnknownTarget(f"say which loss it is: lossref validate {word} --as SPEC")
     labels = _labels([(str(mark["spec"]), thing) for _, thing, mark in chosen])
@@ -150,15 +143,6 @@ def _marked(things: Any, word: str, as_spec: str | None, host: Host, lodging: Lo
         replace(_declared(thing, mark, label, word), host=host, thing=number, device=lodging.device)
         for (number, thing, mark), label in zip(chosen, labels, strict=True)
     ]
-
-
-Chosen = list[tuple[int, Mapping[str, Any], Any]]
-
-
-def _as(as_spec: str, chosen: Chosen) -> Chosen:
-    """The one function as what `--as` says: with the mark that says the same, if it bears one."""
-    number, thing, _ = chosen[0]
-    return [row for row in chosen if row[2] and row[2]["spec"] == as_spec] or [(number, thing, {"spec": as_spec})]
 
 
 def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
@@ -174,14 +158,24 @@ def _labels(pairs: list[tuple[str, Mapping[str, Any]]]) -> list[str]:
 def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, word: str) -> Target:
     spec = find(str(mark["spec"]))
     fixed = dict(mark.get("fixed", {}))
-    has_parameters(spec, fixed)
+    only = {str(name): str(word) for name, word in dict(mark.get("only", {})).items()}
+    has_parameters(spec, fixed, only)
     accepts = tuple(name for name in spec.params if name in thing["parameters"] and name not in fixed)
     usage = usage_of(str(thing["name"]), spec, accepts, bool(thing["is_class"]), word)
     known = {check: short(str(reason), 400) for check, reason in dict(mark.get("known", {})).items()}
-    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage)
-    return replace(
-        made, slack=checked_slack(mark.get("slack", {})), where=plain(str(thing["where"])), note=_borrowing(thing)
-    )
+    note = "; ".join(filter(None, (_borrowing(thing), plain(of_arguments(spec, thing, accepts)))))
+    made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, note=note, only=only)
+    where = plain(str(thing["where"]))
+    home = where if thing["at_home"] is True else ""
+    made = replace(made, slack=checked_slack(mark.get("slack", {})), where=where, home=home)
+    return _as_asked(made, thing["asking"]) if thing.get("asking") else made
+
+
+def _as_asked(made: Target, how: Mapping[str, Any]) -> Target:
+    """A target that its host asks in a way of its own: like a public class, or with one gain at a time."""
+    note = "; ".join(filter(None, (made.note, plain(str(how["note"])))))
+    accepts = tuple(map(str, how["accepts"]))
+    return replace(made, accepts=accepts, fixed=dict(how["fixed"]), note=note, usage="")
 
 
 def _borrowing(thing: Mapping[str, Any]) -> str:

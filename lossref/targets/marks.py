@@ -23,17 +23,24 @@ class Mark:
     check: str = "*"
     dtypes: tuple[str, ...] = DTYPES
     collected: bool = False
+    only: Mapping[str, str] = field(default_factory=dict)
 
 
 def target(
-    spec: str, *, known: Mapping[str, str] | None = None, slack: Slack | None = None, **fixed: Any
+    spec: str,
+    *,
+    known: Mapping[str, str] | None = None,
+    slack: Slack | None = None,
+    only: Mapping[str, str] | None = None,
+    **fixed: Any,
 ) -> Callable[[Decorated], Decorated]:
     """Mark a function or class as an implementation of a spec: `@lossref.target("ciou", xywh=False)`.
 
     `fixed` are parameters of the spec that the implementation does not have, at the value it
-    implements. `known` maps a check to the reason why it fails, `slack` to (factor, reason).
+    implements. `known` maps a check to the reason why it fails, `slack` to (factor, reason). `only` maps an input to
+    the families that it can take, `only={"label": "hard"}`: by name, or those whose names contain the word.
     """
-    return marking(Mark(spec, fixed, known or {}, slack or {}))
+    return marking(Mark(spec, fixed, known or {}, slack or {}, only=only or {}))
 
 
 def conforms(
@@ -41,6 +48,7 @@ def conforms(
     *,
     known: Mapping[str, str] | None = None,
     slack: Slack | None = None,
+    only: Mapping[str, str] | None = None,
     check: str = "*",
     dtype: str | tuple[str, ...] = DTYPES,
     **fixed: Any,
@@ -50,7 +58,7 @@ def conforms(
     `check` and `dtype` are those that are asked. `lossref validate test_mine.py` finds it, too.
     """
     dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
-    return marking(Mark(spec, fixed, known or {}, slack or {}, check, dtypes, collected=True))
+    return marking(Mark(spec, fixed, known or {}, slack or {}, check, dtypes, collected=True, only=only or {}))
 
 
 def marking(mark: Mark) -> Callable[[Decorated], Decorated]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from lossref.checks.limits import limited
 from lossref.checks.material import fixed_of, material
-from lossref.core.nouns import Case, Spec, Target
+from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call
 from lossref.oracle.answers import true_value
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.targets.hints import forms_of
 
 ASKED = 40
 FOLLOWS = 0.5  # of the cases, the share that comes out right
@@ -39,7 +41,7 @@ def followed(spec: Spec, target: Target, name: str) -> tuple[Any, str]:
 
 def _right(spec: Spec, target: Target) -> tuple[float, float]:
     """The share of cases that come out right, and how exactly they do."""
-    found = material(spec, "single", "quick", 0, fixed_of(spec, target.fixed))
+    found = material(limited(spec, target), "single", "quick", 0, fixed_of(spec, target.fixed))
     asked = [case for case in found if applicable(spec, target, case)][:ASKED]
     errors = [error for case in asked if (error := _error(spec, target, case)) is not None]
     share = sum(error < NEAR for error in errors) / len(errors) if errors else 1.0
@@ -47,14 +49,26 @@ def _right(spec: Spec, target: Target) -> tuple[float, float]:
 
 
 def _error(spec: Spec, target: Target, case: Case) -> float | None:
-    """How far off it is, of the largest number; infinite where it gives no such numbers, None where nobody knows."""
+    """How far off it is, of the largest number; infinite where it gives no such numbers, None where nobody knows.
+
+    One that returns 1 minus the value follows a notation, too.
+    """
     try:
         want = true_value(spec, case)
-        got = call(spec, target, case, "float64").value
+        got = _value(spec, target, case)
     except TargetRaised:
         return np.inf
     except (Tie, Uncertified):
         return None
     if got.size != want.size or not np.isfinite(got).all():
         return np.inf
-    return float(np.abs(got.reshape(want.shape) - want).max(initial=0) / (1 + np.abs(want).max(initial=0)))
+    errors = [np.abs(one.reshape(want.shape) - want).max(initial=0) for one in forms_of(got)]
+    return float(min(errors) / (1 + np.abs(want).max(initial=0)))
+
+
+def _value(spec: Spec, target: Target, case: Case) -> Array:
+    """What it gives in float64, or in float32 where that is all that it can do."""
+    try:
+        return call(spec, target, case, "float64").value
+    except TargetRaised:
+        return call(spec, target, case, "float32").value

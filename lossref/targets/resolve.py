@@ -6,26 +6,24 @@ import contextlib
 import difflib
 import importlib
 import importlib.util
-import inspect
 import io
 import logging
-import math
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lossref.checks.limits import said_of
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
-from lossref.hosts.worker.things import described
-from lossref.targets.marks import Mark, Slack, marks
+from lossref.targets.declaring import UnknownTarget as UnknownTarget
+from lossref.targets.declaring import declared
+from lossref.targets.marks import Mark, marks
 
-
-class UnknownTarget(LookupError):
-    """A TARGET word that names nothing; the message says what to do."""
+FORKED = ("ultralytics",)
+"""The adapters that ask a package of another name, too: word FORK@ADAPTER."""
 
 
 class Unavailable(RuntimeError):
@@ -57,6 +55,24 @@ def adapters() -> list[str]:
     package = importlib.import_module("lossref.targets.adapters")
     names = {module.name for module in pkgutil.iter_modules(package.__path__)}
     return ["reference", *sorted(names - {"reference"})]
+
+
+def asks_package(word: str) -> bool:
+    """Whether a word is an adapter that ships, or FORK@ADAPTER: a package with the names of the one that it asks."""
+    fork, _, name = word.rpartition("@")
+    return name in adapters() and (not fork or name in FORKED)
+
+
+def fork_of(word: str, package: str) -> str:
+    """The word of a fork of a package, FORK@PACKAGE; the word itself where no package is named.
+
+    Raises `UnknownTarget` for a package whose forks are not asked.
+    """
+    if not package:
+        return word
+    if package not in FORKED:
+        raise UnknownTarget(f"--as-package takes {' or '.join(FORKED)}, of which TARGET is a fork; got {package!r}")
+    return f"{word}@{package}"
 
 
 def resolve(word: str, as_spec: str | None = None) -> list[Target]:
@@ -161,72 +177,6 @@ def _named(module: Any, module_name: str, attribute: str, as_spec: str | None) -
     return marked
 
 
-def declared(thing: Any, mark: Mark, word: str) -> Target:
-    """A Target from a function or a class with forward or __call__; `word` finds its module, if anything does.
-
-    Raises `UnknownSpec`, or `UnknownTarget` for a parameter that the spec does not have.
-    """
-    from lossref.losses import spec as find
-
-    spec = find(mark.spec)
-    has_parameters(spec, mark.fixed)
-    accepts = tuple(name for name in spec.params if name in _parameters(thing) and name not in mark.fixed)
-    build = thing if isinstance(thing, type) else partial(partial, thing)
-    name = getattr(thing, "__name__", type(thing).__name__)
-    usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
-    made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage)
-    return replace(made, slack=checked_slack(mark.slack), where=described(thing, name)["where"])
-
-
-def checked_slack(slack: Slack) -> dict[str, tuple[float, str]]:
-    """The slack of a mark. Raises `UnknownTarget` unless every factor is a finite number >= 1 and has its reason."""
-    for check, given in slack.items():
-        factor, reason = (*given, "", "")[:2] if isinstance(given, (tuple, list)) else (given, "")
-        if not isinstance(factor, (int, float)) or not (1 <= factor < math.inf) or not str(reason).strip():
-            raise UnknownTarget(
-                f"slack of {check}: expected (factor, reason) with a finite factor >= 1 and a reason, got {given!r}"
-            )
-    return {check: (float(factor), str(reason)) for check, (factor, reason) in slack.items()}
-
-
-def has_parameters(spec: Spec, names: Iterable[str]) -> None:
-    """Raises `UnknownTarget` for the first name that is no parameter of the spec."""
-    for unknown in (name for name in names if name not in spec.params):
-        near = difflib.get_close_matches(unknown, spec.params, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UnknownTarget(
-            f"{spec.name} has no parameter {unknown!r}{hint}; it has {', '.join(spec.params) or 'none'}"
-        )
-
-
-def usage_of(name: str, spec: Spec, accepts: tuple[str, ...], is_class: bool, word: str) -> str:
-    """Python that imports the implementation and calls it."""
-    parameters = ", ".join(f"{name}={{{name}!r}}" for name in accepts)
-    inputs = ", ".join(spec.inputs)
-    call = f"({parameters})({inputs})" if is_class else f"({', '.join(filter(None, (inputs, parameters)))})"
-    return f"{_found_at(word)}from {_module_of(word)} import {name}\nout = {name}{call}"
-
-
-def _module_of(word: str) -> str:
-    """The module of a TARGET word: a dotted name, a path from here, or a file somewhere else."""
-    file = word.partition(":")[0]
-    return Path(file).stem if Path(file).is_absolute() else file.removesuffix(".py").replace("/", ".")
-
-
-def _found_at(word: str) -> str:
-    """The lines that make a file somewhere else importable."""
-    file = Path(word.partition(":")[0])
-    return f"import sys\nsys.path.insert(0, {str(file.parent)!r})\n" if file.is_absolute() else ""
-
-
-def _parameters(thing: Any) -> set[str]:
-    """Names of the parameters of a callable; none where it does not tell (a C function, say)."""
-    try:
-        return set(inspect.signature(thing).parameters)
-    except (TypeError, ValueError):
-        return set()
-
-
 def ready(one: Target) -> Target:
     """The target with its notation settled (xyxy or xywh), where it has no parameter for it, and what there is to say.
 
@@ -241,4 +191,4 @@ def ready(one: Target) -> Target:
             choice, note = followed(spec, one, name)
             fixed, notes = {**one.fixed, name: choice}, filter(None, (one.note, note))
             one = replace(one, fixed=fixed, note="; ".join(notes))
-    return one
+    return replace(one, note="; ".join(filter(None, (one.note, said_of(one.only)))))

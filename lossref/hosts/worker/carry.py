@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import state, tensors
 from .messages import Call, Question, Reply, Returned
-from .words import one_line
+from .words import told
 
 Build = Callable[..., Callable[..., Any]]
 _grad, _clock, _is_tensor = torch.autograd.grad, time.perf_counter, torch.is_tensor
@@ -81,7 +81,7 @@ def built(build: Build, question: Question) -> Callable[..., Any]:
 def _raised(error: BaseException) -> Returned:
     if isinstance(error, SystemExit):
         raise Ended(f"exit code {error.code}") from error
-    return Returned(one_line(error))
+    return Returned(told(error))
 
 
 def _called(
@@ -90,7 +90,7 @@ def _called(
     inputs = tensors.given(call, question.device)
     before = tensors.copies(inputs) if question.watch else {}
     try:
-        outs = terms_of(made(*inputs.values()), question.terms)
+        outs = terms_of(made(*inputs.values()), question.terms, question.absent)
         found = gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
     except through:
         raise
@@ -108,21 +108,36 @@ def _called(
     )
 
 
-def terms_of(out: Any, terms: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The tensors that were returned, one for each term, in the spec's order."""
-    found = (out,) if len(terms) == 1 else _listed(out, len(terms))
+def terms_of(out: Any, terms: tuple[str, ...], absent: tuple[str, ...] = ()) -> tuple[Tensor, ...]:
+    """The tensors that were returned, one for each term, in the spec's order; 0 for an absent one that is left out."""
+    found = (out,) if len(terms) == 1 else _listed(out, len(terms), bool(absent))
+    if absent and len(found) == len(terms) - len(absent):
+        present = iter(found)
+        found = tuple(found[0].new_zeros(()) if term in absent else next(present) for term in terms)
     if len(found) != len(terms):
-        raise TypeError(f"returned {len(found)} results, expected {len(terms)}: {', '.join(terms)}")
+        raise TypeError(
+            f"returned {len(found)} result{'s' * (len(found) != 1)}, expected {len(terms)}: {', '.join(terms)}"
+        )
     return tuple(tensors.dense(one, term) for term, one in zip(terms, found, strict=True))
 
 
-def _listed(out: Any, terms: int) -> tuple[Any, ...]:
-    """The terms of a vector, a tuple, a dict, or a pair (vector, items) as training scripts are given it."""
+def _listed(out: Any, terms: int, absent: bool) -> tuple[Any, ...]:
+    """The terms of a vector, a tuple, a dict, or a pair as training scripts are given it.
+
+    That is (vector, items), of which the vector may be all terms, or (0-d, items); where there is nothing to train it
+    may be two vectors of zeros, as long as the items.
+    """
+    if _is_tensor(out) and out.ndim == 0:
+        return (out,)
     found = tuple(out.values() if isinstance(out, Mapping) else out)
-    if len(found) == 2 != terms and all(_is_tensor(one) and one.ndim == 1 for one in found):
-        both = (*found[0].unbind(), *found[1].unbind())
-        return both if len(both) == terms else tuple(found[0].unbind())
-    return found
+    if len(found) != 2 or terms == 2 or not all(_is_tensor(one) and one.ndim < 2 for one in found) or not found[1].ndim:
+        return found
+    first, second = (one.reshape(-1).unbind() for one in found)
+    if len(first) + len(second) == terms:
+        return (*first, *second)
+    if not absent and len(first) == len(second) == terms - 1 and not found[0].any():
+        return (found[0].sum(), *second)
+    return tuple(first) if found[0].ndim else found
 
 
 def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], layout: str) -> dict[str, Tensor | None]:

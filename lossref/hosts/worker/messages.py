@@ -38,6 +38,7 @@ class Question:
     params: the parameters of the spec that it accepts
     calls:  in order; one that raises does not keep the next from being made
     device: where the inputs are
+    absent: those of the terms that are 0 at these parameters, so that it may leave them out
     watch:  whether its attributes are compared from before the calls to after them
     """
 
@@ -46,6 +47,7 @@ class Question:
     calls: tuple[Call, ...]
     device: str = "cpu"
     watch: bool = False
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

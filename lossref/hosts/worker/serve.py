@@ -77,19 +77,21 @@ class Worker:
         self.clean = state.of_process()
         return dict(state.facts())
 
-    def load(self, word: str, attribute: str, adapter: bool) -> dict[str, Any]:
+    def load(self, word: str, attribute: str, adapter: bool, as_spec: str) -> dict[str, Any]:
         """Import what a word stands for, and say what is there; the numbers of things go on."""
-        found = list(self._found(word, attribute, adapter))
+        found = list(self._found(word, attribute, adapter, as_spec))
         changed = [one for one in state.put_back(self.clean) if one[0] != state.RANDOM]
         self.builds += [build for build, _ in found]
         version = things.version_of_adapter(word) if adapter else ""
         return {"things": [row for _, row in found], "version": version, "changed": changed}
 
-    def _found(self, word: str, attribute: str, adapter: bool) -> Iterator[tuple[things.Build, dict[str, Any]]]:
+    def _found(
+        self, word: str, attribute: str, adapter: bool, as_spec: str
+    ) -> Iterator[tuple[things.Build, dict[str, Any]]]:
         if adapter:
             return things.rows_of_adapter(word)
         module = things.loaded(word)
-        return things.named(module, attribute) if attribute else things.marked(module)
+        return things.named(module, attribute, as_spec) if attribute else things.marked(module)
 
     def ask(self, thing: int, question: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out one question."""

@@ -30,16 +30,23 @@ class NoFunction(Absent):
 
 
 def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
-    """The targets of an adapter that ships, each with how it is built."""
-    module = importlib.import_module(f"{ADAPTERS}.{word}")
-    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage")
-    for target in module.targets():
+    """The targets of an adapter that ships, each with how it is built; of FORK@ADAPTER, those of the fork."""
+    module, package = _adapter(word)
+    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage", "only")
+    for target in module.targets(*package):
         yield target.build, {name: getattr(target, name) for name in names}
 
 
 def version_of_adapter(word: str) -> str:
     """The version of the package that an adapter asks."""
-    return str(importlib.import_module(f"{ADAPTERS}.{word}").version())
+    module, package = _adapter(word)
+    return str(module.version(*package))
+
+
+def _adapter(word: str) -> tuple[Any, list[str]]:
+    """The adapter that a word names, and the package that it is to ask where it is not the usual one."""
+    fork, _, name = word.rpartition("@")
+    return importlib.import_module(f"{ADAPTERS}.{name}"), [fork] if fork else []
 
 
 def loaded(name: str) -> Any:
@@ -87,7 +94,7 @@ def marked(module: Any) -> Iterator[tuple[Build, dict[str, Any]]]:
             continue
         for mark in _marks(thing):
             seen.add(id(thing))
-            yield build_of(thing), {**described(thing, attribute), "mark": mark}
+            yield _as_marked(thing, attribute, mark)
 
 
 def _marks(thing: Any) -> list[Mapping[str, Any]]:
@@ -95,8 +102,11 @@ def _marks(thing: Any) -> list[Mapping[str, Any]]:
     return [dict(vars(mark)) for mark in own] if isinstance(own, tuple) else []
 
 
-def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]:
-    """One function or class by its name, with its marks or without one. Raises `Absent` where there is none."""
+def named(module: Any, attribute: str, as_spec: str = "") -> Iterator[tuple[Build, dict[str, Any]]]:
+    """One function or class by its name, as `as_spec` or with its marks, or without any.
+
+    Raises `Absent` where there is none.
+    """
     thing: Any = module
     for part in attribute.split("."):
         thing = getattr(thing, part, None)
@@ -104,11 +114,36 @@ def named(module: Any, attribute: str) -> Iterator[tuple[Build, dict[str, Any]]]
         near = difflib.get_close_matches(attribute, callables(module), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise NoFunction(f"{module.__name__} has no function {attribute!r}{hint}")
-    marks = _marks(thing)
-    for mark in marks:
-        yield build_of(thing), {**described(thing, attribute), "mark": mark}
-    if not marks:
-        yield build_of(thing), {**described(thing, attribute), "mark": None}
+    marks: list[Any] = [mark for mark in _marks(thing) if as_spec in ("", mark["spec"])]
+    for mark in marks or ([{"spec": as_spec}] if as_spec else [None]):
+        yield _as_marked(thing, attribute, mark)
+
+
+def _as_marked(thing: Any, attribute: str, mark: Mapping[str, Any] | None) -> tuple[Build, dict[str, Any]]:
+    """How something is built for a mark, and what is said of it."""
+    said = {**described(thing, attribute), "mark": mark}
+    how = _asking(thing, mark) if mark else None
+    if how is None:
+        return build_of(thing), said
+    return how.build, {**said, "asking": {"accepts": how.accepts, "fixed": dict(how.fixed), "note": how.note}}
+
+
+def _asking(thing: Any, mark: Mapping[str, Any]) -> Any:
+    """How lossref asks what takes more, or gives less, than the inputs and terms of a spec; None for what does not."""
+    if not _may_need_asking(thing):
+        return None
+    try:
+        own = importlib.import_module("lossref.targets.dropin.own")
+    except ImportError:  # in an environment that has not all that lossref needs
+        return None
+    return own.asking(thing, str(mark["spec"]), dict(mark.get("fixed", {})))
+
+
+def _may_need_asking(thing: Any) -> bool:
+    """Whether it is worth while to import lossref: a class with parents or few arguments, or something with gains."""
+    if isinstance(thing, type):
+        return True
+    return sum(name.endswith("_gain") for name in _parameters(thing)) > 1
 
 
 def callables(module: Any) -> list[str]:
@@ -124,15 +159,24 @@ def build_of(thing: Any) -> Build:
 def described(thing: Any, attribute: str) -> dict[str, Any]:
     """What can be said of a function or a class: where it is, and which parameters it has."""
     bare = inspect.unwrap(thing)
+    name = str(getattr(thing, "__name__", type(thing).__name__))
     qualname = plain(str(getattr(thing, "__qualname__", type(thing).__qualname__)))
     return {
         "attribute": attribute,
-        "name": short(str(getattr(thing, "__name__", type(thing).__name__))),
+        "name": short(attribute if name == "<lambda>" else name),
         "where": f"{_file(bare)}:{_line(bare)} {qualname}",
+        "at_home": _is_at_home(thing),
         "is_class": isinstance(thing, type),
         "parameters": _parameters(thing),
+        "takes": [] if isinstance(thing, type) else _takes(thing),
         "borrows": _borrowed(bare),
     }
+
+
+def _is_at_home(thing: Any) -> bool:
+    """Whether its module has this very object under its name, and no copy or wrapper of it."""
+    home = sys.modules.get(str(getattr(thing, "__module__", "")))
+    return getattr(home, str(getattr(thing, "__qualname__", "")), None) is thing
 
 
 def _file(thing: Any) -> str:
@@ -177,3 +221,15 @@ def _parameters(thing: Any) -> list[str]:
         return list(inspect.signature(thing).parameters)
     except (TypeError, ValueError):
         return []
+
+
+def _takes(thing: Any) -> list[tuple[str, bool, bool]]:
+    """Each parameter with whether it takes a place, and whether it can be left out; none where any number is taken."""
+    try:
+        listed = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    if any(one.kind is one.VAR_POSITIONAL for one in listed):
+        return []
+    kept = [one for one in listed if one.kind is not one.VAR_KEYWORD]
+    return [(one.name, one.kind is not one.KEYWORD_ONLY, one.default is not one.empty) for one in kept]

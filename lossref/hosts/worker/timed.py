@@ -64,7 +64,7 @@ def work(build: Build, question: Question, mode: str) -> Work:
     call = question.calls[0]
     inputs = tensors.given(call, question.device)
     function, arguments = built(build, question), tuple(inputs.values())
-    first = terms_of(function(*arguments), question.terms)
+    first = terms_of(function(*arguments), question.terms, question.absent)
     return _mode(mode, lambda: function(*arguments), first, tuple(inputs[name] for name in call.wrt))
 
 

@@ -125,6 +125,11 @@ def p_t_of_the_cost(pred: Tensor, label: Tensor, gamma: float, alpha: float, sof
     return (cost * (1 - (-cost).exp()).pow(gamma) * balance(label, alpha)).mean(1).sum()
 
 
+def distance_to_the_label(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    factor = (label - pred.sigmoid()).abs().pow(gamma)
+    return (bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
+
+
 def alpha_swapped(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
     weight = balance(label, 1 - alpha if alpha > 0 else alpha)
     return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
@@ -213,6 +218,7 @@ SPEC = Spec(
     impostors=(
         impostor("factor detached", "right value, gradient of (1 - p_t)^gamma missing", "gradient", factor_detached),
         impostor("p_t = exp(-bce)", "differs for soft labels only", "value", p_t_of_the_cost),
+        impostor("|y - p|^gamma", "quality focal loss: differs for soft labels only", "value", distance_to_the_label),
         impostor("alpha swapped", "alpha on the negatives", "value", alpha_swapped),
         impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", alpha_zero_as_a_weight),
         impostor("mean over everything", "one mean instead of a sum of means", "reduced", mean_over_everything),

@@ -3,6 +3,10 @@
 Coupling k keeps one coordinate, u = m z, and maps the other: z <- (1 - m) (z - t(u)) exp(-s(u)) + u, with log_det
 <- log_det - s(u), for k = 5 to 0; log p(x) = -|z|^2 / 2 - ln(2 pi) + log_det. s ends in tanh. Where sources
 differ: half precision and NaN. Source: spec/20-assignment.md section 5, spec/05-decisions.md D9.
+
+Yours: `state` names the numbers of the flow, and `lossref.losses.keypoints.flow.parameters_of(state)` gives them,
+float64 by name: s.K.L.weight, s.K.L.bias and the same of t, for couplings K = 0 to 5 and linear layers L = 0, 2, 4
+(sizes 2, 64, 64, 2). A function looks them up; a class with `load_state_dict` and `log_prob` is handed them.
 """
 
 from __future__ import annotations

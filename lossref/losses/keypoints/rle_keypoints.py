@@ -4,6 +4,9 @@ Over the visible keypoints: s = sigmoid(last two logits), e = (xy - xy*) / (s + 
 infinite e are dropped, e is clamped to [-100, 100]; L = RLE(s, ln p(e), e, weight of the keypoint) / rows,
 p the density of a flow; L may be negative. Nothing is detached. Where sources differ: an s that underflows
 (here s >= smallest normal number of the dtype, D5). Source: spec/40-yolo.md section 4.3, D5, D8, D9, D10.
+
+Yours: the flow is the standard normal, ln p(e) = -|e|^2 / 2 - ln(2 pi); one that takes a model finds it there, as
+`model.model[-1].flow_model` with `log_prob(e)`. A trained flow is a matter of `lossref show realnvp`.
 """
 
 from __future__ import annotations

@@ -62,6 +62,20 @@ def aspect_over_pi(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: st
     return (o.iou - (distance_of(o, eps) + v * factor))[..., None]
 
 
+def aspect_factor_twice(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o) * (4 / math.pi**2)
+    factor = (v / (v - o.iou + (1 + eps))).detach()
+    return (o.iou - (distance_of(o, eps) + v * factor))[..., None]
+
+
+def aspect_added(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    v = aspect_of(o)
+    factor = (v / (v - o.iou + (1 + eps))).detach()
+    return (o.iou - distance_of(o, eps) + v * factor)[..., None]
+
+
 def mean_over_boxes(box1: Tensor, box2: Tensor, xywh: bool, eps: float, alpha: str) -> Tensor:
     return bbox_iou(box1, box2, xywh, CIoU=True, eps=eps).mean()
 
@@ -130,6 +144,8 @@ SPEC = Spec(
         impostor("no aspect", "DIoU: alpha v is missing", "value", no_aspect),
         impostor("no eps in alpha", "v - IoU + 1 without eps", "value params", no_eps_in_alpha),
         impostor("4 / pi", "v = (4 / pi) ... instead of 4 / pi^2", "value", aspect_over_pi),
+        impostor("(4 / pi^2)^2", "v = (4 / pi^2)^2 ... instead of 4 / pi^2", "value", aspect_factor_twice),
+        impostor("plus alpha v", "alpha v added instead of subtracted", "value", aspect_added),
         impostor("mean", "reduced to one number", "reduced shape", mean_over_boxes),
         impostor("aspect gradient x (w^2 + h^2)", "the scaled gradient of old code", "gradient", gradient_scaled),
         impostor("NaN to zero", "a NaN box gives a finite number", "refuses", nan_to_zero),

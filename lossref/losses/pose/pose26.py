@@ -207,7 +207,7 @@ SPEC = Spec(
         **GAINS,
         **POSE,
         "rle_gain": Param(1.0, (0.5,), "factor of the likelihood term"),
-        "flow": Param(True, (False,), "the head has a flow; without it the likelihood term is 0"),
+        "flow": Param(True, (False,), "head with flow_model (standard normal); else the term is 0"),
         "rle_sigma": Param("bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)"),
         **RULES,
         **BY_KEYPOINTS,
@@ -236,4 +236,5 @@ SPEC = Spec(
     api="PoseLoss26(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="vector (6,): box, pose, kobj, cls, dfl, rle times the number of images (5 without a flow); the same "
     "without that factor, detached",
+    absent=lambda params: () if params["flow"] else ("rle",),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from lossref.checks import table
+from lossref.checks import limits, table
 from lossref.checks.attempts import Attempts, at
 from lossref.checks.material import fixed_of, material
 from lossref.core.nouns import Case, Spec, Target
@@ -28,7 +28,7 @@ def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
     """The rows as they come out under all settings that were found, which are then in `tracing`; none: none."""
     again, left = list[Judged](), list(rows)
     for _ in range(ROUNDS if rows else 0):
-        cases = chain(_telling(tracing, left), _held_out(tracing.spec, tracing.target, tracing.job.seed))
+        cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
         pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
         more = dict[str, Any]()
         with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
@@ -84,14 +84,15 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
 
 def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
     """The settings that a target follows on cases of every value check; none where it raises on all of them."""
-    pool = list(islice(_held_out(spec, target, seed), MOST_CASES[spec.composite]))
+    pool = list(islice(held_out(spec, target, seed), MOST_CASES[spec.composite]))
     return dialects.found(spec, target, pool, Attempts(spec)) if pool else {}
 
 
-def _held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
+def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
     """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
+    drawn = limits.limited(spec, target)
     for kind in VALUES:
-        for case in material(spec, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
+        for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossref.checks import table
+from lossref.checks.attempts import at
 from lossref.checks.evidence import Evidence, Problem, wrong
 from lossref.checks.table import Check, Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
@@ -18,13 +19,15 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
-from lossref.run.causes.adoption import MOST_OF_A_KIND
+from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, held_out
+from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
 from lossref.run.causes.shrink import shrink
-from lossref.run.explain import explain
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 
+MOST_SHRUNK = 6  # failures of one job on a composite that are made small; the others keep their smallest case
+NOTHING, NARROW = "nothing known", "a part is computed in"  # how claims begin that are none, and that are of precision
 NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
 
 
@@ -85,8 +88,9 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
 
 def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     key = ("kind", failing.kind if row.one.explained_on else f"{row.one.name}: {failing.kind}")
-    case = _small(tracing, tracing.held, row, failing, key)
     reason = _claim(tracing, row, failing, key) if row.verdict.status != "known" else ""
+    one_cause = ("claim", reason) if reason and not reason.startswith(NOTHING) else key
+    case = _small(tracing, tracing.held, row, failing, one_cause)
     under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
     return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
 
@@ -95,14 +99,36 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
     """What explains failures of this kind; looked for once."""
     if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
-        cases = [tracing.smallest.get(key, failing.cases[0]), *failing.cases[:MOST_OF_A_KIND]]
         try:
             with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
-                found = explain(tracing.spec, tracing.held, row.one, row.verdict.dtype, cases, (), tracing.known)
+                found = _sentence(tracing, row, failing)
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
+    if failing.kind.startswith("law ") and row.verdict.dtype == "float64":
+        return _of_precision(tracing, row)
     return tracing.claims.get(key, "")
+
+
+def _of_precision(tracing: Tracing, row: Judged) -> str:
+    """The claim that a part is computed in a narrow type, if what fails in float64 passes as the narrow type that it is."""
+    claim = next((found for found in tracing.claims.values() if NARROW in found), "")
+    if not claim:
+        return ""
+    _, failing = table.check(row.one, tracing.spec, tracing.held, row.cases, "float32")
+    return "" if failing else claim
+
+
+def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
+    """A claim that reproduces the failures and all other cases; else what is known of them."""
+    spec, target, known = tracing.spec, tracing.held, tracing.known
+    telling = [case for case in failing.cases if row.one.certified and not spec.why_not(case)][:MOST_OF_A_KIND]
+    others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
+    cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
+    dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
+    shown = [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in cases]
+    found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
+    return found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
 
 
 def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
@@ -114,6 +140,8 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
             return before
         return min(failing.cases, key=_size)
     smallest = failing.cases[0]
+    if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
+        return min(failing.cases, key=_size)
     with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
     if row.one.certified:

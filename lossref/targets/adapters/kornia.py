@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossref.targets import packages
+from lossref.targets.dropin.entry import Mismatch
 from lossref.targets.packages import Row
 
 
@@ -29,7 +30,7 @@ def dice(loss: Any, pred: Tensor, target: Tensor, smooth: float, reduction: str)
     """
     copies = 1 if bool((target == target.round()).all()) else 16
     if bool((copies * target != (copies * target).round()).any()):
-        raise ValueError("target: kornia takes whole labels; sixteenths can be given as copies, others cannot")
+        raise Mismatch("target: kornia takes whole labels; sixteenths can be given as copies, others cannot")
 
     def of_image(logits: Tensor, mask: Tensor) -> Any:
         x, t = (y.flatten(0, 1).flatten(1).repeat_interleave(copies, 1) for y in (logits, mask))

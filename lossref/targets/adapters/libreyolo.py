@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossref.targets import packages
+from lossref.targets.dropin.entry import Mismatch
 from lossref.targets.packages import Row
 
 
@@ -20,7 +21,7 @@ def detection(kind: Any, *x: Tensor, imgsz: Any, strides: Any, tal_topk: int, **
     """(box, cls, dfl) times b; the objects of each image as rows (class, xyxy), filled up with class -1."""
     boxes, scores, image, cls, bboxes = x
     if image.isnan().any():
-        raise ValueError("batch_idx: NaN is no image")
+        raise Mismatch("batch_idx: NaN is no image")
     rows, count = torch.cat((cls.reshape(-1, 1), packages.corners(bboxes)), 1), len(boxes)
     objects = [rows[image.flatten() == i] for i in range(count)]
     targets = torch.nn.utils.rnn.pad_sequence([rows.new_zeros(1, 5), *objects], True, -1.0)[1:]

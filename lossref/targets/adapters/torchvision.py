@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lossref.targets import packages
+from lossref.targets.dropin.entry import Mismatch
 from lossref.targets.packages import Row
 
 CHUNK = 64  # of a table of all pairs only the diagonal is wanted
@@ -27,7 +28,7 @@ def overlap(loss: Any, box1: Tensor, box2: Tensor, eps: float) -> Any:
 def diagonal(table: Any, box1: Tensor, box2: Tensor) -> Any:
     """The overlap of each pair of boxes xywh, out of the table of all pairs."""
     if box1.shape != box2.shape:
-        raise ValueError("the table of all pairs has a diagonal only for equal shapes")
+        raise Mismatch("the table of all pairs has a diagonal only for equal shapes")
     parts = zip(torch.split(box1, CHUNK), torch.split(box2, CHUNK), strict=True)
     return torch.cat([table(*part, fmt="cxcywh").diagonal() for part in parts])[:, None]
 

@@ -1,5 +1,7 @@
 """ultralytics, any release from 8.3.0 on: its losses and the blocks under them, in both call conventions.
 
+So is a fork of it, a package of another name with the same modules (FORK@ultralytics, `--as-package ultralytics`).
+
 Its float64 results depend on torch's default dtype (spec/05-decisions.md, D8), so every call with
 float64 inputs runs under default dtype float64. A name that a release lacks is unsupported.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +31,36 @@ MODULES = (
 )
 
 
-def _module(name: str) -> Any:
+NAME = "ultralytics"
+
+
+def _module(name: str, package: str = NAME) -> Any:
     """A module of the package, imported without its settings file, its chatter and the network."""
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / "lossref-ultralytics"))
     os.environ.setdefault("YOLO_OFFLINE", "true")
-    with quietly("ultralytics"):
-        return importable(f"ultralytics.{name}")
+    with quietly(package):
+        return importable(f"{package}.{name}")
 
 
-def version() -> str:
+def version(package: str = NAME) -> str:
     """The installed release."""
-    with quietly("ultralytics"):
-        return str(importlib.import_module("ultralytics").__version__)
+    with quietly(package):
+        return str(getattr(importlib.import_module(package), "__version__", ""))
 
 
-def targets() -> list[Target]:
+def targets(package: str = NAME) -> list[Target]:
     """One target for each spec; what this release lacks is declared unsupported."""
-    _module("utils.loss")
-    absent = f"ultralytics {version()} has no {{name}}"
-    return dropin.targets(_find, "ultralytics", absent, widen=True)
+    _module("utils.loss", package)
+    absent = " ".join(filter(None, (package, version(package), "has no {name}")))
+    return dropin.targets(partial(_find, package=package), package, absent, widen=True)
 
 
-def _find(name: str) -> Any:
+def _find(name: str, package: str = NAME) -> Any:
     """The object of a public name, None where there is none, or the sentence that says why it cannot be had."""
     reason = None
     for module in MODULES:
         try:
-            found = getattr(_module(module), name, None)
+            found = getattr(_module(module, package), name, None)
         except Unavailable as error:
             reason = reason or str(error)
             continue

@@ -35,11 +35,12 @@ def targets(find: Callable[[str], Any], label: str, absent: str, widen: bool) ->
             reason = absent.format(name=f"{entry.name}.{entry.method}")
             found.append(Target(spec, partial, label, unsupported=reason))
         else:
-            found.append(_target(entry, thing, label, widen))
+            found.append(target_of(entry, thing, label, widen))
     return found
 
 
-def _target(entry: Entry, thing: Any, label: str, widen: bool) -> Target:
+def target_of(entry: Entry, thing: Any, label: str, widen: bool) -> Target:
+    """A thing as the target of the spec of an entry."""
     spec = specs()[entry.spec]
     accepts = tuple(name for name in spec.params if name in entry.accepts(thing))
     # None is the default of the specification only where a release has one, too

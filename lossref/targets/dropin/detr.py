@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lossref.losses.keypoints.flow import parameters_of as parameters_of_flow
-from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.entry import Entry, Mismatch, Shapes, parameters_of
 
 TERMS = ("loss_class", "loss_bbox", "loss_giou", "loss_class_aux", "loss_bbox_aux", "loss_giou_aux")
 GAINS = ("class", "bbox", "giou")
@@ -54,7 +54,7 @@ def _make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> 
 
 def _in_order(found: Mapping[str, Tensor], names: tuple[str, ...]) -> tuple[Tensor, ...]:
     if tuple(found) != names:
-        raise KeyError(f"the keys are {', '.join(found)}; expected {', '.join(names)}")
+        raise Mismatch(f"the keys are {', '.join(found)}; expected {', '.join(names)}")
     return tuple(found.values())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.entry import Entry, Mismatch, Shapes, parameters_of
 
 
 def in_constructor(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str) -> Any:
@@ -51,7 +51,7 @@ def _bbox(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
     """Edition 8.3 has neither imgsz nor stride, so that it cannot refuse wrong ones."""
     names = [name for name in parameters_of(loss.forward) if name in x]
     if "stride" not in names and (x["imgsz"].shape, x["stride"].shape) != ((2,), (len(x["anchor_points"]), 1)):
-        raise ValueError("imgsz, stride: expected shapes (2,) and (A, 1)")
+        raise Mismatch("imgsz, stride: expected shapes (2,) and (A, 1)")
     return loss(*(x[name] for name in names))
 
 

@@ -12,6 +12,13 @@ import torch
 from torch import Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
+STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Mismatch(ValueError):
+    """What an adapter says on purpose: of an input that its target could not refuse, or of what the target returned."""
+
+    deliberate = True
 
 
 @dataclass(frozen=True)
@@ -86,5 +93,12 @@ def required_of(thing: Any) -> set[str]:
 
 
 def parameters_of(thing: Any) -> tuple[str, ...]:
-    """The names of the parameters of a function or a constructor."""
-    return tuple(inspect.signature(thing).parameters)
+    """The names of the parameters of a function or a constructor, with those of the class above where it passes on.
+
+    A constructor passes on what it does not name if it takes `**kwargs`.
+    """
+    listed = inspect.signature(thing).parameters
+    names = [name for name, one in listed.items() if one.kind not in STARRED]
+    passes_on = isinstance(thing, type) and any(one.kind is inspect.Parameter.VAR_KEYWORD for one in listed.values())
+    above = next((one for one in thing.__bases__ if one is not object), None) if passes_on else None
+    return tuple(dict.fromkeys((*names, *(parameters_of(above) if above else ()))))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.targets.dropin.entry import Entry, Shapes, parameters_of
+from lossref.targets.dropin.entry import Entry, Mismatch, Shapes, parameters_of
 from lossref.targets.dropin.yolo import edition_of, heads, make, terms_of, values_of, vector
 
 HEAD = ("imgsz", "strides", "reg_max", "tal_topk", "box_gain", "cls_gain", "dfl_gain")
@@ -60,9 +60,9 @@ def _segmentation(loss: Any, params: Mapping[str, Any], **x: Tensor) -> Any:
 def _no_semantic_term(x: Mapping[str, Tensor]) -> Tensor:
     """0 for edition 8.3, which takes no semantic input, so that it cannot refuse one that does not fit."""
     if x["semseg"].shape[:2] != x["scores"].shape[:2] or x["sem_masks"].shape[1:] != x["masks"].shape[1:]:
-        raise ValueError("semseg, sem_masks: expected shapes (b, c, Hs, Ws) and (b, Hm, Wm)")
+        raise Mismatch("semseg, sem_masks: expected shapes (b, c, Hs, Ws) and (b, Hm, Wm)")
     if len(x["sem_masks"]) != len(x["boxes"]):
-        raise ValueError("sem_masks: expected one for each image")
+        raise Mismatch("sem_masks: expected one for each image")
     return x["semseg"][:0].sum()
 
 

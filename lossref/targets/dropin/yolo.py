@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.targets.dropin.entry import Shapes, parameters_of
+from lossref.targets.dropin.entry import Mismatch, Shapes, parameters_of
 
 GAINS = ("box", "cls", "dfl", "pose", "kobj", "rle", "angle")
 ITEMS_TOLERANCE = 1e-5
@@ -71,7 +71,9 @@ def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str, **op
 
 
 def edition_of(loss: Any) -> str:
-    """ "8.3" where a class takes feature maps: it has no method of its own that parses a dict."""
+    """ "8.3" where a class takes feature maps: it has no method of its own that parses a dict, or is known to do so."""
+    if known := getattr(loss, "__form__", ""):
+        return str(known)
     inner = getattr(loss, "one2many", getattr(loss, "vp_criterion", loss))
     return "8.4" if hasattr(inner, "parse_output") else "8.3"
 
@@ -130,16 +132,17 @@ def vector(result: Any, terms: int, images: int | None) -> tuple[Tensor, ...]:
     listed = values_of(items)
     found = tuple(loss.reshape(-1).unbind())
     if images is not None:
-        torch.testing.assert_close(
-            listed,
-            loss.detach().reshape(-1) / images,
-            rtol=ITEMS_TOLERANCE,
-            atol=ITEMS_TOLERANCE,
-            equal_nan=True,
-            check_dtype=False,
-            msg=lambda said: f"the items are not the loss / {images}: {said.splitlines()[0]}",
-        )
+        _items_agree(listed, loss.detach().reshape(-1), images)
     return (*found, *(found[0] * 0 for _ in range(terms - len(found)))) if missing_is_zero(terms, found) else found
+
+
+def _items_agree(items: Tensor, loss: Tensor, images: int) -> None:
+    """Raises `Mismatch` where items are not the loss without the factor of images."""
+    near = {"rtol": ITEMS_TOLERANCE, "atol": ITEMS_TOLERANCE, "equal_nan": True, "check_dtype": False}
+    try:
+        torch.testing.assert_close(items, loss / images, **near)  # type: ignore[arg-type]
+    except AssertionError as error:
+        raise Mismatch(f"the items are not the loss / {images}: {str(error).splitlines()[0]}") from None
 
 
 def missing_is_zero(terms: int, found: Sequence[Tensor]) -> bool:

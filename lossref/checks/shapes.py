@@ -1,0 +1,66 @@
+"""Checks of shapes: shape, single, empty. Same form as the checks of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lossref.checks.evidence import Evidence, compare_values, wrong
+from lossref.checks.numbers import BULK_VALUE, measured, trusted, value
+from lossref.core.axes import name_of, shape_of
+from lossref.core.nouns import Case, Domain, Spec, Target
+from lossref.hosts.probe import call
+
+
+def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The smallest input gives the right shape and value."""
+    return _shape_of(spec, target, case, dtype) + value(spec, target, case, dtype)
+
+
+def shape(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """Every documented shape of the input gives the documented shape, and the reference's value."""
+    if not (target.trusted or _as_stated(spec, case)):
+        return Evidence()  # what a loss does beyond the axes that its spec states is its own business
+    found = _shape_of(spec, target, case, dtype)
+    exact, rough = trusted(spec, case, dtype)
+    got = call(spec, target, case, dtype).value
+    room = measured(exact.value, rough.value, dtype, BULK_VALUE)
+    return found + compare_values(spec, exact.shapes, got, exact.value, room)
+
+
+def _as_stated(spec: Spec, case: Case) -> bool:
+    """Whether the shapes are those of the axes, each name of one size throughout; nothing is broadcast."""
+    params = {**spec.defaults(), **case.params}
+    sizes: dict[str, int] = {}
+    for name, domain in spec.inputs.items():
+        axes, shape = domain.axes.split(), case.inputs[name].shape
+        if len(axes) != len(shape):
+            return False
+        sizes |= {axis: size for axis, size in zip(axes, shape, strict=True) if name_of(axis) == axis}
+    dims = spec.dims(params, sizes)
+    return all(_fits(domain, case.inputs[name].shape, dims) for name, domain in spec.inputs.items())
+
+
+def _fits(domain: Domain, shape: tuple[int, ...], dims: Mapping[str, Any]) -> bool:
+    """Whether each axis has its size; one of which no size is known may have any."""
+    pairs = zip(domain.axes.split(), shape, strict=True)
+    return all(size == shape_of(axis, dims)[0] for axis, size in pairs if not name_of(axis) or name_of(axis) in dims)
+
+
+def _shape_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    want, got = trusted(spec, case, dtype)[0].shapes, call(spec, target, case, dtype).shapes
+    if len(want) == 1:
+        want, got = want[0], got[0]  # type: ignore[assignment]
+    given = ", ".join(f"{name} {tuple(x.shape)}" for name, x in case.inputs.items())
+    return Evidence(1) if got == want else wrong(f"returned shape {got}, expected {want} for {given}", kind="shape")
+
+
+def empty(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """No item at all: shape and value as specified, and a gradient that can be taken."""
+    found = _shape_of(spec, target, case, dtype)
+    exact, rough = trusted(spec, case, dtype)
+    got = call(spec, target, case, dtype, grad=True).value
+    if got.size != exact.value.size or got.size == 0:
+        return found
+    room = measured(exact.value, rough.value, dtype, BULK_VALUE)
+    return found + compare_values(spec, exact.shapes, got, exact.value, room)

@@ -1,0 +1,160 @@
+"""The first claim that has the target's numbers on every case it is held against, as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache as cached
+from functools import partial
+from typing import Any
+
+from lossref.checks.attempts import Attempts
+from lossref.core.nouns import Array, Params, Spec, Target
+from lossref.run.causes.explain.factors import constant_offset, multiples, swapped_columns
+from lossref.run.causes.explain.fitted import fitted
+from lossref.run.causes.explain.formula.altered import Altered, Bench
+from lossref.run.causes.explain.inputs import taken
+from lossref.run.causes.explain.mistakes import (
+    Variant,
+    changed,
+    changed_twice,
+    epsilons,
+    mistake_and_setting,
+    mistakes,
+    two_mistakes,
+)
+from lossref.run.causes.explain.mostly import mostly
+from lossref.run.causes.explain.narrow import TYPES, right_to, shows
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.causes.explain.reductions import reduced
+from lossref.run.causes.explain.terms import of_gradients, of_values
+
+ITSELF = ["agrees"]
+Whole = Callable[[Quantity, Told], Array | None]
+
+
+def explain(
+    spec: Spec,
+    target: Target,
+    kind: str,
+    shown: Sequence[Shown],
+    known: Attempts,
+    settings: Mapping[str, Any],
+    dtype: str = "float64",
+) -> str:
+    """One true sentence about the failures of a kind; nothing where no claim reproduces them on every case.
+
+    The failing cases come first; `settings` are what has been adopted, and the truth of `shown` is that at them.
+    """
+    if kind.startswith("raises"):
+        return ""
+    search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
+    return next(search.sentences(), "") if any(one.apart for one in search.told) else ""
+
+
+class _Search:
+    """Everything that the families of claims look at."""
+
+    def __init__(
+        self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
+    ) -> None:
+        self.what, self.target, self.known, self.settings = what, target, known, settings
+        self.told = told(what, shown, settings, dtype)
+        self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
+
+    def sentences(self) -> Iterator[str]:
+        """Every sentence that is true, the plain ones first."""
+        settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
+        yield from self._variants(settings)
+        yield from self._narrow(ITSELF, [right])
+        yield from self._of_the_whole()
+        yield from self._variants(self._first())
+        yield from self._variants(self._second())
+        yield from self._variants(list(taken(self.what.spec, self.settings)))
+        yield from self._altered()
+        yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
+        yield from self._combined()
+        variants = [*settings, *self._first(), *self._second()]
+        yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
+        yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
+
+    def _of_the_whole(self) -> Iterator[str]:
+        """What is made of the right quantity: a multiple, a reduction, another term."""
+        subject, spec = self.what.words, self.what.spec
+        ends = [
+            *multiples(spec, self.told, right),
+            *reduced(self.told),
+            *of_values(self.what, self.told),
+            *filter(None, (constant_offset(self.told), swapped_columns(self.told))),
+        ]
+        yield from (f"{subject} {end}" for end in ends)
+        for parts in of_gradients(self.what, self.told, self.known, self.settings):
+            yield f"{subject}: the part {parts}"
+
+    def _first(self) -> list[Variant]:
+        spec, own = self.what.spec, self.known.own
+        return [
+            *mistakes(spec, self.settings),
+            *epsilons(spec, self.target, own, self.settings),
+        ]
+
+    def _second(self) -> list[Variant]:
+        spec = self.what.spec
+        return [
+            *changed_twice(spec, self.target, self.known.own, self.settings),
+            *mistake_and_setting(spec, self.target, self.settings),
+        ]
+
+    def _variants(self, variants: Sequence[Variant]) -> Iterator[str]:
+        """What another implementation of ours gives."""
+        fits = [one for one in variants if reproduces(one.on(self.what, self.known), self.told)]
+        yield from self._said((one.sentence, partial(one.gives, known=self.known)) for one in fits)
+
+    def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
+        """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
+        for narrow in TYPES:
+            fits = [
+                sentence
+                for sentence, gives in zip(sentences, claimed, strict=True)
+                if right_to(narrow, self.told, gives)
+            ]
+            if fits and shows(self.what, self.target, self.told, self.known, self.settings, narrow):
+                yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
+
+    def _altered(self) -> Iterator[str]:
+        bench = Bench(self.what, self.told, self.settings)
+        for choice in (bench.singles, bench.pairs()):
+            fits: list[Altered] = list(bench.found(choice))
+            yield from self._said((f"agrees when {one.words}", bench.on(one)) for one in fits)
+
+    def _said(self, claims: Iterable[tuple[str, Whole]]) -> Iterator[str]:
+        """Claims that explain the quantity: first those that explain all else, too, then what the others explain."""
+        partly: list[str] = []
+        for sentence, gives in claims:
+            if all(reproduces(partial(gives, what), cases) for what, cases in self.elsewhere()):
+                yield sentence
+            partly.append(f"{self.what.words} {sentence}")
+        yield from partly
+
+    def _combined(self) -> Iterator[str]:
+        """Mistakes with a factor, and two mistakes at once."""
+        spec, found = self.what.spec, mistakes(self.what.spec, self.settings)
+        for one in found:
+            for end in multiples(spec, self.told, one.on(self.what, self.known), "that"):
+                yield f"{one.sentence}; {self.what.words} {end}"
+        for sentence, gives in two_mistakes(self.what, self.known, found):
+            if reproduces(gives, self.told):
+                yield sentence
+
+
+def _elsewhere(
+    what: Quantity, shown: Sequence[Shown], settings: Params, dtype: str
+) -> list[tuple[Quantity, list[Told]]]:
+    """Every other quantity of the spec, on the same cases."""
+    spec = what.spec
+    others = [*(Quantity(spec, term=name) for name in spec.terms), *(Quantity(spec, wrt=name) for name in spec.wrt)]
+    return [(other, told(other, shown, settings, dtype)) for other in others if other != what]
+
+
+def right(one: Told) -> Array:
+    """The truth."""
+    return one.want

@@ -1,0 +1,99 @@
+"""Known mistakes and other settings, alone and two at a time: what else gives the target's numbers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from lossref.checks.attempts import Attempts
+from lossref.core.nouns import Array, Params, Spec, Target
+from lossref.run.causes.explain.quantity import Quantity, Told
+
+EPSILONS = (0.0, 1e-16, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
+
+
+class Variant(NamedTuple):
+    """What might explain a failure: a sentence, who is asked, and at which settings."""
+
+    sentence: str
+    who: Target
+    change: Params = MappingProxyType({})
+
+    def gives(self, what: Quantity, one: Told, known: Attempts) -> Array | None:
+        """The quantity on a case; None where it raises or has none."""
+        found = known.of(self.who, one.shown.case, self.change)
+        return None if found is None else what.of(found)
+
+    def on(self, what: Quantity, known: Attempts) -> partial[Array | None]:
+        """The same as a function of the case alone."""
+        return partial(self.gives, what, known=known)
+
+
+def mistakes(spec: Spec, settings: Params) -> list[Variant]:
+    """What must be rejected, at the settings that were adopted."""
+    return [Variant(f"agrees with {_named(wrong)}", wrong, settings) for wrong in spec.impostors]
+
+
+def _named(wrong: Target) -> str:
+    return f"the known mistake {wrong.label!r}: {wrong.note}"
+
+
+def epsilons(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
+    """Other sizes of whatever is like an eps, where the target does not take it."""
+    for name, param in spec.params.items():
+        if not param.small:
+            continue
+        stands = settings.get(name, target.fixed.get(name, param.default))
+        for value in (one for one in EPSILONS if one != stands):
+            yield Variant(f"agrees when {name} is {value!r}", own, {**settings, name: value})
+
+
+def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str, Params]]:
+    """One more setting away from what is adopted, of the parameters that the target neither fixes nor takes."""
+    found: list[tuple[str, Params]] = []
+    for name, param in spec.params.items():
+        if name in target.fixed or name in target.accepts:
+            continue
+        stands = settings.get(name, param.default)
+        others = (value for value in (param.default, *param.others) if value != stands)
+        found += [(f"{name} is {value!r}", {name: value}) for value in others]
+    return found
+
+
+def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
+    """The reference at one more setting."""
+    for words, change in settings_of(spec, target, settings):
+        yield Variant(f"agrees when {words}", own, {**settings, **change})
+
+
+def changed_twice(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
+    """The reference at two more settings; of a composite there are too many."""
+    single = [] if spec.composite else settings_of(spec, target, settings)
+    for (words, change), (more, other) in itertools.combinations(single, 2):
+        if not change.keys() & other.keys():
+            yield Variant(f"agrees when {words} and {more}", own, {**settings, **change, **other})
+
+
+def mistake_and_setting(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
+    """A known mistake at one more setting."""
+    for wrong, (words, change) in itertools.product(spec.impostors, settings_of(spec, target, settings)):
+        yield Variant(f"agrees with {_named(wrong)}, when {words}", wrong, {**settings, **change})
+
+
+def two_mistakes(
+    what: Quantity, known: Attempts, found: Sequence[Variant]
+) -> Iterator[tuple[str, partial[Array | None]]]:
+    """Two known mistakes whose differences from the truth add up."""
+    for one, other in itertools.combinations(found, 2):
+        names = " and ".join(_named(each.who) for each in (one, other))
+        yield f"agrees with two known mistakes together, {names}", partial(_added, what, known, one, other)
+
+
+def _added(what: Quantity, known: Attempts, one: Variant, other: Variant, at: Told) -> Array | None:
+    first, second = one.gives(what, at, known), other.gives(what, at, known)
+    if first is None or second is None or first.size != at.want.size or second.size != at.want.size:
+        return None
+    return first.reshape(at.want.shape) + second.reshape(at.want.shape) - at.want

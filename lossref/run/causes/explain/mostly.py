@@ -1,0 +1,44 @@
+"""What removes most of the error, where nothing removes all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lossref.checks.attempts import Attempts
+from lossref.core.nouns import Array
+from lossref.run.causes.explain.mistakes import Variant
+from lossref.run.causes.explain.quantity import Quantity, Told
+
+MOST_LEFT = 0.05
+
+
+def mostly(what: Quantity, told: Sequence[Told], known: Attempts, variants: Sequence[Variant]) -> Iterator[str]:
+    """The variant that leaves the smallest share of the error, if that is small on every case."""
+    shares = [(_left(what, told, known, one), number) for number, one in enumerate(variants)]
+    share, number = min(shares, default=(1.0, 0))
+    if share <= MOST_LEFT:
+        yield f"nearly {variants[number].sentence}: that leaves at most {share:.1g} of the error of {what.words}"
+
+
+def _left(what: Quantity, told: Sequence[Told], known: Attempts, variant: Variant) -> float:
+    """The largest share of the error that is left on any case; that of the first ones where it is too large already."""
+    worst = 0.0
+    for one in told:
+        share = _share(one, variant.gives(what, one, known))
+        worst = max(worst, share)
+        if worst > MOST_LEFT:
+            return worst
+    return worst
+
+
+def _share(one: Told, claimed: Array | None) -> float:
+    if claimed is None or not claimed.size == one.got.size == one.want.size:
+        return np.inf
+    with np.errstate(all="ignore"):
+        left, all_of_it = (np.abs(one.got.ravel() - x.ravel()) for x in (claimed, one.want))
+        over = np.where(left <= one.room.ravel(), 0.0, left)
+    total = float(np.nan_to_num(all_of_it, nan=np.inf).max(initial=0.0))
+    rest = float(np.nan_to_num(over, nan=np.inf).max(initial=0.0))
+    return rest / total if total else float(rest > 0)

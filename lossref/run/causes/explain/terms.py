@@ -1,0 +1,83 @@
+"""A loss of several terms: one that is another one, their sum, or has no gradient, or one of the wrong size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from lossref.checks.attempts import Attempts
+from lossref.core.nouns import Array, Params, Spec, Target
+from lossref.run.causes.explain.factors import LARGEST, in_words, rounded
+from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
+
+MOST_TERMS = 8
+
+
+def of_values(what: Quantity, told: Sequence[Told]) -> Iterator[str]:
+    """A term that is another term, or a sum of some: ends of sentences."""
+    spec = what.spec
+    if not what.term or len(spec.terms) == 1 or any(one.got.size != 1 for one in told):
+        return
+    for count in range(1, min(len(spec.terms), MOST_TERMS) + 1):
+        for chosen in itertools.combinations(spec.terms, count):
+            if chosen != (what.term,) and reproduces(partial(_summed, spec, chosen), told):
+                yield f"is that of {chosen[0]}" if count == 1 else f"is the sum {' + '.join(chosen)}"
+
+
+def _summed(spec: Spec, chosen: Sequence[str], one: Told) -> Array | None:
+    want = one.shown.want
+    parts = dict(zip(spec.terms, cut(want, want.value), strict=True)) if want else {}
+    chosen_parts = [parts[name] for name in chosen if name in parts]
+    fit = len(chosen_parts) == len(chosen) and all(part.size == 1 for part in chosen_parts)
+    return np.sum([part.ravel() for part in chosen_parts], axis=0) if fit else None
+
+
+def of_gradients(what: Quantity, told: Sequence[Told], known: Attempts, settings: Params) -> Iterator[str]:
+    """A gradient as a sum of those of the terms, each with a factor: ends of sentences."""
+    spec = what.spec
+    if not what.wrt or not 1 < len(spec.terms) <= MOST_TERMS:
+        return
+    alone = [_alone(what, one, known, settings) for one in told]
+    parts = [one for one in alone if one is not None]
+    if len(parts) < len(told):
+        return
+    rows, got = np.concatenate(parts, axis=1), np.concatenate([one.got.ravel() for one in told])
+    counts = [place for place in range(len(spec.terms)) if np.any(rows[place])]
+    if not np.isfinite(rows).all() or not np.isfinite(got).all() or not counts:
+        return
+    factors = np.linalg.lstsq(rows[counts].T, got, rcond=None)[0]
+    simple = [rounded(factor) for factor in factors]
+    off = [(spec.terms[place], factor) for place, factor in zip(counts, simple, strict=True) if factor != 1]
+    mixed = {id(one): np.tensordot(simple, part[counts], 1) for one, part in zip(told, parts, strict=True)}
+    if off and max(map(abs, simple)) <= LARGEST and reproduces(lambda one: mixed[id(one)], told):
+        yield " and ".join(_of_term(term, factor) for term, factor in off)
+
+
+def _of_term(term: str, factor: float) -> str:
+    return f"of {term} is missing" if factor == 0 else f"of {term} {in_words(factor)}"
+
+
+def _alone(what: Quantity, one: Told, known: Attempts, settings: Params) -> Array | None:
+    found = [known.of(only(what.spec, place), one.shown.case, settings) for place in range(len(what.spec.terms))]
+    if any(attempt is None for attempt in found):
+        return None
+    gradients = [what.of(attempt) if attempt else None for attempt in found]
+    return np.stack([np.zeros(one.want.size) if gradient is None else gradient.ravel() for gradient in gradients])
+
+
+@lru_cache(maxsize=64)
+def only(spec: Spec, place: int) -> Target:
+    """The reference with the gradient of one of its terms alone."""
+
+    def build(**params: Any) -> Any:
+        def asked(*inputs: Any) -> Any:
+            terms = tuple(spec.reference(*inputs, **params))
+            return tuple(term if at == place else term.detach() for at, term in enumerate(terms))
+
+        return asked
+
+    return Target(spec.name, build, f"reference, term {place}", tuple(spec.params), trusted=True)
