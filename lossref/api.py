@@ -28,6 +28,7 @@ from lossref.core.nouns import Case, Finding, Target, Verdict
 from lossref.hosts.process import Lodging
 from lossref.run.ask import CHECK_SECONDS, asked, unasked
 from lossref.run.findings import AGAINST, findings
+from lossref.run.findings.words import shown, told
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
@@ -103,23 +104,6 @@ class Verdicts:
         names = ", ".join(dict.fromkeys(f"{one.target} as {one.spec}" for one in self))
         word = {0: "conforms", 1: "does not conform"}.get(exit_status(self.rows, len(self.rows)), "incomplete")
         return f"{names}: {word} ({counts})"
-
-
-def shown(one: Finding) -> str:
-    """A finding as a person reads it: what, how much it matters, in which rows, where, and how to see it again."""
-    rows = ", ".join(f"{row.check} {row.dtype}" for row in one.rows)
-    again = f"lossref replay {one.smallest.case}" if one.smallest and one.smallest.case else ""
-    note = one.smallest.problem if one.smallest and one.smallest.problem != one.sentence else ""
-    lines = (f"{one.kind.upper()}  {one.sentence}", note, one.size, rows, one.where, again)
-    return "\n      ".join(filter(None, lines))
-
-
-def told(*rows: Verdict) -> str:
-    """Failing rows of one cause, as a person reads them: where, what, why, and how to see it again."""
-    first, where = rows[0], ", ".join(f"{one.check} {one.dtype}" for one in rows)
-    replay = f"lossref replay {first.case}" if first.case else ""
-    lines = filter(None, (f"{first.status.upper()}  {where}", first.note, first.explanation, replay))
-    return "\n      ".join(lines)
 
 
 def validate(

@@ -166,7 +166,8 @@ class Item(pytest.Item):
 
     def runtest(self) -> None:
         """A known failure is an xfail, what is unsupported a skip, and whatever else does not pass a failure."""
-        from lossref.api import asked_here, told
+        from lossref.api import asked_here
+        from lossref.run.findings.words import told
 
         job = replace(self.parent.job, rows=(self.row,), out=self._folder())
         (verdict,) = asked_here(job, self.parent.target)

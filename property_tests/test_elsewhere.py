@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -199,9 +200,8 @@ def test_rows_and_pages_have_a_device(tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, [*words, str(tmp_path)])
     assert result.exit_code == 0
-    head, *rows = (tmp_path / "summary.csv").read_text().splitlines()
-    assert head.endswith(",device")
-    assert [(row.split(",")[4], row.rsplit(",")[-1]) for row in rows] == [
+    rows = list(csv.DictReader((tmp_path / "summary.csv").read_text().splitlines()))
+    assert [(row["status"], row["device"]) for row in rows] == [
         *[("pass", "cpu")] * 2,
         *[("unsupported", "cuda")] * 2,
     ]

@@ -73,6 +73,7 @@ def test_an_explanation_is_one_finding_over_specs() -> None:
 
 def test_gradients_belong_to_the_one_wrong_term() -> None:
     rows = [row("ciou", "value", failure("value ciou")), row("ciou", "gradient", failure("gradient box1"))]
+    rows += [row("ciou", "laws", failure("law transposed", "transposed: exchanging x and y changes the value"))]
     assert only(*rows).kind == "wrong number"
     assert {one.kind for one in findings([rows[1]])} == {"wrong gradient"}
 

@@ -49,7 +49,7 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
     _say(headline(str(run.get("target", "")), str(run.get("version", "")), found, word))
     counts = Counter(one.status for one in verdicts)
-    _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}")
+    _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}{_devices(verdicts)}")
     several = len({one.target for one in verdicts}) > 1
     for number, one in enumerate(found[:MOST], 1):
         _say(*_finding(number, one, folder, several))
@@ -70,9 +70,15 @@ def _finding(number: int, one: Finding, folder: Path, several: bool) -> Iterator
     """What it is, and of whom where there are several; how much it matters and where; how to see it again."""
     whose = f"{', '.join(dict.fromkeys(row.target for row in one.rows))}: " if several else ""
     yield f"{number:2}  {one.kind.upper()}  {short(whose + one.sentence, LONGEST)}"
-    yield " · ".join(filter(None, (one.size, words.accounts(one), one.where, one.id)))
+    yield " · ".join(filter(None, (one.size, words.accounts(one) + _devices(one.rows), one.where, one.id)))
     if one.smallest and one.smallest.case:
         yield f"lossref replay {folder / one.smallest.case}"
+
+
+def _devices(rows: Sequence[Verdict]) -> str:
+    """On which devices, unless it is the CPU alone."""
+    found = sorted({row.device for row in rows} or {"cpu"})
+    return "" if found == ["cpu"] else f" (device {', '.join(found)})"
 
 
 def _rows(rows: Sequence[Verdict]) -> str:

@@ -125,7 +125,7 @@ def _alike(sentence: str) -> str:
 
 
 def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
-    """Causes that are one: the gradients of a spec of which one term alone is wrong, an exception in many checks."""
+    """Causes that are one: gradients and laws of a spec of which one term is wrong, an exception in many checks."""
     found: dict[Key, list[Part]] = {}
     for key, parts in groups.items():
         found.setdefault(_joint(key, groups), []).extend(parts)
@@ -135,10 +135,12 @@ def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
 def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
     if key[1] == "behaviour" and (*key[:1], "raises", key[-1]) in groups:
         return *key[:1], "raises", key[-1]
-    if key[1] != "wrong" or "gradient" not in key[-1]:
+    if key[1] != "wrong" or not key[-1].startswith(("gradient ", "no gradient", "law ")):
         return key
-    values = [one for one in groups if one[:3] == key[:3] and "gradient" not in one[-1]]
-    return values[0] if len(values) == 1 else (*key[:3], "gradient")
+    values = [one for one in groups if one[:3] == key[:3] and one[-1].startswith("value ")]
+    if len(values) == 1:
+        return values[0]
+    return key if key[-1].startswith("law ") else (*key[:3], "gradient")
 
 
 # One finding ----------------------------------------------------------------------------------------------

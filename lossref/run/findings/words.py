@@ -179,3 +179,28 @@ def _cases(failure: Failure) -> str:
         return f"on {'all ' if everywhere else f'{failure.usual} of '}{count(failure.of_usual, 'drawn case')}"
     corners = failure.of - failure.of_usual
     return f"only on {failure.cases} of {count(corners, 'corner')}" if failure.cases < corners else "on every corner"
+
+
+# As text --------------------------------------------------------------------------------------------------
+
+
+def shown(one: Finding) -> str:
+    """A finding as a person reads it: what, how much it matters, in which rows, where, and how to see it again."""
+    small = one.smallest or Failure("", "")
+    note = "" if small.problem == one.sentence else small.problem
+    head = f"{one.kind.upper()}  {one.sentence}"
+    return _lines(head, note, one.size, _places(*one.rows), one.where, small.case)
+
+
+def told(row: Verdict) -> str:
+    """A failing row as a person reads it."""
+    return _lines(f"{row.status.upper()}  {_places(row)}", row.note, row.explanation, row.case)
+
+
+def _places(*rows: Verdict) -> str:
+    return ", ".join(f"{one.check} {one.dtype}" for one in rows)
+
+
+def _lines(*said: str) -> str:
+    *lines, case = said
+    return "\n      ".join(filter(None, (*lines, f"lossref replay {case}" if case else "")))
