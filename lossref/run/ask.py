@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
 from lossref import losses
 from lossref.checks import table
+from lossref.checks.ability import cannot, fair, judged_in
 from lossref.checks.material import material, shares
 from lossref.checks.numbers import trusted
 from lossref.checks.settings import setting
@@ -100,38 +101,47 @@ def _held(job: Job, target: Target) -> Target:
 def _of(job: Job, target: Target) -> Iterator[Row]:
     """Each row as it was judged; then those that fail once more, with their causes."""
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
+    unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
     for row in job.rows:
         if ended == ENOUGH:
             yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        judged = _row(job, row, spec, target, cases)
+        judged = _row(job, row, spec, target, cases, unable)
         ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
     yield from ((verdict, Counter()) for verdict in traced(job, spec, target, failing))
 
 
-def _row(job: Job, row: tuple[str, str], spec: Spec, target: Target, cases: list[Case]) -> Judged:
-    """How one check came out, whatever the target does to it."""
-    one, dtype = table.named(row[0]), row[1]
+def _row(
+    job: Job, row: tuple[str, str], spec: Spec, target: Target, cases: list[Case], unable: Mapping[str, str]
+) -> Judged:
+    """How one check came out, whatever the target does to it; in the other dtype where it is `unable` in this one."""
+    one = table.named(row[0])
+    dtype = judged_in(one, row[1], unable)
 
     def not_asked(status: str, note: str) -> Judged:
         return Judged(one, unasked(job, row, status, note), cases, ())
 
-    if dtype not in target.dtypes:
-        return not_asked("unsupported", f"declares no {dtype}")
+    if row[1] not in target.dtypes:
+        return not_asked("unsupported", f"declares no {row[1]}")
+    if not dtype:
+        return not_asked("unsupported", unable[row[1]])
     if not cases:
         return not_asked("unsupported", _nothing_to_ask(one, target))
     waiting = 0 if target.host is None else int(ENDING * job.lodging.timeout)
     try:
         with limited(CHECK_SECONDS[job.tier], waiting):
-            verdict, failing = table.check(one, spec, target, cases, dtype)
+            asked_on = cases if dtype == row[1] else fair(one, spec, cases, dtype)
+            verdict, failing = table.check(one, spec, target, asked_on, dtype)
     except TimeoutError:
         return not_asked("timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing")
     except Exception as error:  # a target can return what nobody thought of; the other checks go on
         return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
-    judged = Judged(one, verdict, cases, failing)
+    if dtype != row[1]:
+        verdict = replace(verdict, dtype=row[1], note=verdict.note or f"judged in {dtype}: it {unable[row[1]]}")
+    judged = Judged(one, verdict, asked_on, failing)
     if verdict.status in ENDINGS:
         case, problem = failing[0].found[0]
         return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))

@@ -21,10 +21,12 @@ from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
+from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
 from lossref.run.causes.shrink import shrink
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
+from lossref.targets.hints import hint
 
 MOST_SHRUNK = 6  # failures of one job on a composite that are made small; the others keep their smallest case
 NOTHING, NARROW = "nothing known", "a part is computed in"  # how claims begin that are none, and that are of precision
@@ -128,7 +130,16 @@ def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
     shown = [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in cases]
     found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
-    return found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
+    said = found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
+    return "; ".join(filter(None, (said, _hint(tracing, failing.kind, shown))))
+
+
+def _hint(tracing: Tracing, kind: str, shown: Sequence[Shown]) -> str:
+    """The line to paste where the numbers are the right ones in another form."""
+    what = quantity_of(tracing.spec, kind)
+    pairs = ((what.of(one.got), what.of(one.want)) for one in shown if one.got and one.want)
+    got, want = next(pairs, (None, None))
+    return "" if what.wrt or got is None or want is None else hint(tracing.spec, tracing.target, got, want)
 
 
 def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:

@@ -19,7 +19,7 @@ AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 """The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
 ENDED = ("crashed", "timeout", "blocked")
 MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype")
-NARROW = re.compile(r"float32|float16|precision")
+NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
 NAMED = re.compile(r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)")
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
@@ -90,8 +90,8 @@ def _keys(part: Part) -> Iterator[Key]:
     """The causes of a failure: one for each setting, else the claim that explains it, else what is wrong."""
     row, failure = part
     raised = failure.kind.startswith("raises") or failure.problem.startswith("raised ")
-    claim = "" if raised else failure.explanation.partition(", to float32 precision")[0]  # it is about numbers
-    settings = failure.settings or tuple(settings_of(claim))
+    claim = "" if raised or failure.explanation.startswith(words.NOTHING) else claimed(failure.explanation)
+    settings = failure.settings or tuple(settings_of(failure.explanation))
     if settings:
         yield from (("setting", setting) for setting in settings)
     elif row.status in (*ENDED, "fixed"):
@@ -106,9 +106,16 @@ def _keys(part: Part) -> Iterator[Key]:
         yield "wrong", row.spec, _alike(failure.kind or failure.problem)
 
 
+def claimed(explanation: str) -> str:
+    """A claim without the quantity that it is about, for one cause makes several wrong; a narrow type by itself."""
+    found = NARROW.search(explanation)
+    claim = re.sub(r"^(the gradient to \S+|the value|\S+) (?=agrees )", "", explanation)
+    return found[0] if found else re.sub(r"^the gradient to \S+(?=:? )", "the gradient", claim)
+
+
 def settings_of(explanation: str) -> list[str]:
     """The settings that an explanation names, as "name=value"."""
-    if not explanation.startswith("agrees when ") or " is expected" in explanation:
+    if not explanation.startswith("agrees when ") or " is expected" in explanation or NARROW.search(explanation):
         return []
     return [f"{name}={value}" for name, value in NAMED.findall(explanation)]
 
@@ -137,10 +144,18 @@ def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
         return *key[:1], "raises", key[-1]
     if key[1] != "wrong" or not key[-1].startswith(("gradient ", "no gradient", "law ")):
         return key
+    claimed = [one for one, parts in groups.items() if one[:2] == (key[0], "because") and _of_value(parts, key[2])]
+    if key[-1].startswith("law ") and len(claimed) == 1:
+        return claimed[0]  # a law is broken where a value is wrong
     values = [one for one in groups if one[:3] == key[:3] and one[-1].startswith("value ")]
     if len(values) == 1:
         return values[0]
     return key if key[-1].startswith("law ") else (*key[:3], "gradient")
+
+
+def _of_value(parts: list[Part], spec: str) -> bool:
+    """Whether a cause makes a value of the spec wrong."""
+    return any(part.row.spec == spec and part.failure.kind.startswith("value ") for part in parts)
 
 
 # One finding ----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ MANNERS = {
 """Check -> how heavy a failure of it is, and what to look for."""
 SMALLEST = 8  # decimal digits: an error below 1e-8 of the truth does nothing to a training
 MOST = {"precision": 0.2}  # the weight of a kind: rounding in a narrower type does little to a training
+NOTHING = "nothing known explains it"
 UNKNOWN = 0.75  # how much counts what fails where nobody noted on which input
 
 
@@ -62,10 +63,11 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
     if sort == "setting":
         return setting(row.spec, cause[1])
     if sort == "because":
-        return f"{_quantity(kinds or [failure.kind])} {cause[1]}"
+        return f"{_quantity(kinds or [failure.kind])} {cause[1]}" if cause[1].startswith("agrees") else cause[1]
     if sort == "wrong":
         under = f", also when {' and '.join(failure.under)}" if failure.under else ""
-        return f"{row.spec}: {failure.problem}: nothing known explains it{under}"
+        why = failure.explanation if failure.explanation.startswith(NOTHING) else NOTHING
+        return f"{row.spec}: {failure.problem}: {why}{under}"
     problem = re.sub(r"(the wrong shape of \S+) \(.*\) gives", r"\1 gives", failure.problem)
     return problem or f"{row.status}, and nothing is known about it"
 
