@@ -71,7 +71,7 @@ VALIDATED = [
     ("lambda", LAMBDA, "iou", {"check": "value", **F64}, True, "pass", FOLLOWED),
     ("fixed", _corners, "iou", {"check": "value", "xywh": False, **F64}, True, "pass", ""),
     ("fixed at another value", _corners, "iou", {"check": "value", "xywh": True, **F64}, False, "fail", "got"),
-    ("wrong", _one_minus, "iou", {"check": "value", **F64}, False, "fail", "agrees with 1 minus the value"),
+    ("wrong", _one_minus, "iou", {"check": "value", **F64}, False, "fail", "iou is 1 - the right value"),
     ("class", lossref.FocalLoss, "focal", {"check": "value", **F64}, True, "pass", ""),
     ("object", lossref.FocalLoss(), "focal", {"check": "value", **F64}, True, "pass", HERE),
     ("raises", lambda a, b: a[7], "iou", {"check": "value", **F64}, False, "fail", "raised IndexError"),
@@ -177,7 +177,7 @@ def wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Verdicts, Path]:
 
 def test_rows_of_one_cause_are_one_finding(wrong: tuple[Verdicts, Path]) -> None:
     (finding,) = wrong[0].findings
-    assert finding.sentence == "the value of iou agrees with 1 minus the value"
+    assert finding.sentence == "iou is 1 - the right value"
     assert [(row.check, row.dtype) for row in finding.rows] == [
         ("value", "float64"), ("value", "float32"), ("single", "float32"),
     ]  # fmt: skip

@@ -63,7 +63,7 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
     if sort == "setting":
         return setting(row.spec, cause[1])
     if sort == "because":
-        return f"{_quantity(kinds or [failure.kind])} {cause[1]}" if cause[1].startswith("agrees") else cause[1]
+        return f"{_quantity(kinds or [failure.kind])} {cause[1]}" if cause[1].startswith("agrees ") else cause[1]
     if sort == "wrong":
         under = f", also when {' and '.join(failure.under)}" if failure.under else ""
         why = failure.explanation if failure.explanation.startswith(NOTHING) else NOTHING
