@@ -271,12 +271,13 @@ def test_a_failure_is_reported_when_its_explanation_fails(
     lossref: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from lossref.run import ask
+    from lossref.run.causes import failures
     from lossref.run.plan import plan
 
     def broken(*given: object) -> str:
         raise TypeError("no such row")
 
-    monkeypatch.setattr(ask, "explain", broken)
+    monkeypatch.setattr(failures, "explain", broken)
     (job,) = plan(["mine"], "diou", "value", ("float64",), out=tmp_path)
     (verdict,), _ = ask.work(job)
     assert verdict.status == "fail"

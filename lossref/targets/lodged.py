@@ -125,6 +125,7 @@ def _rows(things: Any, host: Host, lodging: Lodging) -> list[Target]:
             note=row["note"],
             usage=row["usage"],
             only=dict(row["only"]),
+            where=plain(str(row["where"])),
             host=host,
             thing=number,
             device=lodging.device,

@@ -32,7 +32,20 @@ class NoFunction(Absent):
 def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
     """The targets of an adapter that ships, each with how it is built; of FORK@ADAPTER, those of the fork."""
     module, package = _adapter(word)
-    names = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage", "only")
+    names = (
+        "spec",
+        "label",
+        "accepts",
+        "fixed",
+        "dtypes",
+        "slack",
+        "known",
+        "unsupported",
+        "note",
+        "usage",
+        "only",
+        "where",
+    )
     for target in module.targets(*package):
         yield target.build, {name: getattr(target, name) for name in names}
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from lossref.core.nouns import Spec, Target
+from lossref.hosts.worker.things import described
 from lossref.losses import specs
 from lossref.targets.dropin import boxes, detr, elementary, models
 from lossref.targets.dropin.entry import Asked, Entry, parameters_of, required_of
@@ -51,7 +52,8 @@ def target_of(entry: Entry, thing: Any, label: str, widen: bool) -> Target:
 
     moved = "gamma" in entry.usage and "gamma" not in parameters_of(thing)
     usage = "" if moved else entry.usage.replace("{module}", getattr(thing, "__module__", ""))
-    return Target(entry.spec, build, label, accepts, {**entry.fixed, **needed}, usage=usage)
+    where = str(described(thing, "")["where"]) if callable(thing) else ""
+    return Target(entry.spec, build, label, accepts, {**entry.fixed, **needed}, usage=usage, where=where)
 
 
 def _required(thing: Any, name: str, spec: Spec) -> bool:
