@@ -19,6 +19,8 @@ MARK = "__lossref_targets__"
 ADAPTERS = "lossref.targets.adapters"
 OURS = ("lossref.losses", "lossref.editions")
 Build = Callable[..., Callable[..., Any]]
+ROW = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage", "only", "where")
+"""What is told of each target of an adapter."""
 
 
 class Absent(Exception):
