@@ -87,7 +87,7 @@ def _each(job: Job) -> Iterator[Row]:
         except IndexError:
             status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, _held(job, replace(target, label=job.label)))
+            yield from _of(job, replace(target, label=job.label))
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
 
@@ -100,6 +100,7 @@ def _held(job: Job, target: Target) -> Target:
 
 def _of(job: Job, target: Target) -> Iterator[Row]:
     """Each row as it was judged; then those that fail once more, with their causes."""
+    target = _held(job, target)
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
     unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
     for row in job.rows:

@@ -133,5 +133,5 @@ def flows(outputs: Sequence[tuple[Plain, float]], count: int) -> list[float]:
         flow = adjoint[node.order]
         if flow:
             for operand, partial in node.inputs:
-                adjoint[operand.order] += flow * partial
+                adjoint[operand.order] += flow * float(partial)  # numpy warns of inf - inf, Python does not
     return adjoint[:count]

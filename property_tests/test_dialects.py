@@ -1,0 +1,128 @@
+"""Settings that a target follows are found one behind the other, adopted, and do not hide what else is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from lossref.core.nouns import Target, Verdict
+from lossref.losses import spec as find
+from lossref.run.ask import asked
+from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
+from lossref.run.plan import Job, rows_of
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("ciou", {"alpha": "gated"}),
+    ("ciou", {"alpha": "attached", "eps": 1e-9}),
+    ("varifocal", {"weight_gradient": "detached"}),
+    ("task_aligned", {"small_boxes": "raised"}),
+    ("task_aligned", {"small_boxes": "raised", "edge": "closed", "zero_metric": "dropped"}),
+]
+CHECKS = "value,gradient"
+
+
+def following(name: str, change: dict[str, Any], after: Callable[..., Any] | None = None) -> Target:
+    """Somebody's implementation that knows no parameters but notation, and follows other settings."""
+    spec = find(name)
+    kept = tuple(one for one, param in spec.params.items() if param.convention or one not in change)
+
+    def build(**params: Any) -> Callable[..., Any]:
+        def loss(*inputs: Tensor) -> Any:
+            found = spec.reference(*inputs, **{**spec.defaults(), **params, **change})
+            return after(found, *inputs) if after else found
+
+        return loss
+
+    return Target(name, build, "theirs", kept)
+
+
+def judged(target: Target, check: str = CHECKS, **more: Any) -> list[Verdict]:
+    rows = rows_of(find(target.spec), check, ("float64",))
+    return asked(Job("theirs", target.spec, target.label, rows, "quick", 0, "", **more), target)[0]
+
+
+def settings(verdicts: list[Verdict]) -> set[str]:
+    return {setting for one in verdicts for failure in one.failures for setting in failure.settings}
+
+
+@pytest.mark.parametrize(("name", "change"), SETTINGS, ids=[f"{name} {'+'.join(change)}" for name, change in SETTINGS])
+def test_settings_are_found_and_adopted(name: str, change: dict[str, Any]) -> None:
+    found = judged(following(name, change))
+    assert {one.status for one in found} <= {"dialect", "pass"}
+    assert settings(found) == {f"{key}={value!r}" for key, value in change.items()}
+
+
+def test_what_conforms_has_no_dialect() -> None:
+    assert {one.status for one in judged(following("ciou", {}))} == {"pass"}
+
+
+def test_a_second_fault_is_told_beside_the_setting() -> None:
+    found = judged(following("ciou", {"alpha": "gated"}, after=lambda value, *inputs: 2 * value), "value")
+    (verdict,) = found
+    assert verdict.status == "fail"
+    assert "2 times" in verdict.explanation
+
+
+def test_zeros_follow_no_setting() -> None:
+    """Some setting makes some numbers right by chance; it is not claimed."""
+    found = judged(following("ciou", {}, after=lambda value, *inputs: 0 * value), "value")
+    assert not settings(found)
+
+
+def test_held_to_its_dialect_it_passes() -> None:
+    found = judged(following("ciou", {"alpha": "gated"}), dialect=(("alpha", "gated"),))
+    assert {one.status for one in found} == {"pass"}
+
+
+def test_one_that_left_its_dialect_is_told_so() -> None:
+    found = judged(following("ciou", {"alpha": "detached"}), dialect=(("alpha", "gated"),))
+    assert "dialect" in {one.status for one in found}
+    assert settings(found) == {"alpha='detached'"}
+
+
+def test_what_was_found_is_written_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.toml"
+    path.write_text(written(judged(following("ciou", {"alpha": "attached", "eps": 1e-9})), "theirs"))
+    assert read(str(path)).of(find("ciou")) == {"alpha": "attached", "eps": 1e-9}
+    assert read(str(path)).of(find("iou")) == {}
+
+
+SETTING = '[[setting]]\nspec = "ciou"\nname = "alpha"\nvalue = "gated"\nreason = "theirs"\n'
+BAD = [
+    ("", "is no dialect", "= 1"),
+    ("unknown table", "'sets' is not one of", "[[sets]]\n"),
+    ("no table", "written as [[setting]]", "setting = 1\n"),
+    ("a field lacks", "has no 'reason'", SETTING.replace('reason = "theirs"\n', "")),
+    ("a field too many", "'why' is not one of", SETTING + 'why = "so"\n'),
+    ("no such spec", "there is no spec 'cious'", SETTING.replace("ciou", "cious")),
+    ("no such parameter", "no parameter 'alphas'", SETTING.replace('"alpha"', '"alphas"')),
+    ("no such value", "alpha is 'shut', expected one of", SETTING.replace("gated", "shut")),
+    ("no text", "reason is no text", SETTING.replace('"theirs"', "1")),
+    ("over", "alpha holds until 8.4.1", SETTING + 'until = "8.4.1"\n'),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), [row[1:] for row in BAD], ids=[row[0] or "no TOML" for row in BAD])
+def test_a_bad_dialect_is_one_sentence(words: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(BadDialect) as found:
+        read(str(path), "8.4.20")
+    assert words in str(found.value)
+    assert "bad.toml" in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_dialect_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(BadDialect) as found:
+        read("nowhere")
+    assert all(name in str(found.value) for name in shipped())
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_dialects_can_be_read(name: str) -> None:
+    assert read(name).settings
