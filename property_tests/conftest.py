@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from hypothesis import settings
 
 from lossref.hosts import nursery
 from lossref.hosts.process import WORKER
+from lossref.run.jobs import SELDOM
 
 pytest.register_assert_rewrite("shared")  # a failure there is told like one in a test
 settings.register_profile("lossref", deadline=None, print_blob=True)
 settings.load_profile("lossref")
 torch.set_num_threads(1)
+gc.set_threshold(*SELDOM)
 os.environ["LOSSREF_CACHE"] = "off"  # a test of the oracle is none if the answer was there before
 
 

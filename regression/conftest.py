@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import torch
 
+from lossref.run.jobs import SELDOM
+
 torch.set_num_threads(1)
+gc.set_threshold(*SELDOM)
 os.environ["LOSSREF_CACHE"] = "off"

@@ -128,7 +128,7 @@ def flows(outputs: Sequence[tuple[Plain, float]], count: int) -> list[float]:
     nodes = outputs[0][0].tape.nodes
     adjoint = [0.0] * len(nodes)
     for output, factor in outputs:
-        adjoint[output.order] += factor
+        adjoint[output.order] += float(factor)
     for node in reversed(nodes):
         flow = adjoint[node.order]
         if flow:
