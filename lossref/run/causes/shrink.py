@@ -16,7 +16,7 @@ from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
 
-SHRINK_CALLS = 400  # candidates of one size; never seconds, or a run that is repeated saves other cases
+SHRINK_CALLS = 150  # candidates of one size; never seconds, or a run that is repeated saves other cases
 COMPOSITE_CALLS = 8  # of a loss whose oracle takes about half a second for each
 
 
