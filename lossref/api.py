@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from lossref import losses
-from lossref.core.nouns import Case, Finding, Target, Verdict
+from lossref.core.nouns import Case, Target, Verdict
+from lossref.core.nouns import Finding as Finding
 from lossref.hosts.process import Lodging
 from lossref.run.ask import CHECK_SECONDS, asked, unasked
 from lossref.run.findings import AGAINST, findings
