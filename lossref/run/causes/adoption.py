@@ -21,7 +21,6 @@ from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
 MOST_OF_A_KIND = 3  # failing cases of a kind and row that stand for it in a search
 MOST_CASES = {False: 400, True: 12}  # that a search goes through: of an elementary loss, of a composite
-VALUES = ("corner", "single", "small")
 
 
 def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
@@ -79,7 +78,7 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
             good = (
                 case for case in failing.cases if not tracing.spec.why_not(case) and _answerable(tracing.spec, case)
             )
-            yield from (case for _, case in zip(range(MOST_OF_A_KIND), good, strict=False))
+            yield from islice(good, MOST_OF_A_KIND)
 
 
 def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
@@ -91,7 +90,7 @@ def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
 def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
     """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
     drawn = limits.limited(spec, target)
-    for kind in VALUES:
+    for kind in table.VALUES:
         for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case

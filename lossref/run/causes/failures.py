@@ -45,7 +45,7 @@ def verdict_of_row(tracing: Tracing, row: Judged, under: Judged | None) -> Verdi
     status = "dialect" if passes else row.verdict.status
     note = _with_notes(tracing.target, row, first.problem)
     took = round(row.verdict.seconds + (under.verdict.seconds if under else 0.0), 3)
-    explanation = " and ".join(filter(None, [first.explanation])) if remaining else _words(explained)
+    explanation = first.explanation if remaining else _words(explained)
     return replace(
         verdict, status=status, note=note, explanation=explanation, case=first.case, failures=failures, seconds=took
     )
