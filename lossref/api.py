@@ -27,7 +27,8 @@ from lossref import losses
 from lossref.core.nouns import Case, Target, Verdict
 from lossref.core.nouns import Finding as Finding
 from lossref.hosts.process import Lodging
-from lossref.run.ask import CHECK_SECONDS, asked, unasked
+from lossref.run.ask import asked, unasked
+from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.findings import AGAINST, findings
 from lossref.run.findings.words import shown, told
 from lossref.run.plan import Job, rows_of

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossref.core.nouns import Target, Verdict
 from lossref.losses import spec as find
 from lossref.run.ask import asked
+from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
 from lossref.run.plan import Job, rows_of
 
@@ -82,6 +83,17 @@ def test_one_that_left_its_dialect_is_told_so() -> None:
     found = judged(following("ciou", {"alpha": "detached"}), dialect=(("alpha", "gated"),))
     assert "dialect" in {one.status for one in found}
     assert settings(found) == {"alpha='detached'"}
+
+
+@pytest.mark.parametrize("where", ["adopted", "verdict_of_row"])
+def test_a_failure_stays_one_when_the_search_for_its_cause_breaks(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise TypeError("no such row")
+
+    monkeypatch.setattr(causes, where, broken)
+    (verdict,) = judged(following("iou", {}, after=lambda value, *inputs: 2 * value), "value")
+    assert verdict.status == "fail"
+    assert "got" in verdict.note
 
 
 def test_what_was_found_is_written_and_read_again(tmp_path: Path) -> None:

@@ -25,12 +25,11 @@ from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
 from lossref.run.causes.causes import traced
 from lossref.run.causes.failures import saved
-from lossref.run.causes.judged import Judged
+from lossref.run.causes.judged import CHECK_SECONDS, Judged
 from lossref.run.plan import Job
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
-CHECK_SECONDS = {"quick": 40, "full": 400}
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
 ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between

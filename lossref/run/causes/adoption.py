@@ -16,7 +16,7 @@ from lossref.hosts.probe import applicable
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes import dialects
-from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
+from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
 
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
 MOST_OF_A_KIND = 3  # failing cases of a kind and row that stand for it in a search
@@ -30,7 +30,7 @@ def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
         cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
         pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
         more = dict[str, Any]()
-        with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+        with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
             more = dialects.found(
                 tracing.spec, tracing.target, pool, tracing.known, [name for name, _ in tracing.job.dialect]
             )
@@ -64,7 +64,7 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
     moved = [at(case, tracing.change) for case in askable]
     moved = [case for case in moved if not row.one.legal or not tracing.spec.why_not(case)]
     try:
-        with limited(SECONDS[tracing.job.tier]):
+        with limited(CHECK_SECONDS[tracing.job.tier]):
             verdict, failing = table.check(row.one, tracing.spec, tracing.held, moved, row.verdict.dtype)
     except TimeoutError:
         return row

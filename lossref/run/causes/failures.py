@@ -22,7 +22,7 @@ from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.quantity import quantity_of
-from lossref.run.causes.judged import GAVE_UP, SECONDS, Judged, Tracing
+from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
 from lossref.run.causes.shrink import shrink
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
@@ -78,7 +78,7 @@ def _gone(row: Judged, under: Judged) -> Iterator[Failing]:
 def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
     names = list[str]()
-    with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
         for case in failing.cases[:MOST_OF_A_KIND]:
             names += [name for name in dialects.involved(compared, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
@@ -102,7 +102,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
     if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
         try:
-            with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+            with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
                 found = _sentence(tracing, row, failing)
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
@@ -153,7 +153,7 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     smallest = failing.cases[0]
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
         return min(failing.cases, key=_size)
-    with contextlib.suppress(*GAVE_UP), limited(SECONDS[tracing.job.tier]):
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
     if row.one.certified:
         tracing.smallest.setdefault(key, smallest)

@@ -13,7 +13,7 @@ from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.run.plan import Job
 
-SECONDS = {"quick": 40, "full": 400}  # of computing, for one search
+CHECK_SECONDS = {"quick": 40, "full": 400}  # of computing, for one check or one search
 GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
 
 
