@@ -19,8 +19,8 @@ from lossref.targets.marks import Mark, marks
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Case, Target
+    from lossref.run.golden.recorded import Recorded
     from lossref.run.plan import Job
-    from lossref.run.recorded import Recorded
 
 Report = pytest.CollectReport
 PLANNED = pytest.StashKey[list["Job"]]()
@@ -222,7 +222,7 @@ def _cases(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[s
 
 def _recorded(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Recorded]:
     from lossref import losses
-    from lossref.run.recorded import FOLDER, places, read
+    from lossref.run.golden.recorded import FOLDER, places, read
     from lossref.targets.declaring import has_parameters
 
     has_parameters(losses.spec(name), fixed)

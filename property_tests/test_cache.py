@@ -20,7 +20,8 @@ from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.losses import spec as find
 from lossref.oracle import answers, budgets, cache, outcomes
 from lossref.oracle.tape import Tie, Uncertified, Undecided
-from lossref.run import golden, replay
+from lossref.run import replay
+from lossref.run.golden import recording as golden
 
 NAMES = ("detr", "task_aligned", "hungarian", "rotated_bbox", "v8_detection")
 DTYPES = ("float64", "float32")

@@ -20,8 +20,8 @@ from lossref.cli import app
 from lossref.core.nouns import Domain, Spec
 from lossref.losses import spec
 from lossref.oracle.tape import Number
-from lossref.run import golden
 from lossref.run.atomic import write_bytes
+from lossref.run.golden import recording as golden
 
 RECORDED = Path(__file__).parents[1] / "golden"
 NAME = "dfl"

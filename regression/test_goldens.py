@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lossref.losses import own
-from lossref.run import golden
+from lossref.run.golden import recording as golden
 
 FOLDER = Path(__file__).parents[1] / "golden"
 

@@ -24,7 +24,7 @@ def golden_write(
     """Record the certified answers anew; both files of a spec are replaced at once."""
     from lossref import losses as catalog
     from lossref.report import terminal
-    from lossref.run import golden
+    from lossref.run.golden import recording as golden
 
     with plain_errors():
         try:
@@ -45,7 +45,7 @@ def golden_check(
     """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
     from lossref import losses as catalog
     from lossref.report import terminal
-    from lossref.run import golden
+    from lossref.run.golden import recording as golden
 
     where = folder or golden.folder_to_check()
     with plain_errors():

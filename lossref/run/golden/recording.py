@@ -29,7 +29,7 @@ from lossref.oracle.answers import (
 )
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.atomic import write_bytes, write_text
-from lossref.run.recorded import FOLDER, case_of, damaged, digest, places, tensors_of
+from lossref.run.golden.recorded import FOLDER, case_of, damaged, digest, places, tensors_of
 
 SCHEMA = 1
 SEED = 20261122
