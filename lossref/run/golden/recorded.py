@@ -1,20 +1,18 @@
-"""Reads recorded cases: exact inputs and the certified answer, without the oracle."""
+"""Recorded cases as questions and answers, without the oracle."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from safetensors.numpy import load_file
 
 import lossref
 from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case
+from lossref.run.golden.files.folder import volume_in
+from lossref.run.golden.files.packing import DTYPES, budgets, wide
+from lossref.run.golden.files.strict import Damaged
+from lossref.run.golden.files.volume import REFERENCE, Stored
 
 FOLDER = Path("golden")
 
@@ -25,11 +23,15 @@ class NoRecord(LookupError):
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """One recorded case, and its certified answer rounded to float64: the value of each term, each gradient."""
+    """One recorded case, and its certified answer rounded to float64: the value of each term, each gradient.
+
+    budget: dtype -> "value/TERM" or "gradient/NAME" -> how far off each number may be in it; infinite: it is not judged
+    """
 
     case: Case
     value: Mapping[str, Array]
     gradient: Mapping[str, Array]
+    budget: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
 
 def places() -> tuple[Path, ...]:
@@ -38,50 +40,48 @@ def places() -> tuple[Path, ...]:
     return FOLDER, package / FOLDER, package.parent / FOLDER
 
 
+def folder_to_check() -> Path:
+    """Where the record is looked for unless a folder is named: ./golden, if it holds one, else lossref's own.
+
+    lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
+    """
+    return next((folder for folder in places() if any(folder.glob("*.safetensors"))), FOLDER)
+
+
 def read(spec: str, folders: Sequence[Path] = ()) -> list[Recorded]:
-    """The recorded cases of a spec, from the first folder that has any. Raises `NoRecord`."""
+    """The certified cases of a spec, from the first folder that has any. Raises `NoRecord`."""
     folders = folders or places()
-    advice = f"record it with `lossref golden write --spec {spec} --folder {folders[0]}`"
-    path = next((path for folder in folders if (path := folder / f"{spec}.json").exists()), None)
-    if path is None:
+    folder = next((folder for folder in folders if (folder / f"{spec}.json").exists()), None)
+    if folder is None:
+        advice = f"record it with `lossref golden record {spec} --folder {folders[0]}`"
         raise NoRecord(f"{spec}: there is no {folders[0] / f'{spec}.json'}; {advice}")
     try:
-        entries, tensors = json.loads(path.read_text())["cases"], load_file(path.with_suffix(".safetensors"))
-    except Exception as error:  # a torn or foreign file can fail in any way
-        raise NoRecord(f"{spec}: {path} cannot be read ({type(error).__name__}: {error}); {advice}") from None
-    return [_recorded(spec, entry, tensors_of(entry, tensors)) for entry in entries]
+        stored = volume_in(folder, spec).cases
+    except Damaged as error:
+        raise NoRecord(f"{folder}: {error}") from None
+    return [recorded_of(spec, one) for one in stored if one.entry.origin != REFERENCE]
 
 
-def _recorded(spec: str, entry: Mapping[str, Any], mine: Mapping[str, Array]) -> Recorded:
-    bad = damaged(entry, mine)
-    if bad:
-        raise NoRecord(f"{spec}: {entry['id']}: the recorded tensor {bad} is damaged or missing")
-    return Recorded(case_of(spec, entry, mine), _kind(mine, "value"), _kind(mine, "gradient"))
+def recorded_of(spec: str, stored: Stored) -> Recorded:
+    """The question and its answer in float64, with the budgets of every dtype."""
+    rooms = {name: budgets(codes) for name, codes in part_of(stored, "budget").items()}
+    by_dtype = {dtype: {name: room[at] for name, room in rooms.items()} for at, dtype in enumerate(DTYPES)}
+    return Recorded(case_of(spec, stored), answers_of(stored, "value"), answers_of(stored, "gradient"), by_dtype)
 
 
-def tensors_of(entry: Mapping[str, Any], tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """The tensors of one entry, by "input/NAME", "value/TERM" or "gradient/NAME"."""
-    prefix = f"{entry['id']}/"
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+def case_of(spec: str, stored: Stored) -> Case:
+    """The recorded question; its inputs in float64."""
+    entry = stored.entry
+    params = {name: frozen(value) for name, value in entry.params.items()}
+    return Case(spec, answers_of(stored, "input"), params, entry.id, tuple(entry.flags), entry.why)
 
 
-def damaged(entry: Mapping[str, Any], mine: Mapping[str, Array]) -> str:
-    """The first tensor that is not the recorded one; nothing if all are."""
-    wrong = (name for name, sha in entry["sha256"].items() if name not in mine or digest(mine[name]) != sha)
-    return next(wrong, "")
+def part_of(stored: Stored, kind: str) -> dict[str, Array]:
+    """The tensors of one kind as they are kept, by what comes after it."""
+    found = {name.removeprefix(f"{kind}/"): x for name, x in stored.tensors.items() if name.startswith(f"{kind}/")}
+    return dict(sorted(found.items()))
 
 
-def case_of(spec: str, entry: Mapping[str, Any], mine: Mapping[str, Array]) -> Case:
-    """The recorded question."""
-    params = {name: frozen(value) for name, value in entry["params"].items()}
-    return Case(spec, _kind(mine, "input"), params, entry["id"], tuple(entry["flags"]), entry["why"])
-
-
-def _kind(mine: Mapping[str, Array], kind: str) -> dict[str, Array]:
-    return {name.removeprefix(f"{kind}/"): array for name, array in mine.items() if name.startswith(f"{kind}/")}
-
-
-def digest(array: Array) -> str:
-    """sha256 of shape and float64 bytes."""
-    content = f"{array.shape}".encode() + np.array(array, dtype="<f8").tobytes()
-    return hashlib.sha256(content).hexdigest()
+def answers_of(stored: Stored, kind: str) -> dict[str, Array]:
+    """The same in float64."""
+    return {name: wide(array) for name, array in part_of(stored, kind).items()}

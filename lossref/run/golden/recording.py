@@ -1,21 +1,16 @@
-"""Recorded cases: exact inputs and the certified answer, one .json and one .safetensors for each spec."""
+"""What is recorded of a spec: its cases with the certified answer, or at full size with that of the reference."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save
 
-from lossref.checks.material import conventions, draw_case, with_defaults
-from lossref.checks.table import examine, named
+import lossref
+from lossref.checks.numbers import bulk_truth
 from lossref.core.nouns import Answer, Array, Case, Spec
-from lossref.hosts.probe import itself
 from lossref.oracle import cache
 from lossref.oracle.answers import (
     NOTHING,
@@ -27,83 +22,82 @@ from lossref.oracle.answers import (
     is_certified,
     nearest,
 )
+from lossref.oracle.budgets import gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.atomic import write_bytes, write_text
-from lossref.run.golden.recorded import FOLDER, case_of, damaged, digest, places, tensors_of
+from lossref.run.golden import full_size
+from lossref.run.golden.corpus import cases_of
+from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
+from lossref.run.golden.files.volume import CERTIFIED, RADIUS, Entry, Stored, Volume
+from lossref.run.golden.witnesses import witnesses_of
 
-SCHEMA = 1
-SEED = 20261122
-DRAWN = {False: 12, True: 2}
-CORNERS = {False: 1000, True: 5}  # an answer of a composite takes the oracle half a second
-SHOWN_DIGITS = 200
+SHOWN = 8  # numbers of a term that an entry shows in decimal digits
+Rooms = dict[str, Array]
 
 
 class Unrecordable(Exception):
     """A spec that cannot be recorded; the message says at which case, and why."""
 
 
-def folder_to_check() -> Path:
-    """Where the record is looked for unless a folder is named: ./golden, if it holds one, else lossref's own.
+@cache.bypassed()
+def compute(spec: Spec, known: Volume | None = None) -> Volume:
+    """Everything that is recorded of a spec. Raises `Unrecordable`.
 
-    lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
+    The certified part depends on nothing but the code. What the reference gives at full size differs in its last
+    places from machine to machine: where a known answer is as good as the new one, it stays.
     """
-    return next((folder for folder in places() if any(folder.glob("*.safetensors"))), FOLDER)
-
-
-def recorded_cases(spec: Spec) -> Iterator[Case]:
-    """The corners that the oracle answers, then drawn cases with a fixed seed."""
-    corners = (replace(case, params=with_defaults(spec, case.params)) for case in spec.corners)
-    yield from itertools.islice((case for case in corners if answerable(spec, case)), CORNERS[spec.composite])
-    rng = np.random.default_rng(SEED)
-    for number in range(DRAWN[spec.composite]):
-        for layout in conventions(spec):
-            dims = spec.sizes["small"][number % len(spec.sizes["small"])]
-            case = replace(draw_case(spec, rng, dims, layout), id=f"drawn {number} {layout or ''}".strip())
-            if answerable(spec, case):
-                yield case
-
-
-def answerable(spec: Spec, case: Case) -> bool:
-    """Whether the inputs have the axes of the spec, and the answer is unique.
-
-    Other shapes are the reference's business; where a matching or a top-k is tied there is no answer.
-    """
-    if "shape" in case.flags or any(
-        case.inputs[name].ndim != len(domain.axes.split()) for name, domain in spec.inputs.items()
-    ):
-        return False
+    stored = list[Stored]()
+    case = Case(spec.name, {})
     try:
-        answer(spec, case)
-    except Tie:
-        return False
-    return True
+        for case, origin in _asked(spec):
+            stored.append(certified(spec, case, origin))
+    except Uncertified as error:
+        raise Unrecordable(f"{spec.name} is not recorded: {error}") from error
+    if not stored:
+        raise Unrecordable(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")
+    before = {one.entry.id: one for one in known.cases} if known else {}
+    stored += [full_size.stored_of(spec, *one, before) for one in full_size.cases_of(spec)]
+    return Volume(spec.name, tuple(stored))
 
 
-def entry(spec: Spec, case: Case) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The JSON entry of one case, and its tensors by name."""
+def _asked(spec: Spec) -> Iterator[tuple[Case, str]]:
+    yield from witnesses_of(spec)
+    yield from ((case, CERTIFIED) for case in cases_of(spec))
+
+
+def certified(spec: Spec, case: Case, origin: str = CERTIFIED) -> Stored:
+    """One case with its certified answer, and the budgets of every dtype. Raises `Tie` or `Uncertified`."""
     truth = certain(spec, case)
-    tensors = {f"input/{name}": np.array(array, order="C") for name, array in case.inputs.items()}
-    digits: dict[str, Any] = {}
+    tensors = {f"input/{name}": narrow(array) for name, array in case.inputs.items()}
     for kind, arrays in (("value", truth.value), ("gradient", truth.gradient)):
-        for name, balls in arrays.items():
-            tensors[f"{kind}/{name}"] = np.asarray(floats(balls))
-            if balls.size <= SHOWN_DIGITS or not spec.composite:
-                digits[f"{kind}/{name}"] = [certified_digits(ball) for ball in balls.flat]
-    described = {
-        "id": case.id,
-        "flags": sorted(set(case.flags)),
-        "why": case.why,
-        "params": dict(case.params),
-        "source": f"oracle of {spec.name}: {spec.cite}",
-        "sha256": {name: digest(array) for name, array in tensors.items()},
-        "digits": digits,
-    }
-    return described, {f"{case.id}/{name}": array for name, array in tensors.items()}
+        tensors |= {f"{kind}/{name}": narrow(np.asarray(floats(balls))) for name, balls in arrays.items()}
+    tensors |= {f"budget/{name}": codes(room) for name, room in stacked(spec, case, truth).items()}
+    values = {name: tuple(map(_digits, balls.flat[:SHOWN])) for name, balls in truth.value.items()}
+    return Stored(entry(case, origin, RADIUS, tensors, values), tensors)
+
+
+def entry(case: Case, origin: str, radius: str, tensors: Mapping[str, Array], values: Any, drawn: Any = None) -> Entry:
+    """What is said of a case."""
+    flags = tuple(sorted(set(case.flags)))
+    said = (case.id, case.why, flags, dict(case.params), origin, radius, lossref.__version__)
+    return Entry(*said, digests(tensors), values, drawn or {})
+
+
+def _digits(ball: Any) -> str:
+    digits = certified_digits(ball)
+    assert digits is not None, "certain() leaves no choice"
+    return digits
 
 
 def certain(spec: Spec, case: Case) -> Answer:
     """The answer with balls so small that 24 digits and the nearest float64 are unique."""
+    first = answer(spec, case)
+    if all(map(unique, _balls(first))):
+        return first
     return climbed(spec, case, lambda ball: is_certified(ball) and unique(ball))
+
+
+def _balls(found: Answer) -> Iterator[Any]:
+    yield from (ball for array in (*found.value.values(), *found.gradient.values()) for ball in array.flat)
 
 
 def unique(ball: Any) -> bool:
@@ -114,61 +108,32 @@ def unique(ball: Any) -> bool:
     return certified_digits(ball) is not None and (nearest(ball) == float(low) == float(high) or nearest(ball) == 0)
 
 
-@cache.bypassed()
-def write(spec: Spec, folder: Path = FOLDER) -> int:
-    """Record one spec, both files atomically; returns the number of cases. Raises `Unrecordable`."""
-    entries, tensors = [], {}
+# Budgets --------------------------------------------------------------------------------------------------
+
+
+def stacked(spec: Spec, case: Case, truth: Answer) -> Rooms:
+    """The budgets by "value/TERM" and "gradient/NAME", dtype first; infinite where a dtype leaves a choice open."""
+    found = [rooms(spec, case, truth, dtype) for dtype in DTYPES]
+    return {name: np.stack([one[name] for one in found]) for name in found[0]}
+
+
+def rooms(spec: Spec, case: Case, truth: Answer, dtype: str) -> Rooms:
+    """The budgets of one dtype."""
+    shapes = {name: balls.shape for name, balls in truth.value.items()}
+    flat = _or_open(lambda: value_budget(spec, case, dtype).ravel())
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    flat = np.full(ends[-1], np.inf) if flat is None else flat
+    parts = np.split(flat, ends[:-1])
+    found = {f"value/{name}": part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
+    slopes = _or_open(lambda: gradient_budget(spec, case, dtype)) if spec.wrt else {}
+    for name in spec.wrt:
+        shape = truth.gradient[name].shape
+        found[f"gradient/{name}"] = np.broadcast_to(slopes[name] if slopes else np.inf, shape)
+    return found
+
+
+def _or_open(budget: Callable[[], Any]) -> Any:
     try:
-        for case in recorded_cases(spec):
-            described, arrays = entry(spec, case)
-            entries.append(described)
-            tensors.update(arrays)
-    except Uncertified as error:
-        raise Unrecordable(f"{spec.name} is not recorded: {error}") from error
-    if not entries:
-        raise Unrecordable(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / f"{spec.name}.safetensors", save(tensors))
-    content = {"schema": SCHEMA, "spec": spec.name, "seed": SEED, "cases": entries}
-    write_text(folder / f"{spec.name}.json", json.dumps(content, indent=1) + "\n")
-    return len(entries)
-
-
-@cache.bypassed()
-def check(spec: Spec, folder: Path = FOLDER) -> list[str]:
-    """What differs from the record: the oracle bit for bit, the reference within budget. Empty: nothing."""
-    path = folder / f"{spec.name}.json"
-    try:
-        content = json.loads(path.read_text())
-        tensors = load_file(folder / f"{spec.name}.safetensors")
-        entries = content["cases"]
-    except FileNotFoundError as error:
-        return [f"{spec.name}: {error.filename} is missing; record it with `lossref golden write --spec {spec.name}`"]
-    except Exception as error:  # a torn or foreign file can fail in any way
-        return [f"{spec.name}: {path} cannot be read ({type(error).__name__}: {error}); record it again"]
-    if not entries:
-        return [f"{spec.name}: {path} holds no case; record it again"]
-    return [problem for recorded in entries for problem in differences(spec, recorded, tensors)]
-
-
-def differences(spec: Spec, recorded: dict[str, Any], tensors: dict[str, Array]) -> Iterator[str]:
-    """One sentence for each thing about a recorded case that is no longer so."""
-    mine = tensors_of(recorded, tensors)
-    bad = damaged(recorded, mine)
-    if bad:
-        yield f"{spec.name}: {recorded['id']}: the recorded tensor {bad} is damaged or missing"
-        return
-    case = case_of(spec.name, recorded, mine)
-    try:
-        now, _ = entry(spec, case)
-    except (Tie, Uncertified) as error:
-        yield f"{spec.name}: {recorded['id']}: the oracle now gives no certified answer: {error}"
-        return
-    for name, wanted in recorded["sha256"].items():
-        if now["sha256"].get(name) != wanted or now["digits"].get(name) != recorded["digits"].get(name):
-            yield f"{spec.name}: {recorded['id']}: the oracle now gives another {name}"
-    own = itself(spec)
-    for dtype in ("float64", "float32"):
-        problem = examine(named("reduced"), spec, own, case, dtype).problem
-        if problem:
-            yield f"{spec.name}: {recorded['id']}: the reference in {dtype}: {problem}"
+        return budget()
+    except Tie:
+        return None

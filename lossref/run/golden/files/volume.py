@@ -68,9 +68,14 @@ class Volume:
 
 def bytes_of(volume: Volume) -> tuple[bytes, bytes]:
     """The content of SPEC.json and of SPEC.safetensors; digests are those of the tensors, whatever the entries say."""
-    rows = [{**asdict(one.entry), "digests": digests(one.tensors)} for one in volume.cases]
+    rows = [{**asdict(one.entry), "digests": _digests_of(one)} for one in volume.cases]
     tensors = packed({one.entry.id: one.tensors for one in volume.cases})
     return written({"schema": SCHEMA, "spec": volume.spec, "cases": rows}), tensors
+
+
+def _digests_of(one: Stored) -> dict[str, str]:
+    held = {"inputs": one.entry.digests["inputs"]} if one.entry.drawn else {}  # what is drawn again is not kept
+    return digests(one.tensors) | held
 
 
 def volume_of(spec: str, text: bytes, tensors: bytes) -> Volume:
