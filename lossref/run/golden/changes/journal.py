@@ -139,7 +139,16 @@ def _carry_out(folder: Path, todo: Todo) -> None:
             os.replace(folder / JOURNAL / entry[0], path)
     _synced(folder)
     os.replace(folder / JOURNAL / LIST, folder / JOURNAL / DONE)
-    shutil.rmtree(folder / JOURNAL)
+    _removed(folder / JOURNAL)
+
+
+def _removed(journal: Path) -> None:
+    """Remove the journal; the word that all is done goes last."""
+    for one in journal.iterdir():
+        if one.name != DONE:
+            one.unlink()
+    (journal / DONE).unlink(missing_ok=True)
+    journal.rmdir()
 
 
 def _in_place(folder: Path, name: str, entry: tuple[str, str] | None) -> bool:
@@ -163,9 +172,9 @@ def _settled(folder: Path) -> str:
     if (journal / LIST).is_file():
         _carry_out(folder, _todo(folder))
         return COMPLETED.format(folder)
-    said = COMPLETED if (journal / DONE).is_file() else UNDONE
-    shutil.rmtree(journal)
-    return said.format(folder)
+    left = set(os.listdir(journal))
+    _removed(journal)
+    return (COMPLETED if DONE in left else UNDONE if left else "").format(folder)
 
 
 def _todo(folder: Path) -> Todo:
