@@ -30,7 +30,7 @@ class Move:
     at: tuple[int, ...] = ()
     old: float = 0.0
     new: float = 0.0
-    ulp: int = 0
+    ulp: float = 0.0
     relative: float = 0.0
     moved: int = 0
     of: int = 0
@@ -64,7 +64,7 @@ def _move(name: str, old: Array, new: Array, codes: Array | None) -> Move:
     at = tuple(int(i) for i in where)
     return Move(
         *(name, at, float(old[where]), float(new[where])),
-        ulp=steps(float(old[where]), float(new[where])),
+        ulp=float(steps(float(old[where]), float(new[where]))),
         relative=float(ratio[where]),
         moved=int(np.count_nonzero(_ordered(old) != _ordered(new))),
         of=old.size,
