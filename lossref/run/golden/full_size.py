@@ -53,7 +53,7 @@ def stored_of(spec: Spec, case: Case, drawn: Mapping[str, Any], before: Mapping[
     tensors |= {f"budget/{name}": codes(np.stack([one[name] for one in found])) for name in found[0]}
     values = {term: tuple(f"{x:.16e}" for x in answers[f"value/{term}"].flat[:8]) for term in spec.terms}
     said = (case.id, case.why, case.flags, dict(case.params), REFERENCE, "", lossref.__version__)
-    return Stored(Entry(*said, {**digests(tensors), "inputs": inputs_digest(case)}, values, dict(drawn)), tensors)
+    return Stored(Entry(*said, {**digests(tensors), "inputs": inputs_digest(case)}, values, 0, dict(drawn)), tensors)
 
 
 def inputs_digest(case: Case) -> str:
@@ -116,7 +116,11 @@ def differences(stored: Stored, found: Result, spec: Spec, dtype: str) -> dict[s
     """By part: what was found, what is recorded, and the budget of the dtype."""
     at = {name: wide(stored.tensors[f"at/{name}"]).astype(np.int64) for name in spec.wrt}
     got = picked(spec, found, at)
-    room = {name: budgets(stored.tensors[f"budget/{name}"])[DTYPES.index(dtype)] for name in got if name[:3] != "at/"}
+    room = {
+        name: budgets(stored.tensors[f"budget/{name}"])[DTYPES.index(dtype)]
+        for name in got
+        if not name.startswith("at/")
+    }
     return {name: (got[name], wide(stored.tensors[name]), room[name]) for name in room}
 
 

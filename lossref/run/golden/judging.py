@@ -27,14 +27,19 @@ def evidence(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str)
 
     Of a case at full size the record has some numbers of each gradient, and its norm.
     """
+    return asked(spec, target, stored, case, dtype)[1]
+
+
+def asked(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str) -> tuple[Result | None, Evidence]:
+    """The same, and what it gave; None where it raised."""
     try:
         result = call(spec, target, case, dtype, grad=bool(spec.wrt))
     except TargetRaised as error:
-        return raised(error)
+        return None, raised(error)
     found = _values(spec, target, stored.tensors, result, dtype)
     if not spec.wrt or not target.gradients:
-        return found
-    return beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
+        return result, found
+    return result, beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
 
 
 def _values(spec: Spec, target: Target, tensors: Tensors, result: Result, dtype: str) -> Evidence:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import lossref
-from lossref.checks.numbers import bulk_truth
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle import cache
 from lossref.oracle.answers import (
@@ -30,8 +29,13 @@ from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
 from lossref.run.golden.files.volume import CERTIFIED, RADIUS, Entry, Stored, Volume
 from lossref.run.golden.witnesses import witnesses_of
 
+FINE = 2.0**-400
 SHOWN = 8  # numbers of a term that an entry shows in decimal digits
 Rooms = dict[str, Array]
+
+
+class Halfway(Exception):
+    """A certified number that has no nearest float64 or decimal, as 1 + 2^-53: the case is left out."""
 
 
 class Unrecordable(Exception):
@@ -46,10 +50,10 @@ def compute(spec: Spec, known: Volume | None = None) -> Volume:
     places from machine to machine: where a known answer is as good as the new one, it stays.
     """
     stored = list[Stored]()
-    case = Case(spec.name, {})
     try:
         for case, origin in _asked(spec):
-            stored.append(certified(spec, case, origin))
+            with contextlib.suppress(Halfway):
+                stored.append(certified(spec, case, origin))
     except Uncertified as error:
         raise Unrecordable(f"{spec.name} is not recorded: {error}") from error
     if not stored:
@@ -72,14 +76,14 @@ def certified(spec: Spec, case: Case, origin: str = CERTIFIED) -> Stored:
         tensors |= {f"{kind}/{name}": narrow(np.asarray(floats(balls))) for name, balls in arrays.items()}
     tensors |= {f"budget/{name}": codes(room) for name, room in stacked(spec, case, truth).items()}
     values = {name: tuple(map(_digits, balls.flat[:SHOWN])) for name, balls in truth.value.items()}
-    return Stored(entry(case, origin, RADIUS, tensors, values), tensors)
+    return Stored(entry(case, origin, RADIUS, tensors, values, truth.ties), tensors)
 
 
-def entry(case: Case, origin: str, radius: str, tensors: Mapping[str, Array], values: Any, drawn: Any = None) -> Entry:
-    """What is said of a case."""
+def entry(case: Case, origin: str, radius: str, tensors: Mapping[str, Array], values: Any, ties: int) -> Entry:
+    """What is said of a case that is kept whole."""
     flags = tuple(sorted(set(case.flags)))
     said = (case.id, case.why, flags, dict(case.params), origin, radius, lossref.__version__)
-    return Entry(*said, digests(tensors), values, drawn or {})
+    return Entry(*said, digests(tensors), values, ties, {})
 
 
 def _digits(ball: Any) -> str:
@@ -90,10 +94,17 @@ def _digits(ball: Any) -> str:
 
 def certain(spec: Spec, case: Case) -> Answer:
     """The answer with balls so small that 24 digits and the nearest float64 are unique."""
-    first = answer(spec, case)
-    if all(map(unique, _balls(first))):
-        return first
-    return climbed(spec, case, lambda ball: is_certified(ball) and unique(ball))
+    for found in (lambda: answer(spec, case), lambda: climbed(spec, case, _is_fine)):
+        truth = found()
+        if all(map(unique, _balls(truth))):
+            return truth
+    raise Halfway(f"{spec.name}: a number of {case.id or 'this input'} lies halfway between two float64 or decimals")
+
+
+def _is_fine(ball: Any) -> bool:
+    return is_certified(ball) and (
+        ball.is_exact() or ball.rad() < FINE * ball.abs_lower() or ball.abs_upper() < NOTHING
+    )
 
 
 def _balls(found: Answer) -> Iterator[Any]:

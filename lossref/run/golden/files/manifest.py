@@ -22,12 +22,17 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class File:
-    """One file of the list; `cases` are (id, fingerprint) in order, of a SPEC.json."""
+    """One file of the list.
+
+    cases: (id, fingerprint) in order, of a SPEC.json
+    code:  of a SPEC.json, the digest of the code that the oracle's answers depend on; empty where nobody can say
+    """
 
     name: str
     bytes: int
     sha256: str
     cases: tuple[tuple[str, str], ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,10 @@ def changed(one: str, other: str) -> list[str]:
     return [name for name, i in zip(FIELDS, at, strict=True) if one[i : i + DIGITS] != other[i : i + DIGITS]]
 
 
-def listed(name: str, content: bytes) -> File:
+def listed(name: str, content: bytes, code: str = "") -> File:
     """What the list says of a file: `name` ends in .json for the entries of a spec, but for schema.json."""
     rows = parsed(name, content).get("cases", []) if name.endswith(".json") else []
-    return File(name, len(content), sha(content), tuple((row["id"], fingerprint(row)) for row in rows))
+    return File(name, len(content), sha(content), tuple((row["id"], fingerprint(row)) for row in rows), code)
 
 
 def manifest_of(contents: Mapping[str, bytes], flags: Mapping[str, str]) -> Manifest:
@@ -109,7 +114,8 @@ def _is_file(one: Any) -> bool:
     if not isinstance(one, dict) or set(one) != {field.name for field in fields(File)}:
         return False
     sound = isinstance(one["name"], str) and re.fullmatch(r"\w+\.(json|safetensors|csv)", one["name"])
-    sound = sound and type(one["bytes"]) is int and re.fullmatch(r"[0-9a-f]{64}", str(one["sha256"]))
+    sound = sound and type(one["bytes"]) is int and isinstance(one["code"], str)
+    sound = sound and re.fullmatch(r"[0-9a-f]{64}", str(one["sha256"]))
     return bool(sound) and isinstance(one["cases"], list) and all(map(_is_case, one["cases"]))
 
 

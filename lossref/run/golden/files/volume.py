@@ -27,6 +27,7 @@ class Entry:
     version: of the lossref that wrote the case
     digests: of inputs, answers and budgets
     values:  term -> its first numbers to 24 digits; of a reference to 17
+    ties:    how many branches the inputs lie exactly on, on the way of the oracle
     drawn:   how inputs that are not kept are drawn again: "seed" and the sizes; nothing where they are kept
     """
 
@@ -39,6 +40,7 @@ class Entry:
     version: str
     digests: Mapping[str, str]
     values: Mapping[str, tuple[str, ...]]
+    ties: int
     drawn: Mapping[str, Any]
 
     @property
@@ -217,5 +219,6 @@ SOUND: Mapping[str, Callable[[Any], bool]] = {
     "version": _version,
     "digests": _digests,
     "values": _values,
+    "ties": lambda value: type(value) is int and value >= 0,
     "drawn": lambda value: isinstance(value, dict),
 }
