@@ -23,9 +23,7 @@ Beside = Callable[[Mapping[str, Volume]], Mapping[str, bytes]]
 SHOWN = 5  # cases that a sentence names
 
 
-def chosen(
-    pending: Pending, cases: Iterable[str] = (), specs: Iterable[str] = (), everything: bool = False
-) -> tuple[Change, ...]:
+def chosen(pending: Pending, cases: Iterable[str] = (), specs: Iterable[str] = (), everything: bool = False) -> tuple[Change, ...]:
     """The open changes that words name: an id or SPEC/ID, a spec, or all. Raises `Refused` where a word names none."""
     found = list(pending.open) if everything else []
     for word in cases:
@@ -33,9 +31,7 @@ def chosen(
     for spec in specs:
         mine = [one for one in pending.open if one.spec == spec]
         if not mine:
-            raise Refused(
-                f"no change of {spec!r} is open; open are changes of {_listed({one.spec for one in pending.open})}"
-            )
+            raise Refused(f"no change of {spec!r} is open; open are changes of {_listed({one.spec for one in pending.open})}")
         found += mine
     return tuple(dict.fromkeys(found))
 
@@ -48,9 +44,7 @@ def _named(pending: Pending, word: str) -> list[Change]:
         raise Refused(f"{word!r} is a case of {plural(len(found), 'spec')}: say {ways}")
     if not found:
         decided = next((one.decided for one in pending.changes if word in (one.id, f"{one.spec}/{one.id}")), "")
-        why = (
-            f"is {decided} already" if decided else f"is no case that would change; `lossref golden review` lists them"
-        )
+        why = f"is {decided} already" if decided else f"is no case that would change; `lossref golden review` lists them"
         raise Refused(f"{word!r} {why}")
     return found
 
@@ -112,21 +106,13 @@ def _agree(these: Sequence[Change]) -> None:
 
 
 def _decided(
-    folder: Path,
-    pending: Pending,
-    these: Sequence[Change],
-    how: str,
-    why: str,
-    files: Mapping[str, bytes | None],
-    base: str,
+    folder: Path, pending: Pending, these: Sequence[Change], how: str, why: str, files: Mapping[str, bytes | None], base: str
 ) -> Pending:
     """Write everything in one step: files, history, and what is left to decide."""
     left = pendings.with_decisions(pending, {(one.spec, one.id) for one in these}, how, base)
     path = folder / HISTORY
     history = with_decision(path.read_text(encoding="utf-8") if path.is_file() else "", how, why.strip(), these)
-    waiting = (
-        {f"{pendings.FOLDER}/{pendings.LIST}": pendings.list_bytes(left)} if left.open else pendings.removed(folder)
-    )
+    waiting = {f"{pendings.FOLDER}/{pendings.LIST}": pendings.list_bytes(left)} if left.open else pendings.removed(folder)
     replaced(folder, {**files, HISTORY: history.encode(), **waiting})
     return left
 
