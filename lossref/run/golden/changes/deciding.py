@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.history import NAME as HISTORY
 from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
+from lossref.run.golden.changes.listing import beside, headed
 from lossref.run.golden.changes.pending import Pending, Refused
 from lossref.run.golden.changes.proposing import forbid_in_ci, recorded
 from lossref.run.golden.changes.words import DISAGREE, plural
+from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import NAME, Manifest, listed, manifest_bytes
 from lossref.run.golden.files.strict import sha
 from lossref.run.golden.files.volume import Stored, Volume, bytes_of
 
-Beside = Callable[[Mapping[str, Volume]], Mapping[str, bytes]]
 SHOWN = 5  # cases that a sentence names
 
 
@@ -48,9 +49,7 @@ def _named(pending: Pending, word: str) -> list[Change]:
         raise Refused(f"{word!r} is a case of {plural(len(found), 'spec')}: say {ways}")
     if not found:
         decided = next((one.decided for one in pending.changes if word in (one.id, f"{one.spec}/{one.id}")), "")
-        why = (
-            f"is {decided} already" if decided else f"is no case that would change; `lossref golden review` lists them"
-        )
+        why = f"is {decided} already" if decided else "is no case that would change; `lossref golden review` lists them"
         raise Refused(f"{word!r} {why}")
     return found
 
@@ -65,12 +64,10 @@ def accepted(
     these: Sequence[Change],
     why: str,
     specs: Sequence[Spec],
-    listing: Callable[[Manifest, Mapping[str, Volume]], tuple[Manifest, Mapping[str, bytes]]],
     even_if_they_disagree: bool = False,
 ) -> Pending:
     """Put these changes into the record; what is pending then.
 
-    `listing` gives the list of files a new head, and the files beside the records that change with these volumes.
     Raises `Refused`: base or code have changed, oracle and reference disagree, no reason, nothing chosen, or CI.
     """
     _allowed(these, why)
@@ -82,9 +79,9 @@ def accepted(
     for name, volume in volumes.items():
         text, tensors = bytes_of(volume) if volume.cases else (None, None)
         files |= {f"{name}.json": text, f"{name}.safetensors": tensors}
-    manifest, beside = listing(_manifest(folder), {name: volume for name, volume in volumes.items() if volume.cases})
-    content = manifest_bytes(_with(manifest, {**files, **beside}))
-    return _decided(folder, pending, these, "accepted", why, {**files, **beside, NAME: content}, sha(content))
+    files |= beside(folder, volumes)
+    content = manifest_bytes(_with(headed(_manifest(folder)), files))
+    return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
 
 def rejected(folder: Path, pending: Pending, these: Sequence[Change], why: str) -> Pending:
@@ -158,12 +155,10 @@ def adopted(name: str, old: Volume | None, new: Volume | None, ids: Collection[s
 def _after(cases: Mapping[str, Stored]) -> Iterator[tuple[str, str]]:
     """Every case, and the one before it."""
     names = list(cases)
-    return zip(names, ["", *names[:-1]], strict=True)
+    return zip(names, ["", *names], strict=False)
 
 
 def _manifest(folder: Path) -> Manifest:
-    from lossref.run.golden.files.folder import manifest_in
-
     return manifest_in(folder) if (folder / NAME).exists() else Manifest("", {}, ())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lossref.core.nouns import Spec
@@ -46,11 +46,14 @@ def recorded(folder: Path, spec: str) -> Volume | None:
         raise Refused(f"{folder}: {error}; restore it from git before recording") from None
 
 
+def missing(folder: Path, specs: Container[str]) -> tuple[str, ...]:
+    """The specs that the record has, and that there are no more."""
+    return tuple(name for name in recorded_specs(folder) if name not in specs)
+
+
 @cache.bypassed()
-def proposed(
-    folder: Path, specs: Iterable[Spec], compute: Compute, sources: Sequence[str] = (), gone: Sequence[str] = ()
-) -> Pending:
-    """Record these specs into `.pending`, and what of it differs from the record; `gone` are specs that there are no more.
+def proposed(folder: Path, specs: Iterable[Spec], compute: Compute, gone: Sequence[str] = ()) -> Pending:
+    """Record these specs into `.pending`: what differs from the record. `gone` are specs that there are no more.
 
     What was pending before goes. Raises `Refused`, and what `compute` raises.
     """
@@ -65,7 +68,7 @@ def proposed(
         volumes |= {spec.name: new} if mine else {}
     for name in gone:
         found += changes(name, None, recorded(folder, name), None)
-    pending = pendings.made(folder, asked, sources, found)
+    pending = pendings.made(folder, asked, found)
     replaced(folder, {**pendings.removed(folder), **_files(pending, volumes)})
     return pending
 
