@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lossref.core.nouns import Case, Spec
+from lossref.core.nouns import Spec
 from lossref.hosts.probe import itself
 from lossref.oracle.answers import floats, outcome_of
 from lossref.run.golden.changes.moves import JUDGED, Move, moves
 from lossref.run.golden.files.packing import Tensors
 from lossref.run.golden.files.volume import Entry, Stored, Volume
-from lossref.run.golden.judging import evidence
-from lossref.run.golden.recorded import case_of
+from lossref.run.golden.judging import evidence, question
 
 NEW, GONE, QUESTION, ANSWER, BUDGETS, WORDS, ORDER = "new", "gone", "question", "answer", "budgets", "words", "order"
 KINDS = {
@@ -154,7 +153,7 @@ def _off(spec: Spec | None, stored: Stored | None) -> Off | None:
     """How far the recorded answer is from what the oracle gives for the recorded question now."""
     if spec is None or stored is None or not stored.entry.is_certified:
         return None
-    truth = outcome_of(spec, case_of(spec.name, stored))
+    truth = outcome_of(spec, question(spec, stored))
     if isinstance(truth, ArithmeticError):
         return None
     parts = (("value", truth.value), ("gradient", truth.gradient))
@@ -183,5 +182,4 @@ def _error(spec: Spec, stored: Stored | None, dtype: str) -> float | None:
     """The largest error of the reference over the recorded budget."""
     if stored is None:
         return None
-    case: Case = case_of(spec.name, stored)
-    return min(evidence(spec, itself(spec), stored, case, dtype).worst, HUGE)
+    return min(evidence(spec, itself(spec), stored, question(spec, stored), dtype).worst, HUGE)

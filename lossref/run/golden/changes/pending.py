@@ -149,11 +149,13 @@ def _change(row: Mapping[str, Any]) -> Change:
         **{
             **row,
             **listed,
-            "moves": tuple(
-                Move(**{**one, "at": tuple(one["at"]), "budgets": tuple(one["budgets"])}) for one in row["moves"]
-            ),
+            "moves": tuple(map(_move, row["moves"])),
             "old": Off(**row["old"]) if row["old"] else None,
             "new": Off(**row["new"]) if row["new"] else None,
             "reference": tuple(Effect(**one) for one in row["reference"]),
         }
     )
+
+
+def _move(row: Mapping[str, Any]) -> Move:
+    return Move(**{**row, "at": tuple(row["at"]), "budgets": tuple(row["budgets"])})
