@@ -13,7 +13,7 @@ from lossref.core.nouns import Params
 from lossref.losses import specs
 from lossref.report.pictures import Picture, picture
 from lossref.report.shapes import Arrays
-from lossref.run.golden.changes.comparing import GONE, KINDS, ORDER, Change
+from lossref.run.golden.changes.comparing import GONE, KINDS, WHOLE, Change
 from lossref.run.golden.changes.pending import Pending, pending_volume
 from lossref.run.golden.changes.proposing import recorded
 from lossref.run.golden.changes.words import effects, nearer
@@ -103,7 +103,7 @@ def cards(folder: Path, pending: Pending, these: Sequence[Change]) -> Iterator[C
     """A card for each of these changes, in their order."""
     known: dict[tuple[str, bool], Mapping[str, Stored]] = {}
     for one in these:
-        if one.kind == ORDER:
+        if one.id == WHOLE:
             yield Card(one, {}, {})
             continue
         place = one.spec, one.kind == GONE

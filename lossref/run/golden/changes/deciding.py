@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lossref.core.nouns import Spec
 from lossref.run.golden.changes import pending as pendings
+from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.history import NAME as HISTORY
 from lossref.run.golden.changes.history import with_decision
@@ -80,7 +81,8 @@ def accepted(
         text, tensors = bytes_of(volume) if volume.cases else (None, None)
         files |= {f"{name}.json": text, f"{name}.safetensors": tensors}
     files |= beside(folder, volumes)
-    content = manifest_bytes(_with(headed(_manifest(folder)), files))
+    codes = {one.name: _code(pending, these, one) for one in specs}
+    content = manifest_bytes(_with(headed(_manifest(folder)), files, codes))
     return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
 
@@ -162,8 +164,19 @@ def _manifest(folder: Path) -> Manifest:
     return manifest_in(folder) if (folder / NAME).exists() else Manifest("", {}, ())
 
 
-def _with(manifest: Manifest, files: Mapping[str, bytes | None]) -> Manifest:
+def _code(pending: Pending, these: Sequence[Change], spec: Spec) -> str:
+    """The digest of the code that computed the record of a spec; nothing as long as a case of it is as it was before."""
+    mine = [one for one in pending.changes if one.spec == spec.name]
+    whole = all(one in these or one.decided == "accepted" for one in mine)
+    return code_of_answers(spec) if whole else ""
+
+
+def _with(manifest: Manifest, files: Mapping[str, bytes | None], codes: Mapping[str, str]) -> Manifest:
     """The list with these files as they are now; of the others it says what it said."""
     known = {one.name: one for one in manifest.files if one.name not in files}
-    known |= {name: listed(name, content) for name, content in files.items() if content is not None}
+    known |= {
+        name: listed(name, content, codes.get(name.removesuffix(".json"), ""))
+        for name, content in files.items()
+        if content is not None
+    }
     return replace(manifest, files=tuple(known[name] for name in sorted(known)))

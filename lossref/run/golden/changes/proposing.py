@@ -9,6 +9,7 @@ from pathlib import Path
 from lossref.core.nouns import Spec
 from lossref.oracle import cache
 from lossref.run.golden.changes import pending as pendings
+from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.changes.comparing import Change, changes
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.pending import Pending, Refused
@@ -62,7 +63,7 @@ def proposed(folder: Path, specs: Iterable[Spec], compute: Compute, gone: Sequen
     for spec in specs:
         old = recorded(folder, spec.name)
         new = compute(spec, old)
-        mine = changes(spec.name, spec, old, new)
+        mine = changes(spec.name, spec, old, new, code_of_answers(spec) != _code(folder, spec.name))
         asked.append(spec)
         found += mine
         volumes |= {spec.name: new} if mine else {}
@@ -71,6 +72,12 @@ def proposed(folder: Path, specs: Iterable[Spec], compute: Compute, gone: Sequen
     pending = pendings.made(folder, asked, found)
     replaced(folder, {**pendings.removed(folder), **_files(pending, volumes)})
     return pending
+
+
+def _code(folder: Path, spec: str) -> str:
+    """The digest of the code that computed the record of a spec; nothing where there is no record, or nobody can say."""
+    said = manifest_in(folder).file(f"{spec}.json") if (folder / NAME).exists() else None
+    return said.code if said else ""
 
 
 def _files(pending: Pending, volumes: Mapping[str, Volume]) -> Mapping[str, bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lossref.run.golden.changes.comparing import (
     BUDGETS,
+    CODE,
     GONE,
     HUGE,
     KINDS,
@@ -29,7 +30,7 @@ def plural(number: int, noun: str) -> str:
 
 def difference(change: Change) -> str:
     """What is different, in one line."""
-    if change.kind in (NEW, GONE, BUDGETS, ORDER):
+    if change.kind in (NEW, GONE, BUDGETS, ORDER, CODE):
         return KINDS[change.kind]
     said = [*change.fields, *map(moved, change.moves)]
     return f"{change.kind}: {'; '.join(said)}" if said else KINDS[change.kind]
@@ -55,7 +56,7 @@ def number(x: float) -> str:
 
 def nearer(change: Change) -> str:
     """Which of the two answers is nearer to the certified truth of its question."""
-    if change.kind in (WORDS, BUDGETS, ORDER):
+    if change.kind in (WORDS, BUDGETS, ORDER, CODE):
         return "the answer is the same"
     old, new = change.old, change.new
     if change.kind == GONE:
