@@ -14,7 +14,7 @@ from lossref.hosts.probe import itself
 from lossref.oracle import cache
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.golden import errors as measured
-from lossref.run.golden import full_size
+from lossref.run.golden import sampled
 from lossref.run.golden.errors import Error
 from lossref.run.golden.files.folder import content_of, manifest_in, spec_faults, volume_in
 from lossref.run.golden.files.strict import Damaged
@@ -79,8 +79,8 @@ def _of_case(spec: Spec, stored: Stored, device: str, errors: list[Error]) -> It
         yield f"params: {odd!r} is {'no longer' if odd in stored.entry.params else 'now'} a parameter of the spec"
         return
     if stored.entry.origin == REFERENCE:
-        case = full_size.drawn_again(spec, stored.entry.id, stored.entry.drawn)
-        if full_size.inputs_digest(case) != stored.entry.digests["inputs"]:
+        case = sampled.drawn_again(spec, stored.entry.id, stored.entry.drawn)
+        if sampled.inputs_digest(case) != stored.entry.digests["inputs"]:
             yield "inputs: the seed now draws other inputs than those of the digest"
             return
     else:

@@ -17,7 +17,7 @@ import numpy as np
 from lossref.core.nouns import Array, Spec
 from lossref.hosts.probe import Result
 from lossref.oracle.budgets import UNIT, VALUE_FACTOR
-from lossref.run.golden import full_size
+from lossref.run.golden import sampled
 from lossref.run.golden.files.packing import DTYPES, budgets, wide
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Stored
@@ -69,7 +69,7 @@ def _values(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[t
 
 def _slopes(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[tuple[Array, Array, Array]]:
     for name in spec.wrt:
-        got = full_size.numbers(found, name) if found.gradient.get(name) is not None else None
+        got = sampled.numbers(found, name) if found.gradient.get(name) is not None else None
         if got is not None:
             at = stored.tensors.get(f"at/{name}")
             got = got if at is None else got[wide(at).astype(np.int64)]

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lossref.core.nouns import Case, Spec
+from lossref.core.nouns import Spec
 from lossref.hosts.probe import itself
 from lossref.oracle.answers import floats, outcome_of
 from lossref.run.golden.changes.moves import JUDGED, Move, moves
 from lossref.run.golden.files.packing import Tensors
 from lossref.run.golden.files.volume import Entry, Stored, Volume
-from lossref.run.golden.judging import evidence
-from lossref.run.golden.recorded import case_of
+from lossref.run.golden.judging import evidence, question
 
-NEW, GONE, QUESTION, ANSWER, BUDGETS, WORDS, ORDER = "new", "gone", "question", "answer", "budgets", "words", "order"
+NEW, GONE, QUESTION, ANSWER, BUDGETS, WORDS = "new", "gone", "question", "answer", "budgets", "words"
+ORDER, CODE = "order", "code"
 KINDS = {
     NEW: "a case that was not recorded before",
     GONE: "a case that is no longer recorded",
@@ -24,9 +24,10 @@ KINDS = {
     BUDGETS: "the same answer, other budgets",
     WORDS: "the same question and answer, other words about it",
     ORDER: "the same cases in another order",
+    CODE: "the same record, computed by other code: noted, so that the answer cache may use it",
 }
 HUGE = 1e300  # what an infinite ratio is written down as
-WHOLE = "all cases"  # the id of a change of order
+WHOLE = "all cases"  # the id of a change of order or code
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Change:
         return any(one.new is not None and one.new > 1 for one in self.reference)
 
 
-def changes(name: str, spec: Spec | None, old: Volume | None, new: Volume | None) -> tuple[Change, ...]:
+def changes(
+    name: str, spec: Spec | None, old: Volume | None, new: Volume | None, other_code: bool = False
+) -> tuple[Change, ...]:
     """Every case that would change, in the order of the new record; no spec: it is gone altogether."""
     before = {one.entry.id: one for one in old.cases} if old else {}
     after = {one.entry.id: one for one in new.cases} if new else {}
@@ -88,6 +91,8 @@ def changes(name: str, spec: Spec | None, old: Volume | None, new: Volume | None
     ]
     if not found and list(before) != list(after):
         found.append(Change(name, WHOLE, ORDER, "", "", ()))
+    if not found and other_code:
+        found.append(Change(name, WHOLE, CODE, "", "", ()))
     return tuple(found)
 
 
@@ -138,7 +143,7 @@ def _words(old: Entry, new: Entry) -> Iterator[str]:
     gone, come = sorted({*old.flags} - {*new.flags}), sorted({*new.flags} - {*old.flags})
     yield from (f"flag {flag} goes" for flag in gone)
     yield from (f"flag {flag} comes" for flag in come)
-    for name in ("why", "origin", "radius", "drawn"):
+    for name in ("why", "origin", "radius", "ties", "drawn"):
         if getattr(old, name) != getattr(new, name):
             yield f"{name}: {getattr(old, name)!r} -> {getattr(new, name)!r}"
 
@@ -154,7 +159,7 @@ def _off(spec: Spec | None, stored: Stored | None) -> Off | None:
     """How far the recorded answer is from what the oracle gives for the recorded question now."""
     if spec is None or stored is None or not stored.entry.is_certified:
         return None
-    truth = outcome_of(spec, case_of(spec.name, stored))
+    truth = outcome_of(spec, question(spec, stored))
     if isinstance(truth, ArithmeticError):
         return None
     parts = (("value", truth.value), ("gradient", truth.gradient))
@@ -183,5 +188,4 @@ def _error(spec: Spec, stored: Stored | None, dtype: str) -> float | None:
     """The largest error of the reference over the recorded budget."""
     if stored is None:
         return None
-    case: Case = case_of(spec.name, stored)
-    return min(evidence(spec, itself(spec), stored, case, dtype).worst, HUGE)
+    return min(evidence(spec, itself(spec), stored, question(spec, stored), dtype).worst, HUGE)

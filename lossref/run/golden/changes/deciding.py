@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lossref.core.nouns import Spec
 from lossref.run.golden.changes import pending as pendings
+from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.history import NAME as HISTORY
 from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
+from lossref.run.golden.changes.listing import beside, headed
 from lossref.run.golden.changes.pending import Pending, Refused
 from lossref.run.golden.changes.proposing import forbid_in_ci, recorded
 from lossref.run.golden.changes.words import DISAGREE, plural
+from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import NAME, Manifest, listed, manifest_bytes
 from lossref.run.golden.files.strict import sha
 from lossref.run.golden.files.volume import Stored, Volume, bytes_of
 
-Beside = Callable[[Mapping[str, Volume]], Mapping[str, bytes]]
 SHOWN = 5  # cases that a sentence names
 
 
-def chosen(pending: Pending, cases: Iterable[str] = (), specs: Iterable[str] = (), everything: bool = False) -> tuple[Change, ...]:
+def chosen(
+    pending: Pending, cases: Iterable[str] = (), specs: Iterable[str] = (), everything: bool = False
+) -> tuple[Change, ...]:
     """The open changes that words name: an id or SPEC/ID, a spec, or all. Raises `Refused` where a word names none."""
     found = list(pending.open) if everything else []
     for word in cases:
@@ -31,7 +35,9 @@ def chosen(pending: Pending, cases: Iterable[str] = (), specs: Iterable[str] = (
     for spec in specs:
         mine = [one for one in pending.open if one.spec == spec]
         if not mine:
-            raise Refused(f"no change of {spec!r} is open; open are changes of {_listed({one.spec for one in pending.open})}")
+            raise Refused(
+                f"no change of {spec!r} is open; open are changes of {_listed({one.spec for one in pending.open})}"
+            )
         found += mine
     return tuple(dict.fromkeys(found))
 
@@ -44,7 +50,7 @@ def _named(pending: Pending, word: str) -> list[Change]:
         raise Refused(f"{word!r} is a case of {plural(len(found), 'spec')}: say {ways}")
     if not found:
         decided = next((one.decided for one in pending.changes if word in (one.id, f"{one.spec}/{one.id}")), "")
-        why = f"is {decided} already" if decided else f"is no case that would change; `lossref golden review` lists them"
+        why = f"is {decided} already" if decided else "is no case that would change; `lossref golden review` lists them"
         raise Refused(f"{word!r} {why}")
     return found
 
@@ -59,12 +65,10 @@ def accepted(
     these: Sequence[Change],
     why: str,
     specs: Sequence[Spec],
-    listing: Callable[[Manifest, Mapping[str, Volume]], tuple[Manifest, Mapping[str, bytes]]],
     even_if_they_disagree: bool = False,
 ) -> Pending:
     """Put these changes into the record; what is pending then.
 
-    `listing` gives the list of files a new head, and the files beside the records that change with these volumes.
     Raises `Refused`: base or code have changed, oracle and reference disagree, no reason, nothing chosen, or CI.
     """
     _allowed(these, why)
@@ -76,9 +80,10 @@ def accepted(
     for name, volume in volumes.items():
         text, tensors = bytes_of(volume) if volume.cases else (None, None)
         files |= {f"{name}.json": text, f"{name}.safetensors": tensors}
-    manifest, beside = listing(_manifest(folder), {name: volume for name, volume in volumes.items() if volume.cases})
-    content = manifest_bytes(_with(manifest, {**files, **beside}))
-    return _decided(folder, pending, these, "accepted", why, {**files, **beside, NAME: content}, sha(content))
+    files |= beside(folder, volumes)
+    codes = {one.name: _code(pending, these, one) for one in specs}
+    content = manifest_bytes(_with(headed(_manifest(folder)), files, codes))
+    return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
 
 def rejected(folder: Path, pending: Pending, these: Sequence[Change], why: str) -> Pending:
@@ -106,13 +111,21 @@ def _agree(these: Sequence[Change]) -> None:
 
 
 def _decided(
-    folder: Path, pending: Pending, these: Sequence[Change], how: str, why: str, files: Mapping[str, bytes | None], base: str
+    folder: Path,
+    pending: Pending,
+    these: Sequence[Change],
+    how: str,
+    why: str,
+    files: Mapping[str, bytes | None],
+    base: str,
 ) -> Pending:
     """Write everything in one step: files, history, and what is left to decide."""
     left = pendings.with_decisions(pending, {(one.spec, one.id) for one in these}, how, base)
     path = folder / HISTORY
     history = with_decision(path.read_text(encoding="utf-8") if path.is_file() else "", how, why.strip(), these)
-    waiting = {f"{pendings.FOLDER}/{pendings.LIST}": pendings.list_bytes(left)} if left.open else pendings.removed(folder)
+    waiting = (
+        {f"{pendings.FOLDER}/{pendings.LIST}": pendings.list_bytes(left)} if left.open else pendings.removed(folder)
+    )
     replaced(folder, {**files, HISTORY: history.encode(), **waiting})
     return left
 
@@ -144,17 +157,26 @@ def adopted(name: str, old: Volume | None, new: Volume | None, ids: Collection[s
 def _after(cases: Mapping[str, Stored]) -> Iterator[tuple[str, str]]:
     """Every case, and the one before it."""
     names = list(cases)
-    return zip(names, ["", *names[:-1]], strict=True)
+    return zip(names, ["", *names], strict=False)
 
 
 def _manifest(folder: Path) -> Manifest:
-    from lossref.run.golden.files.folder import manifest_in
-
     return manifest_in(folder) if (folder / NAME).exists() else Manifest("", {}, ())
 
 
-def _with(manifest: Manifest, files: Mapping[str, bytes | None]) -> Manifest:
+def _code(pending: Pending, these: Sequence[Change], spec: Spec) -> str:
+    """The digest of the code that computed the record of a spec; nothing as long as a case of it is as it was before."""
+    mine = [one for one in pending.changes if one.spec == spec.name]
+    whole = all(one in these or one.decided == "accepted" for one in mine)
+    return code_of_answers(spec) if whole else ""
+
+
+def _with(manifest: Manifest, files: Mapping[str, bytes | None], codes: Mapping[str, str]) -> Manifest:
     """The list with these files as they are now; of the others it says what it said."""
     known = {one.name: one for one in manifest.files if one.name not in files}
-    known |= {name: listed(name, content) for name, content in files.items() if content is not None}
+    known |= {
+        name: listed(name, content, codes.get(name.removesuffix(".json"), ""))
+        for name, content in files.items()
+        if content is not None
+    }
     return replace(manifest, files=tuple(known[name] for name in sorted(known)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import lossref
 from lossref.run.golden.changes.comparing import Change
@@ -43,7 +43,7 @@ def with_decision(text: str, decided: str, why: str, changes: Sequence[Change]) 
 
 
 def _section(decided: str, why: str, changes: Sequence[Change]) -> str:
-    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
     head = f"## {day}, {lossref.__version__}: {decided} {changes[0].spec}, {plural(len(changes), 'case')}"
     lines = [f"- `{one.id}`: {difference(one)}" for one in changes]
     return "\n".join([head, "", why, "", f"Largest difference: {largest(changes)}", "", *lines])

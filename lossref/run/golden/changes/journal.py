@@ -1,4 +1,4 @@
-"""Replaces several files of a folder, all or none: a killed command leaves the old ones, or what the next one completes.
+"""Replaces several files of a folder, all or none: a killed command leaves the old, or what the next one completes.
 
 The new contents are written into `.journal/` first, then `.journal/list.json`, which says where each belongs and what
 its digest is. Until that list stands there nothing has changed, and what was begun is thrown away. From then on the

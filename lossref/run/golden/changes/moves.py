@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Move:
     ulp:       numbers of float64 between the two
     relative:  |new - old| / max(|old|, |new|)
     moved, of: how many of how many numbers differ
-    in_budgets: dtype -> the largest difference over the old budget
+    budgets:   the largest difference over the old budget, of each dtype of JUDGED
     """
 
     name: str
@@ -34,7 +34,7 @@ class Move:
     relative: float = 0.0
     moved: int = 0
     of: int = 0
-    in_budgets: Mapping[str, float] = field(default_factory=dict)
+    budgets: tuple[float, ...] = ()
     shape: str = ""
 
 
@@ -68,7 +68,7 @@ def _move(name: str, old: Array, new: Array, codes: Array | None) -> Move:
         relative=float(ratio[where]),
         moved=int(np.count_nonzero(_ordered(old) != _ordered(new))),
         of=old.size,
-        in_budgets={} if codes is None else _in_budgets(np.abs(new - old), budgets(codes)),
+        budgets=() if codes is None else _in_budgets(np.abs(new - old), budgets(codes)),
     )
 
 
@@ -79,10 +79,10 @@ def relative(old: Array, new: Array) -> Array:
         return np.asarray(np.where(size > 0, np.abs(new - old) / size, 0.0))
 
 
-def _in_budgets(error: Array, rooms: Array) -> dict[str, float]:
+def _in_budgets(error: Array, rooms: Array) -> tuple[float, ...]:
     with np.errstate(all="ignore"):
-        ratios = {dtype: error / rooms[DTYPES.index(dtype)] for dtype in JUDGED}
-    return {dtype: float(ratio.max(initial=0.0)) for dtype, ratio in ratios.items()}
+        ratios = [error / rooms[DTYPES.index(dtype)] for dtype in JUDGED]
+    return tuple(float(ratio.max(initial=0.0)) for ratio in ratios)
 
 
 def steps(old: float, new: float) -> int:

@@ -37,13 +37,13 @@ class Pending:
     version: of the lossref that recorded
     base:    digest of the list of files that it was compared with; nothing where there was none
     code:    digest of the code that it was computed by
-    sources: files of specs that are not lossref's own, which were read for it
+    specs:   names of the specs that were recorded
     """
 
     version: str
     base: str
     code: str
-    sources: tuple[str, ...]
+    specs: tuple[str, ...]
     changes: tuple[Change, ...]
 
     @property
@@ -74,7 +74,7 @@ def read(folder: Path) -> Pending:
         if not is_sealed(content) or found.get("schema") != SCHEMA:
             raise Damaged(f"{LIST}: it is not as lossref wrote it")
         changes = tuple(_change(row) for row in found["changes"])
-        return Pending(found["version"], found["base"], found["code"], tuple(found["sources"]), changes)
+        return Pending(found["version"], found["base"], found["code"], tuple(found["specs"]), changes)
     except (Damaged, KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"{place}: {error}; {AGAIN}") from None
 
@@ -101,9 +101,10 @@ def unchanged(folder: Path, pending: Pending, specs: Sequence[Spec]) -> None:
 # Writing --------------------------------------------------------------------------------------------------
 
 
-def made(folder: Path, specs: Sequence[Spec], sources: Sequence[str], changes: Sequence[Change]) -> Pending:
+def made(folder: Path, specs: Sequence[Spec], changes: Sequence[Change]) -> Pending:
     """What is pending, as of now."""
-    return Pending(lossref.__version__, base_of(folder), code_of_recording(specs), tuple(sources), tuple(changes))
+    names = tuple(spec.name for spec in specs)
+    return Pending(lossref.__version__, base_of(folder), code_of_recording(specs), names, tuple(changes))
 
 
 def files(pending: Pending, volumes: Mapping[str, Volume]) -> dict[str, bytes]:
@@ -118,8 +119,8 @@ def files(pending: Pending, volumes: Mapping[str, Volume]) -> dict[str, bytes]:
 def list_bytes(pending: Pending) -> bytes:
     """The content of pending.json."""
     rows = [asdict(one) for one in pending.changes]
-    content = {name: getattr(pending, name) for name in ("version", "base", "code", "sources")}
-    return written({"schema": SCHEMA, **content, "sources": list(pending.sources), "changes": rows})
+    content = {name: getattr(pending, name) for name in ("version", "base", "code")}
+    return written({"schema": SCHEMA, **content, "specs": list(pending.specs), "changes": rows})
 
 
 def removed(folder: Path) -> dict[str, None]:
@@ -148,9 +149,13 @@ def _change(row: Mapping[str, Any]) -> Change:
         **{
             **row,
             **listed,
-            "moves": tuple(Move(**{**one, "at": tuple(one["at"])}) for one in row["moves"]),
+            "moves": tuple(map(_move, row["moves"])),
             "old": Off(**row["old"]) if row["old"] else None,
             "new": Off(**row["new"]) if row["new"] else None,
             "reference": tuple(Effect(**one) for one in row["reference"]),
         }
     )
+
+
+def _move(row: Mapping[str, Any]) -> Move:
+    return Move(**{**row, "at": tuple(row["at"]), "budgets": tuple(row["budgets"])})

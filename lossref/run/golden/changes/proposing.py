@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lossref.core.nouns import Spec
 from lossref.oracle import cache
 from lossref.run.golden.changes import pending as pendings
+from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.changes.comparing import Change, changes
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.pending import Pending, Refused
@@ -46,11 +47,14 @@ def recorded(folder: Path, spec: str) -> Volume | None:
         raise Refused(f"{folder}: {error}; restore it from git before recording") from None
 
 
+def missing(folder: Path, specs: Container[str]) -> tuple[str, ...]:
+    """The specs that the record has, and that there are no more."""
+    return tuple(name for name in recorded_specs(folder) if name not in specs)
+
+
 @cache.bypassed()
-def proposed(
-    folder: Path, specs: Iterable[Spec], compute: Compute, sources: Sequence[str] = (), gone: Sequence[str] = ()
-) -> Pending:
-    """Record these specs into `.pending`, and what of it differs from the record; `gone` are specs that there are no more.
+def proposed(folder: Path, specs: Iterable[Spec], compute: Compute, gone: Sequence[str] = ()) -> Pending:
+    """Record these specs into `.pending`: what differs from the record. `gone` are specs that there are no more.
 
     What was pending before goes. Raises `Refused`, and what `compute` raises.
     """
@@ -59,15 +63,21 @@ def proposed(
     for spec in specs:
         old = recorded(folder, spec.name)
         new = compute(spec, old)
-        mine = changes(spec.name, spec, old, new)
+        mine = changes(spec.name, spec, old, new, code_of_answers(spec) != _code(folder, spec.name))
         asked.append(spec)
         found += mine
         volumes |= {spec.name: new} if mine else {}
     for name in gone:
         found += changes(name, None, recorded(folder, name), None)
-    pending = pendings.made(folder, asked, sources, found)
+    pending = pendings.made(folder, asked, found)
     replaced(folder, {**pendings.removed(folder), **_files(pending, volumes)})
     return pending
+
+
+def _code(folder: Path, spec: str) -> str:
+    """The digest of the code that computed the record of a spec; nothing where there is no record, or nobody can say."""
+    said = manifest_in(folder).file(f"{spec}.json") if (folder / NAME).exists() else None
+    return said.code if said else ""
 
 
 def _files(pending: Pending, volumes: Mapping[str, Volume]) -> Mapping[str, bytes]:

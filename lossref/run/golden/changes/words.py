@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lossref.run.golden.changes.comparing import (
     BUDGETS,
+    CODE,
     GONE,
     HUGE,
     KINDS,
@@ -17,7 +18,7 @@ from lossref.run.golden.changes.comparing import (
     Effect,
     Off,
 )
-from lossref.run.golden.changes.moves import Move
+from lossref.run.golden.changes.moves import JUDGED, Move
 
 DISAGREE = "oracle and reference disagree about the new answer"
 
@@ -29,7 +30,7 @@ def plural(number: int, noun: str) -> str:
 
 def difference(change: Change) -> str:
     """What is different, in one line."""
-    if change.kind in (NEW, GONE, BUDGETS, ORDER):
+    if change.kind in (NEW, GONE, BUDGETS, ORDER, CODE):
         return KINDS[change.kind]
     said = [*change.fields, *map(moved, change.moves)]
     return f"{change.kind}: {'; '.join(said)}" if said else KINDS[change.kind]
@@ -43,9 +44,9 @@ def moved(move: Move) -> str:
     return f"{name} {number(move.relative)} relative, {number(move.ulp)} ULP ({move.moved} of {move.of} numbers)"
 
 
-def in_budgets(move: Move) -> str:
-    """The difference in units of the old budgets."""
-    return ", ".join(f"{number(ratio)} of the {dtype} budget" for dtype, ratio in move.in_budgets.items())
+def budgets_of(sizes: Iterable[float]) -> list[str]:
+    """A difference in units of the old budgets, dtype by dtype."""
+    return [f"{number(x)} {dtype} budgets" for x, dtype in zip(sizes, JUDGED, strict=False)]
 
 
 def number(x: float) -> str:
@@ -55,7 +56,7 @@ def number(x: float) -> str:
 
 def nearer(change: Change) -> str:
     """Which of the two answers is nearer to the certified truth of its question."""
-    if change.kind in (WORDS, BUDGETS, ORDER):
+    if change.kind in (WORDS, BUDGETS, ORDER, CODE):
         return "the answer is the same"
     old, new = change.old, change.new
     if change.kind == GONE:
@@ -68,7 +69,8 @@ def nearer(change: Change) -> str:
         return f"each answers its own question: the old answer {_held(old)}, the new one {_held(new)}"
     if old is None or old.relative == new.relative:
         return "both are as near"
-    return f"{'the new one' if new.relative < old.relative else 'the old one'}: the old answer {_held(old)}, the new one {_held(new)}"
+    who = "the new one" if new.relative < old.relative else "the old one"
+    return f"{who}: the old answer {_held(old)}, the new one {_held(new)}"
 
 
 def _held(off: Off | None) -> str:
