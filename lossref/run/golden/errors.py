@@ -107,8 +107,8 @@ def grown(found: Iterable[Error], recorded: Sequence[Error]) -> Iterator[str]:
         head = f"{NAME}: {one.spec}: {one.case}: {one.part} in {one.dtype} on {one.device}"
         if before is None:
             yield f"{head}: no observed error is recorded"
-        elif not one.ulp <= max(GROWTH * before.ulp, LEAST):
-            yield f"{head}: off by {one.ulp:.3g} ulp, recorded are {before.ulp:.3g}, so at most {max(GROWTH * before.ulp, LEAST):.3g}"
+        elif not one.ulp <= (most := max(GROWTH * before.ulp, LEAST)):
+            yield f"{head}: off by {one.ulp:.3g} ulp, recorded are {before.ulp:.3g}, so at most {most:.3g}"
 
 
 def text_of(errors: Iterable[Error]) -> bytes:
@@ -131,12 +131,16 @@ def read(content: bytes) -> list[Error]:
     """The rows of errors.csv. Raises `Damaged`."""
     try:
         head, *rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
-        found = [Error(*row[:4], _positive(row[4]), row[5]) for row in rows if len(row) == len(HEAD)]
+        found = [_row(*row) for row in rows if len(row) == len(HEAD)]
     except (ValueError, csv.Error) as error:
         raise Damaged(f"{NAME}: it is no table of errors: {error}") from None
     if tuple(head) != HEAD or len(found) != len(rows) or len({one.key for one in found}) != len(rows):
         raise Damaged(f"{NAME}: it has the columns {', '.join(HEAD)}, and each kind of error once")
     return found
+
+
+def _row(spec: str, dtype: str, device: str, part: str, ulp: str, case: str) -> Error:
+    return Error(spec, dtype, device, part, _positive(ulp), case)
 
 
 def _positive(word: str) -> float:

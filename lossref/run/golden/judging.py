@@ -39,7 +39,9 @@ def evidence(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str)
 
 
 def asked(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str) -> tuple[Result | None, Evidence]:
-    """The same, and what it gave; None where it raised."""
+    """The same, and what it gave; None where it raised, or was not asked: the dtype has no budget at all."""
+    if not any(np.isfinite(_budget(stored.tensors, name, dtype)).any() for name in _judged(spec)):
+        return None, Evidence(left_out=1)
     try:
         result = call(spec, target, case, dtype, grad=bool(spec.wrt))
     except TargetRaised as error:
@@ -64,6 +66,10 @@ def _in_a_row(arrays: list[Array]) -> Array:
 
 def _truth(tensors: Tensors, part: str) -> Array:
     return wide(tensors[part])
+
+
+def _judged(spec: Spec) -> list[str]:
+    return [*(f"value/{term}" for term in spec.terms), *(f"gradient/{name}" for name in spec.wrt)]
 
 
 def _budget(tensors: Tensors, part: str, dtype: str) -> Array:

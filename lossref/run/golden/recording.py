@@ -21,13 +21,13 @@ from lossref.oracle.answers import (
     is_certified,
     nearest,
 )
-from lossref.oracle.budgets import gradient_budget, value_budget
+from lossref.oracle.budgets import UNIT, gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.golden import full_size
-from lossref.run.golden.corpus import cases_of
+from lossref.run.golden.corpus import full_size
+from lossref.run.golden.corpus.cases import cases_of
+from lossref.run.golden.corpus.witnesses import witnesses_of
 from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
 from lossref.run.golden.files.volume import CERTIFIED, RADIUS, Entry, Stored, Volume
-from lossref.run.golden.witnesses import witnesses_of
 
 FINE = 2.0**-400
 SHOWN = 8  # numbers of a term that an entry shows in decimal digits
@@ -94,8 +94,9 @@ def _digits(ball: Any) -> str:
 
 def certain(spec: Spec, case: Case) -> Answer:
     """The answer with balls so small that 24 digits and the nearest float64 are unique."""
-    for found in (lambda: answer(spec, case), lambda: climbed(spec, case, _is_fine)):
-        truth = found()
+    found: tuple[Callable[[], Answer], ...] = (lambda: answer(spec, case), lambda: climbed(spec, case, _is_fine))
+    for one in found:
+        truth = one()
         if all(map(unique, _balls(truth))):
             return truth
     raise Halfway(f"{spec.name}: a number of {case.id or 'this input'} lies halfway between two float64 or decimals")
@@ -131,16 +132,26 @@ def stacked(spec: Spec, case: Case, truth: Answer) -> Rooms:
 def rooms(spec: Spec, case: Case, truth: Answer, dtype: str) -> Rooms:
     """The budgets of one dtype."""
     shapes = {name: balls.shape for name, balls in truth.value.items()}
-    flat = _or_open(lambda: value_budget(spec, case, dtype).ravel())
+    lost = vanishes(spec, case, dtype)
+    flat = None if lost else _or_open(lambda: value_budget(spec, case, dtype).ravel())
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
     flat = np.full(ends[-1], np.inf) if flat is None else flat
     parts = np.split(flat, ends[:-1])
     found = {f"value/{name}": part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
-    slopes = _or_open(lambda: gradient_budget(spec, case, dtype)) if spec.wrt else {}
+    slopes = _or_open(lambda: gradient_budget(spec, case, dtype)) if spec.wrt and not lost else {}
     for name in spec.wrt:
         shape = truth.gradient[name].shape
         found[f"gradient/{name}"] = np.broadcast_to(slopes[name] if slopes else np.inf, shape)
     return found
+
+
+def vanishes(spec: Spec, case: Case, dtype: str) -> bool:
+    """Whether a small setting is lost beside 1 where the dtype computes (half does in float32): eps of 1e-9, say.
+
+    Then 0 / 0 may come of what the formula keeps apart, and nobody is judged by it.
+    """
+    unit = UNIT["float64" if dtype == "float64" else "float32"]
+    return any(0 < case.params[name] < unit for name, one in spec.params.items() if one.small)
 
 
 def _or_open(budget: Callable[[], Any]) -> Any:

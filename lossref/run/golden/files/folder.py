@@ -6,20 +6,28 @@ the whole against the least numbers that the code knows. One damaged spec hides 
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossref.run.golden.files import manifest as lists
 from lossref.run.golden.files.least import LEAST, too_few
 from lossref.run.golden.files.manifest import File, Manifest
-from lossref.run.golden.files.strict import MOST_BYTES, Damaged, parsed, sha
-from lossref.run.golden.files.volume import Volume, faults, unsealed, volume_of
+from lossref.run.golden.files.strict import MOST_BYTES, Damaged, sha
+from lossref.run.golden.files.volume import Volume, faults, read_once, unsealed, volume_of
 
 OTHERS = ("errors.csv", "schema.json")  # listed, and of no spec
-UNLISTED = (lists.NAME, "README.md", "HISTORY.md", ".pending", ".lossref.lock")  # may lie beside what is listed
+UNLISTED = (
+    lists.NAME,
+    "README.md",
+    "HISTORY.md",
+    ".pending",
+    ".journal",
+    ".lossref.lock",
+)  # may lie beside what is listed
 
 
 def content_of(folder: Path, name: str) -> bytes:
@@ -61,16 +69,37 @@ def _as_listed(folder: Path, name: str) -> bytes:
 
 def folder_faults(folder: Path, specs: Collection[str] | None = None) -> Iterator[str]:
     """One sentence for everything that is wrong; of all specs that ought to be there, or of these."""
+    general = list(general_faults(folder, LEAST if specs is None else None))
+    yield from general
+    try:
+        listed = manifest_in(folder)
+    except Damaged:
+        return
+    for spec in specs if specs is not None else sorted({*listed.specs, *LEAST}):
+        yield from spec_faults(folder, listed, spec)
+
+
+def general_faults(folder: Path, known: Collection[str] | None) -> Iterator[str]:
+    """What is wrong with the folder as a whole; `known` are the specs that it may hold, None: it is not asked."""
     try:
         listed = manifest_in(folder)
     except Damaged as error:
         yield f"{error}; restore it, or record again with `lossref golden record`"
         return
-    if specs is None:
+    yield from _others(folder, listed)
+    if known is not None:
         yield from _orphans(folder, listed)
-        yield from _others(folder, listed)
-    for spec in specs if specs is not None else sorted({*listed.specs, *LEAST}):
-        yield from spec_faults(folder, listed, spec)
+        for spec in sorted(set(listed.specs) - set(known)):
+            yield f"{spec}.json: there is no spec of that name"
+
+
+def matching(folder: Path, words: Sequence[str]) -> list[str]:
+    """The specs of the list that match one of the globs."""
+    try:
+        names = manifest_in(folder).specs
+    except Damaged:
+        return []
+    return [name for name in names if any(fnmatch.fnmatch(name, word) for word in words)]
 
 
 def _orphans(folder: Path, listed: Manifest) -> Iterator[str]:
@@ -104,7 +133,7 @@ def spec_faults(folder: Path, listed: Manifest, spec: str) -> Iterator[str]:
     found = found or list(filter(None, [unsealed(spec, text)])) or list(_differs(listed, spec, text, tensors))
     yield from found
     if not found:
-        rows = parsed(f"{spec}.json", text)["cases"]
+        rows = read_once(f"{spec}.json", text)["cases"]
         yield from _unexplained(listed, spec, rows)
         yield from too_few(spec, rows)
 
@@ -116,8 +145,8 @@ def _against_list(listed: Manifest, spec: str, text: bytes) -> Iterator[str]:
         yield f"{spec}.json: {lists.NAME} does not list it"
         return
     try:
-        rows = parsed(said.name, text)["cases"]
-        there = {str(row["id"]): lists.fingerprint(row) for row in rows}
+        rows = read_once(said.name, text)["cases"]
+        there = {str(row["id"]): row for row in rows}
     except (Damaged, KeyError, TypeError):
         return  # its form is another's business
     known = dict(said.cases)
@@ -126,8 +155,13 @@ def _against_list(listed: Manifest, spec: str, text: bytes) -> Iterator[str]:
     yield from (f"{said.name}: {case}: the id is in no list; the case was added or renamed" for case in new)
     if not missing and not new:
         yield from _moved(said, [str(row["id"]) for row in rows])
-    for case in there.keys() & known.keys():
-        fields = lists.changed(there[case], known[case])
+    if said.sha256 != sha(text):
+        yield from _changed(said, there)
+
+
+def _changed(said: File, there: Mapping[str, Any]) -> Iterator[str]:
+    for case, mark in said.cases:
+        fields = lists.changed(lists.fingerprint(there[case]), mark) if case in there else []
         if fields:
             yield f"{said.name}: {case}: {', '.join(fields)}: not what was recorded"
 

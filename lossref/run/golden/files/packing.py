@@ -7,7 +7,9 @@ case holds only some numbers of a gradient, at/NAME (their places in row-major o
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,18 @@ from safetensors.numpy import load, save
 from lossref.core.nouns import Array
 from lossref.run.golden.files.strict import Damaged
 
+LITTLE = sys.byteorder == "little"
 Tensors = Mapping[str, Array]
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 NARROWEST = ("bool", "uint8", "int8", "float16", "int16", "uint16", "float32", "int32", "float64")
 PARTS = {"inputs": ("input/",), "answers": ("value/", "gradient/", "at/", "norm/"), "budgets": ("budget/",)}
 STEPS = 16  # codes of a budget to an octave
 NO_BUDGET = np.int16(2**15 - 1)  # infinite, or the dtype leaves a choice open
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name  # numpy makes it anew each time, which took most of a check of digests
 
 
 def narrow(array: Array) -> Array:
@@ -65,8 +73,8 @@ def digest(tensors: Tensors, names: Iterable[str]) -> str:
     hasher = hashlib.sha256()
     for name in sorted(names):
         array = tensors[name]
-        hasher.update(f"{name} {array.dtype.name} {'x'.join(map(str, array.shape))}\n".encode())
-        hasher.update(np.asarray(array, array.dtype.newbyteorder("<")).tobytes())
+        hasher.update(f"{name} {_name(array.dtype)} {'x'.join(map(str, array.shape))}\n".encode())
+        hasher.update((array if LITTLE else array.astype(array.dtype.newbyteorder("<"))).tobytes())
     return hasher.hexdigest()
 
 
@@ -93,7 +101,7 @@ def unpacked(name: str, content: bytes) -> dict[str, dict[str, Array]]:
     cases: dict[str, dict[str, Array]] = {}
     for key, array in flat.items():
         case, _, part = key.partition("/")
-        if array.dtype.name not in NARROWEST:
+        if _name(array.dtype) not in NARROWEST:
             raise Damaged(f"{name}: {case}: {part} is {array.dtype.name}, which lossref does not write")
         cases.setdefault(case, {})[part] = array
     return cases

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from lossref.run.golden.files.packing import PARTS, Tensors, digests, packed, unpacked
@@ -13,6 +14,7 @@ from lossref.run.golden.files.strict import Damaged, is_sealed, parsed, written
 SCHEMA = 2
 CERTIFIED, REFERENCE, WITNESS = "certified", "reference", "witness: "
 RADIUS = "2^-80"
+BEGINS = tuple(begin for part in PARTS.values() for begin in part)
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,17 @@ def entry_of(row: Mapping[str, Any]) -> Entry:
 # What is wrong with them ----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=2)
+def read_once(name: str, text: bytes) -> Any:
+    """What a file holds, parsed once for all who look at it; none of them writes to it. Raises `Damaged`."""
+    return parsed(name, text)
+
+
 def faults(spec: str, text: bytes, tensors: bytes) -> Iterator[str]:
     """One sentence for everything that is wrong with the two files of a spec, by themselves."""
     name = f"{spec}.json"
     try:
-        content, arrays = parsed(name, text), unpacked(f"{spec}.safetensors", tensors)
+        content, arrays = read_once(name, text), unpacked(f"{spec}.safetensors", tensors)
         rows = _rows(name, spec, content)
     except Damaged as error:
         yield str(error)
@@ -156,9 +164,7 @@ def _of_entry(name: str, row: Any) -> str:
 
 def _of_tensors(spec: str, row: Mapping[str, Any], mine: Tensors) -> Iterator[str]:
     case = f"{spec}.safetensors: {row['id']}"
-    odd = sorted(
-        name for name in mine if not name.startswith(tuple(begin for part in PARTS.values() for begin in part))
-    )
+    odd = sorted(name for name in mine if not name.startswith(BEGINS))
     if odd:
         yield f"{case}: the tensor {odd[0]!r} is none that a case has"
     for part, found in digests(mine).items():
