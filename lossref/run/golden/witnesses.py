@@ -134,7 +134,9 @@ def witnesses_of(spec: Spec) -> Iterator[tuple[Case, str]]:
 
 def _case(spec: Spec, one: Witness) -> Case:
     inputs = {name: np.asarray(one.inputs[name], dtype=np.float64) for name in spec.inputs}
-    return Case(spec.name, inputs, with_defaults(spec, one.params), f"witness, {one.name}", ("witness",), f"gives {one.printed}")
+    return Case(
+        spec.name, inputs, with_defaults(spec, one.params), f"witness, {one.name}", ("witness",), f"gives {one.printed}"
+    )
 
 
 def agree(one: Witness, value: Array) -> None:

@@ -83,9 +83,7 @@ def release_note(found: Sequence[Decision], since: str = "") -> str:
 
 
 def _of_version(version: str, found: Sequence[Decision]) -> str:
-    lines = [
-        f"- `{one.spec}`, {plural(one.cases, 'case')}: {one.why} ({one.largest}; {one.day})" for one in found
-    ]
+    lines = [f"- `{one.spec}`, {plural(one.cases, 'case')}: {one.why} ({one.largest}; {one.day})" for one in found]
     return "\n".join([f"### Recorded answers that changed in {version}", "", *lines])
 
 
@@ -97,4 +95,3 @@ def _after(one: Decision, since: str) -> bool:
 
 def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
