@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,11 @@ from typer.testing import CliRunner
 import lossref
 from lossref import losses
 from lossref.cli import app
-from lossref.core.nouns import Case, Domain, Spec
+from lossref.core.nouns import Domain, Spec
 from lossref.losses import spec
 from lossref.oracle.tape import Number
 from lossref.run.golden import recorded
-from lossref.run.golden.checking import Share, check
+from lossref.run.golden.checking import check
 from lossref.run.golden.corpus.flags import FLAGS
 from lossref.run.golden.errors import Error, grown, merged, read, text_of
 from lossref.run.golden.files.folder import folder_faults, general_faults
@@ -169,7 +168,11 @@ DEEP = "[" * 100_000 + "]" * 100_000
 ABSURD = struct.pack("<Q", 2**62)
 ATTACKS: list[tuple[str, Attack, str]] = [
     ("a case is missing", rows(lambda cases: cases.pop(2)), f"{HERE}: the case is missing"),
-    ("a case is added", rows(lambda cases: cases.append({**cases[2], "id": "mine"})), f"{ONE}.json: mine: the id is in"),
+    (
+        "a case is added",
+        rows(lambda cases: cases.append({**cases[2], "id": "mine"})),
+        f"{ONE}.json: mine: the id is in",
+    ),
     ("answers swapped", tensors(_swap), f"{DATA}: answers: the tensors are not those"),
     ("a case twice", rows(lambda cases: cases.append(cases[2])), f"{HERE}: the id stands 2 times"),
     ("a case renamed", rows(lambda cases: cases[2].update(id="mine")), f"{HERE}: the case is missing"),
@@ -190,7 +193,11 @@ ATTACKS: list[tuple[str, Attack, str]] = [
     ),
     ("flags altered", field("flags", ["corner"]), f"{HERE}: flags: not what was recorded"),
     ("digests emptied, digits wrong", rows(_lies), f"{HERE}: digests, values: not what was recorded"),
-    ("digests emptied, signed", rows(_lies, signed=True), f"{HERE!s}".replace(CASE, repr(CASE)) + ": the field 'digests'"),
+    (
+        "digests emptied, signed",
+        rows(_lies, signed=True),
+        f"{HERE!s}".replace(CASE, repr(CASE)) + ": the field 'digests'",
+    ),
     ("another schema", file(f"{ONE}.json", lambda x: x.replace(b'"schema": 2', b'"schema": 3')), "schema 3 is unknown"),
     ("an absurd header", file(f"{ONE}.safetensors", lambda x: ABSURD + x[8:]), f"{ONE}.safetensors: it is no file of"),
     ("depth 100,000", file(f"{ONE}.json", lambda x: DEEP.encode()), f"{ONE}.json: its JSON is nested deeper"),
@@ -218,9 +225,21 @@ ATTACKS: list[tuple[str, Attack, str]] = [
     ("no UTF-8", file(f"{ONE}.json", lambda x: b"\xff" + x), f"{ONE}.json: byte 0 is no UTF-8"),
     ("truncated tensors", file(f"{ONE}.safetensors", lambda x: x[:-1]), f"{ONE}.safetensors: it is no file of tensors"),
     ("an input is missing", tensors(lambda held: held.pop(f"{CASE}/input/x")), f"{DATA}: inputs: the tensors"),
-    ("budgets altered", tensors(lambda held: held.update({f"{CASE}/budget/value/xyxy": np.zeros(1)})), f"{DATA}: budgets:"),
-    ("tensors of no case", tensors(lambda held: held.update({"mine/input/x": np.zeros(1)})), "mine: it has tensors, and no"),
-    ("a part too many", tensors(lambda held: held.update({f"{CASE}/mine": np.zeros(1)})), f"{DATA}: the tensor 'mine' is none"),
+    (
+        "budgets altered",
+        tensors(lambda held: held.update({f"{CASE}/budget/value/xyxy": np.zeros(1)})),
+        f"{DATA}: budgets:",
+    ),
+    (
+        "tensors of no case",
+        tensors(lambda held: held.update({"mine/input/x": np.zeros(1)})),
+        "mine: it has tensors, and no",
+    ),
+    (
+        "a part too many",
+        tensors(lambda held: held.update({f"{CASE}/mine": np.zeros(1)})),
+        f"{DATA}: the tensor 'mine' is none",
+    ),
     (
         "a dtype too many",
         tensors(lambda held: held.update({f"{CASE}/input/x": np.zeros(1, np.int64)})),
@@ -229,13 +248,29 @@ ATTACKS: list[tuple[str, Attack, str]] = [
     ("white space", file(f"{ONE}.json", lambda x: x + b"\n"), f"{ONE}.json: the seal is not that of the file"),
     ("errors raised", file("errors.csv", lambda x: x.replace(b",0,", b",9,")), "errors.csv: it is not the file"),
     ("another JSON schema", file("schema.json", lambda x: b"{}"), "schema.json: it is not the file"),
-    ("the list changed", file(NAME, lambda x: x.replace(b'"bytes": 1', b'"bytes": 2', 1)), "MANIFEST.json: the seal is not"),
-    ("the list of another folder", file(NAME, lambda x: x.replace(b'"errors.csv"', b'"../../x.csv"')), "MANIFEST.json: the fi"),
+    (
+        "the list changed",
+        file(NAME, lambda x: x.replace(b'"bytes": 1', b'"bytes": 2', 1)),
+        "MANIFEST.json: the seal is not",
+    ),
+    (
+        "the list of another folder",
+        file(NAME, lambda x: x.replace(b'"errors.csv"', b'"../../x.csv"')),
+        "MANIFEST.json: the fi",
+    ),
     ("no list", lambda folder: (folder / NAME).unlink(), "MANIFEST.json: it is missing in"),
-    ("a flag that nobody explains", rows(lambda cases: cases[2]["flags"].append("zzz"), signed=True), f"{HERE}: flags: "),
+    (
+        "a flag that nobody explains",
+        rows(lambda cases: cases[2]["flags"].append("zzz"), signed=True),
+        f"{HERE}: flags: ",
+    ),
     # Every digest written anew
     ("shrunk, signed", volume(lambda cases: cases[:9]), f"{ONE}.json: all: 9 cases, at least 63 belong"),
-    ("kinks dropped, signed", rows(lambda cases: [c.update(flags=["corner"]) for c in cases], signed=True), "single: 0 cases"),
+    (
+        "kinks dropped, signed",
+        rows(lambda cases: [c.update(flags=["corner"]) for c in cases], signed=True),
+        "single: 0 cases",
+    ),
 ]
 
 
@@ -253,13 +288,33 @@ def test_a_whole_record_has_no_fault(folder: Path) -> None:
 
 
 SIGNED = [
-    ("a wrong value", volume(other("value/xyxy", lambda x: x + 1)), f"{HERE}: value/xyxy, values: the oracle now gives"),
+    (
+        "a wrong value",
+        volume(other("value/xyxy", lambda x: x + 1)),
+        f"{HERE}: value/xyxy, values: the oracle now gives",
+    ),
     ("a wrong gradient", volume(other("gradient/x", lambda x: x * 2)), f"{HERE}: gradient/x: the oracle now gives"),
     ("another input", volume(other("input/x", lambda x: x + 1)), "the oracle now gives something else"),
-    ("a wider budget", volume(other("budget/value/xyxy", _widened)), f"{HERE}: budget/value/xyxy: the oracle now gives"),
-    ("digits", rows(lambda cases: cases[2].update(values={"xyxy": ["1e+0"]}), signed=True), f"{HERE}: values: the oracle"),
-    ("a parameter", rows(lambda cases: cases[2].update(params={"eps": 1}), signed=True), f"{HERE}: params: 'eps' is no"),
-    ("smaller errors", file("errors.csv", lambda x: x.replace(ONE.encode(), b"gone"), signed=True), "no observed error"),
+    (
+        "a wider budget",
+        volume(other("budget/value/xyxy", _widened)),
+        f"{HERE}: budget/value/xyxy: the oracle now gives",
+    ),
+    (
+        "digits",
+        rows(lambda cases: cases[2].update(values={"xyxy": ["1e+0"]}), signed=True),
+        f"{HERE}: values: the oracle",
+    ),
+    (
+        "a parameter",
+        rows(lambda cases: cases[2].update(params={"eps": 1}), signed=True),
+        f"{HERE}: params: 'eps' is no",
+    ),
+    (
+        "smaller errors",
+        file("errors.csv", lambda x: x.replace(ONE.encode(), b"gone"), signed=True),
+        "no observed error",
+    ),
 ]
 
 
@@ -298,7 +353,8 @@ import sys, time
 from pathlib import Path
 from lossref.run.golden.files.folder import folder_faults
 begin = time.process_time()
-print(len(list(folder_faults(Path(sys.argv[1])))), time.process_time() - begin, "torch" in sys.modules, "flint" in sys.modules)
+faults = len(list(folder_faults(Path(sys.argv[1]))))
+print(faults, time.process_time() - begin, "torch" in sys.modules, "flint" in sys.modules)
 """
 
 
@@ -358,7 +414,13 @@ def test_the_reader_of_the_readme_reads_the_record(monkeypatch: pytest.MonkeyPat
 
 # How numbers are kept ------------------------------------------------------------------------------------------
 
-KEPT = [([0, 1, 255], "uint8"), ([-1, 5], "int8"), ([0.5, -0.0], "float16"), ([300, -2049], "int16"), ([0.1], "float64")]
+KEPT = [
+    ([0, 1, 255], "uint8"),
+    ([-1, 5], "int8"),
+    ([0.5, -0.0], "float16"),
+    ([300, -2049], "int16"),
+    ([0.1], "float64"),
+]
 KEPT += [([2.0**-100], "float32"), ([-0.0], "float16"), ([], "uint8")]
 
 
@@ -378,7 +440,13 @@ def test_a_budget_is_kept_a_little_too_small_and_never_too_large() -> None:
     assert np.isinf(budgets(codes(np.array([np.inf, np.nan, 0.0])))).all()
 
 
-GROWN = [(3.9, 1.0, ""), (4.1, 1.0, "off by 4.1 ulp"), (0.9, 0.0, ""), (1.1, 0.0, "so at most 1"), (9.0, None, "no observed")]
+GROWN = [
+    (3.9, 1.0, ""),
+    (4.1, 1.0, "off by 4.1 ulp"),
+    (0.9, 0.0, ""),
+    (1.1, 0.0, "so at most 1"),
+    (9.0, None, "no observed"),
+]
 
 
 @pytest.mark.parametrize(("now", "before", "said"), GROWN, ids=[f"{row[1]} to {row[0]}" for row in GROWN])
