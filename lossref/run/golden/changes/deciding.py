@@ -165,7 +165,7 @@ def _manifest(folder: Path) -> Manifest:
 
 
 def _code(pending: Pending, these: Sequence[Change], spec: Spec) -> str:
-    """The digest of the code that computed the record of a spec; nothing as long as a case of it is as it was before."""
+    """The digest of the code that computed the record of a spec; nothing as long as a case of it is as it was."""
     mine = [one for one in pending.changes if one.spec == spec.name]
     whole = all(one in these or one.decided == "accepted" for one in mine)
     return code_of_answers(spec) if whole else ""

@@ -75,7 +75,7 @@ def proposed(folder: Path, specs: Iterable[Spec], compute: Compute, gone: Sequen
 
 
 def _code(folder: Path, spec: str) -> str:
-    """The digest of the code that computed the record of a spec; nothing where there is no record, or nobody can say."""
+    """The digest of the code that computed the record of a spec; nothing where nobody can say."""
     said = manifest_in(folder).file(f"{spec}.json") if (folder / NAME).exists() else None
     return said.code if said else ""
 
