@@ -75,7 +75,7 @@ def _npz(spec: Spec, cases: list[Stored]) -> bytes:
     arrays = {f"{one.entry.id}/{name}": array for one in cases for name, array in _arrays(spec, one)}
     about = {**_about(spec), "cases": [_entry(one) for one in cases]}
     file = io.BytesIO()
-    np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+    np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
     return file.getvalue()
 
 
