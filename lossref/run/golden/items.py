@@ -172,7 +172,7 @@ def of_mark(parent: pytest.Collector, name: str, thing: object, mark: Mark) -> R
 
 
 def gone_through(fixture: str, name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Any]:
-    """What a fixture goes through: `lossref_golden` certified cases with these parameters, `lossref_case` drawn ones."""
+    """What a fixture goes through: `lossref_golden` certified cases of these parameters, `lossref_case` drawn ones."""
     spec = find(name)
     has_parameters(spec, fixed)
     if fixture == "lossref_case":
