@@ -25,7 +25,7 @@ from lossref.oracle.budgets import UNIT, gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.golden.corpus import full_size
 from lossref.run.golden.corpus.cases import cases_of
-from lossref.run.golden.corpus.witnesses import witnesses_of
+from lossref.run.golden.corpus.witnesses import Contradicted, witnesses_of
 from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
 from lossref.run.golden.files.volume import CERTIFIED, RADIUS, Entry, Stored, Volume
 
@@ -54,7 +54,7 @@ def compute(spec: Spec, known: Volume | None = None) -> Volume:
         for case, origin in _asked(spec):
             with contextlib.suppress(Halfway):
                 stored.append(certified(spec, case, origin))
-    except Uncertified as error:
+    except (Uncertified, Contradicted) as error:
         raise Unrecordable(f"{spec.name} is not recorded: {error}") from error
     if not stored:
         raise Unrecordable(f"{spec.name} is not recorded: none of its cases has one answer; each is a tie")

@@ -18,6 +18,7 @@ from lossref.checks.material import conventions, draw_case, material, same_shape
 from lossref.checks.numbers import at_kink
 from lossref.checks.settings import at_default, tells
 from lossref.core.nouns import Case, Spec
+from lossref.hosts.probe import call, itself
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -147,8 +148,15 @@ def _changed_corners(spec: Spec, name: str, value: Any) -> Iterator[Case]:
     """The corners on which this value of a setting gives something else."""
     for base in _usable_corners(spec):
         case = replace(base, params={**base.params, name: value}, id=_name(f"{base.id}, {name}={value!r}", {}))
-        if same_shapes(spec, base.params, case.params) and spec.why_not(case) is None and tells(spec, case, base):
+        legal = same_shapes(spec, base.params, case.params) and spec.why_not(case) is None
+        if legal and tells(spec, case, base) and _is_finite(spec, case):
             yield case
+
+
+def _is_finite(spec: Spec, case: Case) -> bool:
+    """Whether float64 can do it: a corner that is made for one setting may underflow under another."""
+    found = call(spec, itself(spec), case, "float64", grad=bool(spec.wrt))
+    return all(np.isfinite(x).all() for x in (found.value, *found.gradient.values()) if x is not None)
 
 
 def _drawn_until(spec: Spec, name: str, value: Any) -> Iterator[Case]:
