@@ -186,6 +186,16 @@ def test_another_order_is_a_change(folder: Path, now: Volume) -> None:
     assert ids(folder) == [THIRD, SECOND, FIRST]
 
 
+def test_a_spec_that_there_is_no_more_goes_with_its_files(folder: Path) -> None:
+    assert proposing.missing(folder, {"ciou"}) == (NAME,)
+    left = proposing.proposed(folder, [], lambda spec, known: pytest.fail("nothing is to be computed"), [NAME])
+    assert {one.kind for one in left.changes} == {"gone"}
+    deciding.accepted(folder, left, left.open, "it is a part of giou now", [])
+    assert set(files(folder)) == {"MANIFEST.json", "HISTORY.md", "errors.csv", "schema.json"}
+    assert manifest_in(folder).specs == ()
+    assert NAME not in (folder / "errors.csv").read_text()
+
+
 def _other_base(folder: Path, found: Pending, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / "MANIFEST.json"
     path.write_bytes(path.read_bytes() + b" ")

@@ -1,4 +1,4 @@
-"""`lossref golden check`: whether the recorded cases still hold."""
+"""`lossref golden check` and `export`: whether the recorded cases still hold, and the same for other languages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, plain_errors, stop
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
@@ -93,3 +93,33 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
     with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
         found = {name: advance(1) or one for name, one in running}
     return len(chosen), problems + [problem for name in sorted(found) for problem in found[name].problems]
+
+
+@golden_app.command("export")
+def golden_export(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]", help="Only specs that match ('*iou'); none: all.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="npz or json.")] = "npz",
+    out: Annotated[Path, typer.Option("--out", help="Where the files go, one a spec.")] = Path("exported"),
+    specs: SpecFiles = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where the record is [./golden, else the one that lossref brings].")
+    ] = None,
+) -> None:
+    """Write recorded cases for other languages: inputs, expected answers, and budgets of every dtype."""
+    from lossref import losses
+    from lossref.run.golden.export import FORMATS, exported
+    from lossref.run.golden.files.strict import Damaged
+    from lossref.run.golden.recorded import folder_to_check
+
+    only(" ".join(FORMATS), form)
+    where = folder or folder_to_check()
+    _settle(where)
+    with plain_errors():
+        try:
+            written = [exported(one, where, form, out) for one in losses.matching(globs(words))]
+        except Damaged as error:
+            stop(f"{where}: {error}")
+    for path, count in written:
+        typer.echo(f"{path}: {count} cases, {path.stat().st_size} bytes")

@@ -1,4 +1,4 @@
-"""`lossref golden record`, `review`, `accept`, `reject`, `history`, `export`: recorded cases, changed and used."""
+"""`lossref golden record`, `review`, `accept`, `reject`, `history`: the record, changed on purpose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, plain_errors, stop
 from lossref.cli.recorded import golden_app
 
 if TYPE_CHECKING:
@@ -239,30 +239,3 @@ def golden_history(
         path = folder / NAME
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         typer.echo(release_note(list(decisions(text)), since) or f"{path}: no change of a recorded answer was accepted")
-
-
-@golden_app.command("export")
-def golden_export(
-    words: Words = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="npz or json.")] = "npz",
-    out: Annotated[Path, typer.Option("--out", help="Where the files go, one a spec.")] = Path("exported"),
-    specs: SpecFiles = None,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where the record is [./golden, else the one that lossref brings].")
-    ] = None,
-) -> None:
-    """Write recorded cases for other languages: inputs, expected answers, and budgets of every dtype."""
-    from lossref import losses
-    from lossref.run.golden.export import FORMATS, exported
-    from lossref.run.golden.files.strict import Damaged
-    from lossref.run.golden.recorded import folder_to_check
-
-    only(" ".join(FORMATS), form)
-    where = folder or folder_to_check()
-    with _refusals(where):
-        try:
-            written = [exported(one, where, form, out) for one in losses.matching(globs(words))]
-        except Damaged as error:
-            stop(f"{where}: {error}")
-    for path, count in written:
-        typer.echo(f"{path}: {count} cases, {path.stat().st_size} bytes")

@@ -13,10 +13,11 @@ from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.history import NAME as HISTORY
 from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
-from lossref.run.golden.changes.listing import beside, headed
+from lossref.run.golden.changes.listing import beside, headed, without
 from lossref.run.golden.changes.pending import Pending, Refused
 from lossref.run.golden.changes.proposing import forbid_in_ci, recorded
 from lossref.run.golden.changes.words import DISAGREE, plural
+from lossref.run.golden.errors import NAME as ERRORS
 from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import NAME, Manifest, listed, manifest_bytes
 from lossref.run.golden.files.strict import sha
@@ -80,7 +81,9 @@ def accepted(
     for name, volume in volumes.items():
         text, tensors = bytes_of(volume) if volume.cases else (None, None)
         files |= {f"{name}.json": text, f"{name}.safetensors": tensors}
-    files |= beside(folder, volumes)
+    files |= beside(folder, {name: volume for name, volume in volumes.items() if volume.cases})
+    gone = [name for name, volume in volumes.items() if not volume.cases]
+    files |= {ERRORS: without(files[ERRORS] or b"", gone)} if gone else {}
     codes = {one.name: _code(pending, these, one) for one in specs}
     content = manifest_bytes(_with(headed(_manifest(folder)), files, codes))
     return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
