@@ -72,9 +72,7 @@ def main(specs: list[str]) -> int:
     """Compare every variant with errors.csv and with the recorded bytes."""
     known = read((GOLDEN / "errors.csv").read_bytes())
     recorded = {"/".join(one.key): one.ulp for one in known}
-    print(
-        "| run under | ATen | largest error over the recorded one | numbers that differ from 1 thread, the largest by | certified bytes |"
-    )
+    print("| run under | ATen | error over the recorded | numbers unlike 1 thread, by at most | certified bytes |")
     print("|---|---|---|---|---|")
     folder = Path(tempfile.mkdtemp())
     for name, variables in VARIANTS.items():
