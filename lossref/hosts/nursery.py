@@ -121,8 +121,12 @@ def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 def _kind(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    read = sorted((name, value) for name, value in environment.items() if name.startswith(SETTING))
-    return hashlib.sha256(json.dumps([list(command), read]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([list(command), setting(environment)]).encode()).hexdigest()[:16]
+
+
+def setting(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What of an environment a host is started with, and cannot be told later."""
+    return sorted((name, value) for name, value in environment.items() if name.startswith(SETTING))
 
 
 def _answers(name: str, process: subprocess.Popen[bytes]) -> bool:
