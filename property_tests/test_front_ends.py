@@ -18,7 +18,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lossref.cli import app
-from lossref.hosts.kept import close_all
 from lossref.losses import specs
 
 Run = Callable[..., Result]
@@ -308,7 +307,6 @@ def test_a_package_that_cannot_be_imported_is_one_line(
     assert result.stderr.startswith(f"lossref: ultralytics cannot be imported: {said}")
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
-    close_all()
 
 
 def test_the_chatter_of_a_package_is_not_heard(tmp_path: Path) -> None:

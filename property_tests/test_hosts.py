@@ -16,6 +16,7 @@ import pytest
 from lossref.core.nouns import Target
 from lossref.hosts import nursery
 from lossref.hosts.endings import TargetEnded
+from lossref.hosts.kept import host_of
 from lossref.hosts.nursery import Forked
 from lossref.hosts.probe import ask, call_of, itself, result_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
@@ -232,6 +233,13 @@ def test_what_an_import_does(host: ProcessHost, tmp_path: Path, name: str) -> No
     innocent_is_right(host)
 
 
+def test_an_import_that_hangs_once_only_is_made_once_more(host: ProcessHost, tmp_path: Path) -> None:
+    """On a machine that is busy, say."""
+    once = f"if not os.path.exists({str(tmp_path / 'hung')!r}): open({str(tmp_path / 'hung')!r}, 'w'); time.sleep(60)\n"
+    host.lodging = IMPATIENT
+    assert len(host.load(file_of(tmp_path, "return pred.sum()", before=once))["things"]) == 2
+
+
 def test_a_file_that_is_not_there(host: ProcessHost) -> None:
     with pytest.raises(Absent, match=r"there is no file nowhere\.py"):
         host.load("nowhere.py")
@@ -262,6 +270,33 @@ def test_modules_of_one_name_are_two(tmp_path: Path) -> None:
         host.load(word)
         assert put(host).returned[0].values[0].max() == number
         host.close()
+
+
+def test_a_word_is_what_it_is_here_and_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another folder, or with a file that was changed since, it is asked in another host; else in the same."""
+
+    def asked() -> tuple[ProcessHost, float]:
+        host = host_of("hostile", QUICK)
+        assert isinstance(host, ProcessHost)
+        host.load("hostile")
+        return host, float(put(host).returned[0].values[0].max())
+
+    def written(number: int, folder: Path = tmp_path) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "part.py").write_text(f"NUMBER = {number}\n{'# longer' * number}\n")
+        file_of(folder, "return pred * 0 + NUMBER", before="from part import NUMBER\n")
+
+    written(1)
+    written(2, tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    first, one = asked()
+    assert (asked(), one) == ((first, 1.0), 1.0)
+    monkeypatch.chdir(tmp_path / "other")
+    assert asked()[1] == 2.0
+    monkeypatch.chdir(tmp_path)
+    assert asked() == (first, 1.0)
+    written(3)
+    assert asked()[1] == 3.0
 
 
 def test_a_file_of_a_package_is_loaded_as_its_module(host: ProcessHost, tmp_path: Path) -> None:

@@ -267,6 +267,27 @@ def test_a_lie_about_what_it_has(host: CommandHost, tmp_path: Path, name: str) -
     assert not host_is_alive(tmp_path)
 
 
+def test_a_peer_that_starts_slowly_once_only_is_described_once_more(host: CommandHost, tmp_path: Path) -> None:
+    file = str(tmp_path / "slow")
+    once = f"if not os.path.exists({file!r}): open({file!r}, 'w').close(); time.sleep(60)"
+    liar(tmp_path, describe=f"{once}\n        {HONEST_OFFER}")
+    host.lodging = replace(host.lodging, timeout=1.0)
+    assert [one.spec for one in host.describe()] == ["focal"]
+
+
+def test_starting_once_more_takes_nothing_of_the_time_for_an_answer(host: CommandHost, tmp_path: Path) -> None:
+    """As with a runtime that takes longer to start than to answer."""
+    file, answer = str(tmp_path / "crashed"), f"say(one(), {VALUE}, {SLOPE})"
+    crash = f"not os.path.exists({file!r}) and (open({file!r}, 'w').close(), os._exit(3)); {answer}"
+    liar(tmp_path, crash, describe=f"time.sleep(1.2); {HONEST_OFFER}")
+    host.lodging = replace(host.lodging, timeout=1.0)
+    with pytest.raises(TargetEnded, match="exit code 3"):
+        asked(host)
+    target = Target("focal", lambda: None, "liar", ("gamma", "alpha"), host=host, thing=0)
+    case = FOCAL.corners[0].__class__("focal", INPUTS, FOCAL.defaults())
+    assert call_on(FOCAL, target, case, call_of(FOCAL, INPUTS, "float32", ("pred",))).value == 0.0
+
+
 def test_what_cannot_be_started() -> None:
     for command in ("/nowhere/peer", "", "'unclosed"):
         with pytest.raises(Unimportable, match="cannot be started"):
