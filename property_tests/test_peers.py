@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import sys
 import time
@@ -22,6 +23,7 @@ from lossref.hosts.command import CannotAnswer, CommandHost
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import TargetRaised, call_of, call_on, itself
 from lossref.hosts.process import Lodging, Unimportable
+from lossref.hosts.worker.messages import Call, Question
 from lossref.losses import spec
 
 ROOT = Path(__file__).parents[1]
@@ -99,8 +101,7 @@ def raw(content):
 OFFER = {"spec": "focal", "params": ["gamma", "alpha"]}
 for line in iter(source.readline, b""):
     message = json.loads(line)
-    for size in message["arrays"]:
-        source.read(size)
+    files = [source.read(size) for size in message["arrays"]]
     if message["do"] == "stop":
         break
     if message["do"] == "describe":
@@ -242,6 +243,42 @@ def test_absent_and_zero_gradients_are_told_apart(host: CommandHost, tmp_path: P
     assert asked(host).gradient == {}
 
 
+def test_a_peer_is_asked_only_what_it_says_that_it_can_take(tmp_path: Path) -> None:
+    """Labels of 0 and 1, here; it refuses every other."""
+    focal = """
+        pred, label = (np.load(io.BytesIO(file)) for file in files)
+        if not np.isin(label, (0, 1)).all():
+            say({"returned": [{"raised": "ValueError: hard labels only"}] * len(message["calls"])})
+        else:
+            gamma, alpha = message["params"]["gamma"], message["params"]["alpha"]
+            right = np.where(label == 1, pred, -pred)
+            factor = np.where(label == 1, alpha, 1 - alpha) if alpha > 0 else 1
+            loss = (np.logaddexp(0, -right) * (1 + np.exp(right)) ** -gamma * factor).mean(1).sum()
+            say({"returned": [{"values": {"loss": {"array": 0}}}]}, loss)
+    """
+    offer = 'say({"protocol": 1, "losses": [{**OFFER, "gradients": False, "only": {"label": "hard"}}]})'
+    command = liar(tmp_path, focal.strip(), describe=offer)
+    found, output = rows(tmp_path / "out", command, "--check", "value", "--dtype", "float64")
+    assert [(row["status"], "asked only where label is hard" in row["note"]) for row in found] == [("pass", True)], (
+        output
+    )
+
+
+def test_a_term_that_is_absent_may_be_left_out(host: CommandHost, tmp_path: Path) -> None:
+    """It is told which those are; a term that is not absent has to be there."""
+    question = Question(("cls", "rle"), {}, (Call({}, {}),), absent=("rle",))
+    liar(tmp_path, "assert message['absent'] == ['rle']; say({'returned': [{'values': {'cls': {'array': 0}}}]}, 2.0)")
+    host.describe()
+    (one,) = host.ask(0, question).returned
+    assert [float(value) for value in one.values] == [2.0, 0.0]
+    with pytest.raises(TargetEnded):
+        host.ask(0, replace(question, absent=()))
+    host.close()
+    liar(tmp_path, "say({'returned': [{'values': {'rle': {'array': 0}}}]}, 2.0)")
+    with pytest.raises(TargetEnded, match="no values of cls, rle"):
+        host.ask(0, question)
+
+
 OFFERS = {
     "protocol 2": ('say({"protocol": 2, "losses": [OFFER]})', "it speaks protocol 2, expected 1"),
     "no protocol": ('say({"losses": [OFFER]})', "it speaks protocol None, expected 1"),
@@ -252,6 +289,7 @@ OFFERS = {
     "params that are no list": ('say({"protocol": 1, "losses": [{**OFFER, "params": "gamma"}]})', "'params'"),
     "gradients that are no bool": ('say({"protocol": 1, "losses": [{**OFFER, "gradients": "no"}]})', "'gradients'"),
     "an unknown dtype": ('say({"protocol": 1, "losses": [{**OFFER, "dtypes": ["float8"]}]})', "'dtypes'"),
+    "only that is a word": ('say({"protocol": 1, "losses": [{**OFFER, "only": "hard"}]})', "'only'"),
     "dies": ("os._exit(4)", "exit code 4 while it was asked what it has"),
     "stalls": ("time.sleep(60)", "gave no answer within 3 s while it was asked what it has"),
 }
@@ -301,6 +339,11 @@ UNKNOWN = {
         "has no parameter 'gama'",
         2,
     ),
+    "an unknown family": (
+        'say({"protocol": 1, "losses": [{**OFFER, "only": {"label": "odd"}}]})',
+        "label of focal has no family 'odd' for only=",
+        2,
+    ),
 }
 
 
@@ -325,6 +368,22 @@ def test_a_gradient_of_another_shape_is_a_failure(host: CommandHost, tmp_path: P
     command = liar(tmp_path, "say(one(), np.zeros(()), np.zeros(7))")
     found, _ = rows(tmp_path / "out", command, "--check", "gradient", "--dtype", "float64")
     assert [row["status"] for row in found] == ["fail"]
+
+
+def test_a_failure_of_a_peer_is_replayed_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names a command, which may do anything: that wants trust."""
+    monkeypatch.chdir(tmp_path)
+    command = liar(tmp_path, "say({'returned': [{'values': {'loss': {'array': 0}}}] * len(message['calls'])}, 7.0)")
+    rows(tmp_path / "out", command, "--check", "value", "--dtype", "float64", "--timeout", "9")
+    (case,) = (tmp_path / "out" / "cases").glob("*.json")
+    content = json.loads(case.read_text())
+    assert content["lodging"]["command"] == command
+    assert content["why"] == f"found by `lossref validate --command {shlex.quote(command)}`, seed 0"
+    said = CliRunner().invoke(app, ["replay", str(case)])
+    assert (said.exit_code, f"the command {command!r}; if you trust it: --trust" in said.output) == (2, True)
+    assert "got 7" in CliRunner().invoke(app, ["replay", str(case), "--trust"]).output
+    other = CliRunner().invoke(app, ["replay", str(case), "--command", "/nowhere/peer"])
+    assert (other.exit_code, "the command '/nowhere/peer' cannot be started" in other.output) == (3, True)
 
 
 def test_the_rule_of_upstream_weights_is_that_of_the_peers() -> None:

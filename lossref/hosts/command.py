@@ -60,6 +60,7 @@ class CommandHost:
         if self._channel is None and self._described() != self.offers:  # to start may take longer than an answer
             raise self._ended("crashed", "it describes other losses when it is started once more", "")
         begin = time.perf_counter()
+        message["absent"] = question.absent
         said = self._said({**message, "calls": calls}, arrays, self.lodging.timeout, "")
         if "unsupported" in said:
             raise CannotAnswer(plain(str(said["unsupported"]))[:200])

@@ -129,11 +129,9 @@ class ProcessHost:
     def time(self, sides: Sequence[tuple[int, Question]], mode: str, box: float, longest: float, seed: int) -> Timed:
         """What the clock reads of one thing, or of two in turns, asked as their questions say.
 
-        They are called for `box` seconds, for up to `longest` seconds where the machine is busy. Raises `TargetEnded`.
+        They are called for `box` seconds, for up to `longest` seconds where the machine is busy. Raises `TargetEnded`;
+        nothing is asked once more, for the deadline is long.
         """
-        return once_more(lambda: self._time(sides, mode, box, longest, seed))
-
-    def _time(self, sides: Sequence[tuple[int, Question]], mode: str, box: float, longest: float, seed: int) -> Timed:
         self._load_again(max(thing for thing, _ in sides))
         asked = [(thing, asdict(question)) for thing, question in sides]
         how = {"mode": mode, "box": box, "longest": longest, "seed": seed}
