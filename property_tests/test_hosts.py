@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from lossref.cli import app
 from lossref.core.nouns import Target
 from lossref.hosts import nursery
 from lossref.hosts.endings import TargetEnded
@@ -390,6 +393,36 @@ def test_a_host_is_forked_and_what_hid_from_it_ends_with_it(host: ProcessHost, t
     while psutil.pid_exists(number) and time.monotonic() < end:
         time.sleep(0.02)
     assert not psutil.pid_exists(number)
+
+
+def test_one_that_was_killed_while_nobody_asked_is_replaced_without_a_word(host: ProcessHost, tmp_path: Path) -> None:
+    """By the system that lacks memory, say, or by what ends all processes of an earlier command: no fault of its."""
+    host.load(file_of(tmp_path, "return pred.sum()"))
+    innocent_is_right(host)
+    for again in (lambda: put(host), lambda: host.load("torch", adapter=True), lambda: timed_in(host, 1)):
+        assert host._channel is not None
+        os.kill(host._channel.process.pid, signal.SIGKILL)
+        assert until(lambda: host._channel is None or host._channel.process.poll() is not None)
+        again()
+
+
+def test_a_mistake_in_one_command_does_not_end_the_hosts_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command has started ends with it, if it comes to no good end; here, another follows in its process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")  # a nursery of their own
+    file_of(tmp_path, "return pred.sum()")
+    for word, meant in [("culpri", "culprit"), ("inocent", "innocent"), ("culpri", "culprit")]:
+        result = CliRunner().invoke(app, ["validate", f"hostile:{word}", "--as", "iou"])
+        assert (result.exit_code, f"did you mean '{meant}'?" in result.output) == (2, True), result.output
+
+
+def until(true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
 
 
 def test_without_what_it_is_forked_from_a_host_starts_by_itself(

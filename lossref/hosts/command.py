@@ -57,6 +57,8 @@ class CommandHost:
         arrays: list[Array] = []
         calls = [_plain_call(call, arrays) for call in question.calls]
         message = {"do": "ask", "loss": thing, "spec": offer.spec, "terms": question.terms, "params": question.params}
+        if self._channel is not None and self._channel.process.poll() is not None:
+            self.close()  # it ended while nobody asked it anything
         if self._channel is None and self._described() != self.offers:  # to start may take longer than an answer
             raise self._ended("crashed", "it describes other losses when it is started once more", "")
         begin = time.perf_counter()

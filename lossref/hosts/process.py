@@ -86,7 +86,12 @@ class ProcessHost:
         return self._load(*key)
 
     def _load_again(self, thing: int) -> None:
-        """Load, into a process that is new, the words up to the one that this thing came from."""
+        """Load, into a process that is new, the words up to the one that this thing came from.
+
+        One that ended while nobody asked it anything, killed from outside, is replaced without a word.
+        """
+        if self._channel is not None and self._channel.process.poll() is not None:
+            self.close()
         for key, found in list(self._words.items())[self._there :]:
             if found["first"] > thing:
                 return
