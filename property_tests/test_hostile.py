@@ -20,7 +20,6 @@ from torch import Tensor
 
 import lossref
 from lossref.core.nouns import Verdict
-from lossref.hosts.kept import close_all
 from lossref.hosts.nursery import NAMED
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.things import described
@@ -211,7 +210,6 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, li
     words = [name for name in MODULES if name.endswith("losses.py") or name == "twins.py"]
     jobs = plan(words, "iou", "value", ("float64",), out=folder / "out", lodging=Lodging(timeout=10.0))
     yield folder, [verdict for job in jobs for verdict in work(job)[0]]
-    close_all()
     os.chdir(before)
 
 
@@ -242,7 +240,6 @@ def test_a_function_that_has_moved_in_its_file_is_found(modules: tuple[Path, lis
     text = (folder / "twins.py").read_text()
     try:
         (folder / "twins.py").write_text("\n\n" + text)
-        close_all()
         lines, passes = replay(folder / "out" / case)
     finally:
         (folder / "twins.py").write_text(text)
@@ -253,7 +250,6 @@ def test_a_case_that_ended_its_process_is_replayed(place: Path, together: Run, m
     (row,) = [one for one in together[0] if one.target == "Built"]
     monkeypatch.chdir(place)
     lines, passes = replay(place / "together" / row.case)
-    close_all()
     assert (passes, lines[1]) == (False, "  crashed: the process ended with exit code 5")
 
 
@@ -283,7 +279,6 @@ def test_a_mistake_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pyt
     file = words.split()[0]
     Path(file).write_text(HEAD + MARKS.get(file, '@lossref.target("iou")\n') + "def f(box1, box2):\n    return box1\n")
     result = CliRunner().invoke(app, ["validate", *words.split(), *QUICK])
-    close_all()
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert said in result.output
 

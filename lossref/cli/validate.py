@@ -168,6 +168,8 @@ def replay(
     ] = False,
     no_cache: NoCache = False,
     device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [where it failed].")] = None,
+    python: Annotated[str, typer.Option("--python", help="The Python that it is asked in [where it failed].")] = "",
+    command: Annotated[str, typer.Option("--command", help="The peer that is asked [the one that failed].")] = "",
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     only("cpu cuda", *filter(None, [device]))
@@ -175,7 +177,7 @@ def replay(
         from lossref.hosts.worker.words import printable
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file, trust, device)
+        lines, passes = replaying.replay(file, trust, device, python, command)
     for line in lines:
         typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)

@@ -32,7 +32,7 @@ from lossref.targets.resolve import Unavailable, UnknownTarget
 
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
-ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between
+ENDING = 8  # deadlines that one hang may take: an import and the question, and both once more
 VERDICTS = "verdicts.jsonl"
 Outcome = tuple[list[Verdict], dict[str, int]]
 Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases

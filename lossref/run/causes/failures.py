@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -212,10 +213,16 @@ def saved(job: Job, spec: Spec, target: Target, row: Judged, case: Case, problem
     if not job.out:
         return ""
     dtype, device = row.verdict.dtype, target.device
-    kept = SavedCase(case, row.one.name, dtype, job.word, job.as_spec, label=target.label, device=device)
+    kept = SavedCase(case, row.one.name, dtype, job.word, job.as_spec, device=device, lodging=job.lodging)
     where = "" if device == "cpu" else f"-{distinct(device)}"
     again = f"-{number + 1}" if number else ""
     name = f"cases/{spec.name}-{distinct(target.label)}-{row.one.name}-{dtype}{where}{again}.json"
-    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
+    found_by = f"found by `{_asked_by(job)}`, seed {job.seed}"
     save(Path(job.out) / name, spec, kept, target, Evidence(1, 0.0, 0, (problem,)), why=found_by)
     return name
+
+
+def _asked_by(job: Job) -> str:
+    """The command that asks the target of a job."""
+    python = ["--python", job.lodging.python] if job.lodging.python else []
+    return shlex.join(["lossref", "validate", *(["--command"] if job.lodging.command else []), job.word, *python])
