@@ -148,12 +148,12 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     dtype, spec = row.verdict.dtype, tracing.spec
     before = tracing.smallest.get(key)
     if before is not None and row.one.shrunk_to and row.one.explained_on:
-        if _problem(row.one, spec, target, before, dtype, failing.kind):
+        if _problem(tracing, row.one, target, before, dtype, failing.kind):
             return before
         return min(failing.cases, key=_size)
-    smallest = failing.cases[0]
+    smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=_size)
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
-        return min(failing.cases, key=_size)
+        return smallest
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
     if row.one.certified:
@@ -165,10 +165,10 @@ def _size(case: Case) -> int:
     return sum(array.size for array in case.inputs.values())
 
 
-def _problem(one: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
+def _problem(tracing: Tracing, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
     """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""
     try:
-        found = table.examine(one, spec, target, case, dtype)
+        found = tracing.examined(one, target, case, dtype)
     except (TargetEnded, CannotAnswer) as error:
         found = wrong(str(error), kind=kind)
     return next((problem for problem in found.problems if problem.kind == kind), None)
@@ -178,10 +178,10 @@ def _failure(
     tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
 ) -> Failure:
     """The failure with its smallest case saved."""
-    problem = _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind)
+    problem = _problem(tracing, row.one, target, case, row.verdict.dtype, failing.kind)
     if problem is None:
         case, problem = failing.found[0]
-        if _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind) is None:
+        if _problem(tracing, row.one, target, case, row.verdict.dtype, failing.kind) is None:
             problem = replace(problem, sentence=f"{problem.sentence} (not on every call: it does not repeat itself)")
     usual = [found for one, found in failing.found if table.drawn(one)]
     detail = {name: float(problem.detail.get(name, math.nan)) for name in ("got", "want", "error", "budget")}
