@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache as cached
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from lossref.run.causes.explain.factors import constant_offset, multiples, swapp
 from lossref.run.causes.explain.fitted import fitted
 from lossref.run.causes.explain.formula.altered import Altered, Bench
 from lossref.run.causes.explain.inputs import taken
+from lossref.run.causes.explain.memory import FULL, Whole, memory_of
 from lossref.run.causes.explain.mistakes import (
     Variant,
     changed,
@@ -26,10 +27,9 @@ from lossref.run.causes.explain.mostly import mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
 from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
 from lossref.run.causes.explain.reductions import reduced
-from lossref.run.causes.explain.terms import of_gradients, of_values
+from lossref.run.causes.explain.terms import in_another_order, of_gradients, of_values
 
 ITSELF = ["agrees"]
-Whole = Callable[[Quantity, Told], Array | None]
 
 
 def explain(
@@ -60,12 +60,15 @@ class _Search:
         self.what, self.target, self.known, self.settings = what, target, known, settings
         self.told = told(what, shown, settings, dtype)
         self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
+        self.memory = memory_of(known)
 
     def sentences(self) -> Iterator[str]:
         """Every sentence that is true, the plain ones first."""
+        yield from self._before()
         settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
         yield from self._variants(settings)
         yield from self._narrow(ITSELF, [right])
+        yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
         yield from self._of_the_whole()
         yield from self._variants(self._first())
         yield from self._variants(self._second())
@@ -75,13 +78,20 @@ class _Search:
         yield from self._combined()
         variants = [*settings, *self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
-        yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
+        alone = [*settings, *self._first(), *taken(self.what.spec, self.settings)]
+        yield from mostly(self.what, self.told, self.known, alone)
+
+    def _before(self) -> Iterator[str]:
+        """What explained all that is wrong when another failure of this target was explained."""
+        for sentence, gives in self.memory.whole.items():
+            if reproduces(partial(gives, self.what), self.told):
+                yield sentence
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
         subject, spec = self.what.words, self.what.spec
         ends = [
-            *multiples(spec, self.told, right),
+            *multiples(spec, self.told, right, settings=self.settings),
             *reduced(self.told),
             *of_values(self.what, self.told),
             *filter(None, (constant_offset(self.told), swapped_columns(self.told))),
@@ -101,7 +111,7 @@ class _Search:
         spec = self.what.spec
         return [
             *changed_twice(spec, self.target, self.known.own, self.settings),
-            *mistake_and_setting(spec, self.target, self.settings),
+            *mistake_and_setting(spec, self.target, self.settings, self.what, self.told, self.known),
         ]
 
     def _variants(self, variants: Sequence[Variant]) -> Iterator[str]:
@@ -123,7 +133,11 @@ class _Search:
                 yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 
     def _altered(self) -> Iterator[str]:
-        bench = Bench(self.what, self.told, self.settings)
+        every = [(self.what, self.told), *self.elsewhere()]
+        wrong = {what.term for what, cases in every if what.term and any(one.apart for one in cases)}
+        bench = Bench(
+            self.what, self.told, self.settings, wrong, self.memory.purse if self.what.spec.composite else FULL
+        )
         for choice in (bench.singles, bench.pairs()):
             fits: list[Altered] = list(bench.found(choice))
             yield from self._said((f"agrees when {one.words}", bench.on(one)) for one in fits)
@@ -133,6 +147,7 @@ class _Search:
         partly: list[str] = []
         for sentence, gives in claims:
             if all(reproduces(partial(gives, what), cases) for what, cases in self.elsewhere()):
+                self.memory.whole[sentence] = gives
                 yield sentence
             partly.append(f"{self.what.words} {sentence}")
         yield from partly

@@ -143,9 +143,11 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
     if last.isdigit() and 1 < int(last) <= MOST_COLUMNS:
         yield from _exchanges(int(last))
         yield from _columns(int(last))
-    if last[:1].isdigit() and not last.isdigit():
-        parts = int(last.removesuffix(name_of(last)))
-        yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
+    for place, axis in enumerate(axes.split()):
+        if axis[:1].isdigit() and not axis.isdigit():
+            parts = int(axis.removesuffix(name_of(axis)))
+            where = "its last axis" if axis is last else f"its axis {axis}"
+            yield Taken(f"is read with {where} the other way round", partial(_regrouped, parts, place))
 
 
 @lru_cache(maxsize=16)
@@ -177,8 +179,9 @@ def _swapped(one: int, other: int, x: Tensor) -> Tensor:
     return x[..., order]
 
 
-def _regrouped(parts: int, x: Tensor) -> Tensor:
-    regrouped: Tensor = x.unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2)
+def _regrouped(parts: int, axis: int, x: Tensor) -> Tensor:
+    """An axis of parts x R numbers, read as one of R x parts."""
+    regrouped: Tensor = x.movedim(axis, -1).unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2).movedim(-1, axis)
     return regrouped
 
 

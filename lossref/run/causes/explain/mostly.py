@@ -1,4 +1,7 @@
-"""What removes most of the error, where nothing removes all of it."""
+"""What removes most of the error, where nothing removes all of it.
+
+That has to be small beside the target's own numbers, too: of numbers that are nearly 0 whatever gives 0 is near.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,7 @@ def _share(one: Told, claimed: Array | None) -> float:
     with np.errstate(all="ignore"):
         left, all_of_it = (np.abs(one.got.ravel() - x.ravel()) for x in (claimed, one.want))
         over = np.where(left <= one.room.ravel(), 0.0, left)
-    total = float(np.nan_to_num(all_of_it, nan=np.inf).max(initial=0.0))
+    whole = float(np.nan_to_num(all_of_it, nan=np.inf).max(initial=0.0))
+    total = min(whole, float(np.nan_to_num(np.abs(one.got), nan=np.inf).max(initial=0.0)))
     rest = float(np.nan_to_num(over, nan=np.inf).max(initial=0.0))
     return rest / total if total else float(rest > 0)

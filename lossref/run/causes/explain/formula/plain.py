@@ -18,6 +18,7 @@ from lossref.run.causes.explain.formula import derived
 Place = tuple[CodeType, int, str]  # the code, the instruction, and the operation
 Constants = tuple[float | None, ...]  # what operands were Python numbers
 Step = Callable[..., Any]
+MOST_STEPS = 2_000_000  # of one run
 
 
 class Plain:
@@ -67,24 +68,28 @@ class Plain:
         return bool(self.tape.step("less", sys._getframe(1), other, self))
 
 
-def _constant(x: Any) -> float | None:
+def constant_of(x: Any) -> float | None:
+    """The operand if it is a Python number."""
     return float(x) if isinstance(x, (int, float)) else None
 
 
 class Floats:
     """The arithmetic `m` of an oracle, on plain floats; at the `places` that are given another step is taken."""
 
-    def __init__(self, places: Mapping[Place, Step] | None = None) -> None:
+    def __init__(self, places: Mapping[Place, Step] | None = None, most: int = MOST_STEPS) -> None:
         self.nodes: list[Plain] = []
-        self.places = places or {}
+        self.places, self.left = places or {}, most
         self.seen: dict[Place, Constants] | None = None
         self.pi = Plain(self, math.pi)
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
-        """The operation, or what is done instead of it at this place."""
+        """The operation, or what is done instead of it at this place. Raises ArithmeticError after too many of them."""
+        self.left -= 1
+        if self.left < 0:
+            raise ArithmeticError("a formula that is changed here comes to no end")
         place = (frame.f_code, frame.f_lasti, name)
         if self.seen is not None:
-            self.seen.setdefault(place, tuple(map(_constant, args)))
+            self.seen.setdefault(place, tuple(map(constant_of, args)))
         instead = self.places.get(place)
         usual = derived.RAW[name]
         return usual(self, *args, **kwargs) if instead is None else instead(self, usual, *args, **kwargs)
