@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from lossref.checks.table import CHECKS
@@ -20,7 +21,8 @@ AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 ENDED = ("crashed", "timeout", "blocked")
 MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype")
 NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
-NAMED = re.compile(r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)")
+ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
+NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
 
@@ -115,9 +117,14 @@ def claimed(explanation: str) -> str:
 
 def settings_of(explanation: str) -> list[str]:
     """The settings that an explanation names, as "name=value"."""
-    if not explanation.startswith("agrees when ") or " is expected" in explanation or NARROW.search(explanation):
-        return []
-    return [f"{name}={value}" for name, value in NAMED.findall(explanation)]
+    claim = ALL_NAMED.fullmatch(explanation.partition(";")[0])
+    found = NAMED.findall(claim[0]) if claim else []
+    return [f"{name}={value}" for name, value in found] if all(name in _parameters() for name, _ in found) else []
+
+
+@cache
+def _parameters() -> frozenset[str]:
+    return frozenset(name for spec in specs().values() for name in spec.params)
 
 
 def _alike(sentence: str) -> str:

@@ -23,9 +23,17 @@ Numbers = Mapping[str, float]
 
 
 def multiples(
-    spec: Spec, told: Sequence[Told], base: Gives, of: str = "the right value", settings: Params = NONE
+    spec: Spec,
+    told: Sequence[Told],
+    base: Gives,
+    of: str = "the right value",
+    settings: Params = NONE,
+    sized: bool = True,
 ) -> Iterator[str]:
-    """Sentences' ends ("is 2 times the right value") that hold on every case; `base` is what is multiplied."""
+    """Sentences' ends ("is 2 times the right value") that hold on every case; `base` is what is multiplied.
+
+    Unless `sized` the factor has to be one number, and none in step with a size of the case.
+    """
     known: list[tuple[Told, float]] = []
     for one in sorted(told, key=lambda one: not one.apart):
         factor = ratio(one, base(one))
@@ -40,7 +48,8 @@ def multiples(
         if all(_fits(one, base(one), steady) for one in told):
             yield in_words(steady, of)
         return
-    yield from _in_step(spec, told, known, base, of, settings)
+    if sized:
+        yield from _in_step(spec, told, known, base, of, settings)
 
 
 def _fits(one: Told, base: Array | None, factor: float) -> bool:

@@ -126,6 +126,12 @@ def _other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
         if param.convention and len(param.others) == 1:
             words = f"agrees when {name} means the opposite ({param.default!r} for {param.others[0]!r} and the reverse)"
             yield Variant(words, flipped(spec, name), settings)
+            boxes = [place for place, domain in enumerate(spec.inputs.values()) if domain.axes.endswith("4")]
+            for place in boxes if name == "xywh" and len(boxes) > 1 else ():
+                words = (
+                    f"agrees when {list(spec.inputs)[place]} is not in the notation that {name} names, and the rest is"
+                )
+                yield Variant(words, misread(spec, tuple(boxes), place), settings)
 
 
 @lru_cache(maxsize=512)
@@ -221,6 +227,22 @@ def flipped(spec: Spec, name: str) -> Target:
         return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
 
     return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
+
+
+@lru_cache(maxsize=64)
+def misread(spec: Spec, boxes: tuple[int, ...], raw: int) -> Target:
+    """The reference in the other notation of boxes, to which all of them are brought but one."""
+
+    def build(xywh: bool, **params: Any) -> Any:
+        change = FOUR[1 if xywh else 0].change  # to corners, or from corners
+
+        def asked(*inputs: Any) -> Any:
+            given = [change(x) if place in boxes and place != raw else x for place, x in enumerate(inputs)]
+            return spec.reference(*given, xywh=not xywh, **params)
+
+        return asked
+
+    return Target(spec.name, build, "one box in the other notation", tuple(spec.params), trusted=True)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:

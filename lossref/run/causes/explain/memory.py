@@ -1,4 +1,4 @@
-"""What is remembered from one failure of a target to the next: what explained all of it, and what may be spent."""
+"""What is remembered from one failure of a target to the next: claims that held, and what may be spent."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ FULL = Purse(float("inf"))
 
 @dataclass
 class Memory:
-    """Of one target: claims that had all of its numbers, as sentences, and its purse."""
+    """Of one target: claims that held, by sentence; and its purse.
 
-    whole: dict[str, Whole] = field(default_factory=dict)
+    Beside what a claim gives stand the cases that it can speak of, and whether it held of all numbers.
+    """
+
+    claims: dict[str, tuple[Whole, Callable[[Told], bool], bool]] = field(default_factory=dict)
     purse: Purse = field(default_factory=lambda: Purse(STEPS))
 
 

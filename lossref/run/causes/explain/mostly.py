@@ -14,14 +14,16 @@ from lossref.core.nouns import Array
 from lossref.run.causes.explain.mistakes import Variant
 from lossref.run.causes.explain.quantity import Quantity, Told
 
-MOST_LEFT = 0.05
+MOST_LEFT, NOTHING = 0.05, 1e-9
 
 
 def mostly(what: Quantity, told: Sequence[Told], known: Attempts, variants: Sequence[Variant]) -> Iterator[str]:
     """The variant that leaves the smallest share of the error, if that is small on every case."""
     shares = [(_left(what, told, known, one), number) for number, one in enumerate(variants)]
     share, number = min(shares, default=(1.0, 0))
-    if share <= MOST_LEFT:
+    if share <= NOTHING:
+        yield f"{what.words} {variants[number].sentence}"
+    elif share <= MOST_LEFT:
         yield f"nearly {variants[number].sentence}: that leaves at most {share:.1g} of the error of {what.words}"
 
 

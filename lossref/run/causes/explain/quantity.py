@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -133,7 +133,7 @@ def close(got: Array, want: Array, room: Array | float) -> bool:
     return bool(fits.all())
 
 
-def reproduces(gives: Gives, told: Sequence[Told]) -> bool:
+def reproduces(gives: Gives, told: Iterable[Told]) -> bool:
     """Whether a claim has the target's numbers on every case. That the truth does not is asked beforehand."""
     return all(_fits(gives(one), one) for one in told)
 

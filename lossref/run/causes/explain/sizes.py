@@ -8,7 +8,7 @@ import numpy as np
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Params, Spec
-from lossref.run.causes.explain.formula.altered import learnt, text_of
+from lossref.run.causes.explain.formula.altered import learnt
 from lossref.run.causes.explain.quantity import Told
 
 
@@ -49,7 +49,8 @@ def positives(axes: str, gradient: Array) -> tuple[str, Array] | None:
     if len(names) != gradient.ndim or len(channels) != 1 or not {"A", "q"} & {*names}:
         return None
     what = "anchors" if "A" in names else "queries"
-    return what, np.asarray(gradient != 0).any(axis=channels[0])
+    found: Array = np.any(gradient != 0, axis=channels[0])
+    return what, found
 
 
 def _of_positives(spec: Spec, one: Told) -> Iterator[tuple[str, float]]:
@@ -65,4 +66,4 @@ def _of_positives(spec: Spec, one: Told) -> Iterator[tuple[str, float]]:
 def _of_formula(spec: Spec, case: Case, settings: Params) -> dict[str, float]:
     """Numbers of the formula that it makes once: a norm, a count, a sum over everything."""
     numbers = learnt(spec, case, tuple(settings.items())).once
-    return {text_of(place): number for place, number in numbers.items() if number}
+    return {words: number for words, number in numbers.items() if number}

@@ -7,6 +7,7 @@ import linecache
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -67,9 +68,9 @@ class Bench:
         for one in self.told:
             usual = learnt(spec, one.shown.case, self.settings)
             numbers = None if usual.given is None else _shaped(usual.given, self.what, one)
+            if spec.composite and numbers is None:
+                continue  # it takes too long
             if numbers is None or numbers.size != one.want.size:
-                if spec.composite and kept:
-                    continue  # a case that takes too long; what is found on the others is held against the target
                 return []
             seen = {**usual.seen, **seen}
             off = np.abs(numbers.ravel() - one.want.ravel())
@@ -89,10 +90,16 @@ class Bench:
         """How many steps the formula is on a case, and how many numbers it is given."""
         return learnt(self.what.spec, one.shown.case, self.settings).steps + size(one)
 
+    def able(self, one: Told) -> bool:
+        """Whether the formula can be run on a case as often as it takes."""
+        return learnt(self.what.spec, one.shown.case, self.settings).given is not None
+
     def gives(self, altered: Altered, what: Quantity, one: Told) -> Array | None:
         """A quantity on a case by the formula with other steps."""
         found = outcome(self.what.spec, one.shown.case, self.settings, altered.steps)
-        return None if found is None else _shaped(found, what, one)
+        numbers = None if found.given is None else _shaped(found.given, what, one)
+        undefined = found.steep and what.wrt and numbers is not None and numbers.size == one.got.size
+        return np.where(np.isfinite(one.got), numbers.reshape(one.got.shape), np.nan) if undefined else numbers
 
     def on(self, altered: Altered) -> Callable[[Quantity, Told], Array | None]:
         """The same for one way to alter it."""
@@ -169,13 +176,13 @@ class Learnt(NamedTuple):
     """A formula as it was carried out on one case.
 
     given: the value and gradients, None where that takes too long; seen: its steps; terms: the steps that each term
-    depends on; once: the numbers of steps that are taken a single time; steps: how many were taken
+    depends on; once: the numbers of steps that are taken a single time, and the parts of sums, by words; steps: a count
     """
 
     given: Attempt | None = None
     seen: Seen = MappingProxyType({})
     terms: Terms = MappingProxyType({})
-    once: Mapping[Place, float] = MappingProxyType({})
+    once: Mapping[str, float] = MappingProxyType({})
     steps: int = 0
 
 
@@ -188,19 +195,32 @@ def learnt(spec: Spec, case: Case, settings: Setting) -> Learnt:
     output, leaves = carried_out(spec, m, case, settings)
     given = None if output is None else _given(spec, m, output, leaves)
     terms = {} if given is None else by_term(m, spec.terms, output)
-    return Learnt(given, m.seen or {}, terms, m.once(), m.steps)
+    return Learnt(given, m.seen or {}, terms, _once(m), m.steps)
+
+
+def _once(m: Noted) -> dict[str, float]:
+    numbers = m.once()
+    parts = {
+        f"the number of parts of {text_of(place)}": float(m.parts[place]) for place in numbers if place[2] == "sum"
+    }
+    least = {f"max({words}, 1)": max(number, 1.0) for words, number in parts.items()}
+    return {text_of(place): number for place, number in numbers.items()} | parts | least
+
+
+class Outcome(NamedTuple):
+    """What a formula gives, None where it fails; `steep` if a slope on its way is infinite: its gradient may be NaN."""
+
+    given: Attempt | None
+    steep: bool
 
 
 @lru_cache(maxsize=60_000)
-def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Attempt | None:
+def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Outcome:
     """What the formula gives with other steps, asked once."""
-    return run(spec, Floats(dict(steps), AT_MOST * max(learnt(spec, case, settings).steps, 1)), case, settings)
-
-
-def run(spec: Spec, m: Floats, case: Case, settings: Setting) -> Attempt | None:
-    """Value and gradients by the formula on these numbers; None where that fails."""
+    m = Floats(dict(steps), AT_MOST * max(learnt(spec, case, settings).steps, 1))
     output, leaves = carried_out(spec, m, case, settings)
-    return None if output is None else _given(spec, m, output, leaves)
+    given = None if output is None else _given(spec, m, output, leaves)
+    return Outcome(given, not spec.composite and not all(isfinite(x) for node in m.nodes for _, x in node.inputs))
 
 
 Leaves = Mapping[str, Array]
@@ -210,8 +230,10 @@ def carried_out(spec: Spec, m: Floats, case: Case, settings: Setting) -> tuple[A
     """What the formula returns on these numbers, None where it fails, and the numbers that it was given."""
     leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in spec.inputs.items()}
     inputs = {name: _nest(cells) for name, cells in leaves.items()}
+    params = {**case.params, **dict(settings)}
+    m.eps = params.get("eps")
     try:
-        return spec.oracle(m, **inputs, **{**case.params, **dict(settings)}), leaves
+        return spec.oracle(m, **inputs, **params), leaves
     except ERRORS:
         return None, leaves
 

@@ -21,6 +21,7 @@ class Noted(Floats):
         self.seen = {}
         self.steps = 0
         self.origin: dict[int, Place] = {}
+        self.parts: dict[Place, int] = {}
         self.parents: dict[int, tuple[int, ...]] = {}
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
@@ -32,6 +33,7 @@ class Noted(Floats):
         found = derived.RAW[name](self, *args, **kwargs)
         if isinstance(found, Plain) and found.order >= begin:
             operands = args[0] if name in GROUPED else args
+            self.parts[place] = len(operands)
             self.origin[found.order] = place
             self.parents[found.order] = tuple(x.order for x in operands if isinstance(x, Plain))
         return found

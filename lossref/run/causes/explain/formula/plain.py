@@ -80,6 +80,7 @@ class Floats:
         self.nodes: list[Plain] = []
         self.places, self.left = places or {}, most
         self.seen: dict[Place, Constants] | None = None
+        self.eps: float | None = None  # that of the case, if it has one
         self.pi = Plain(self, math.pi)
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
@@ -129,14 +130,19 @@ class Floats:
 
 
 def flows(outputs: Sequence[tuple[Plain, float]], count: int) -> list[float]:
-    """d (weighted sum of the outputs) / d node, for the first so many nodes of the tape."""
+    """d (weighted sum of the outputs) / d node, for the first so many nodes of the tape.
+
+    As torch does, a flow of 0 through an infinite slope is NaN; what no output depends on has 0.
+    """
     nodes = outputs[0][0].tape.nodes
-    adjoint = [0.0] * len(nodes)
+    adjoint: list[float | None] = [None] * len(nodes)
     for output, factor in outputs:
-        adjoint[output.order] += float(factor)
+        adjoint[output.order] = (adjoint[output.order] or 0.0) + float(factor)
     for node in reversed(nodes):
         flow = adjoint[node.order]
-        if flow:
+        if flow is not None:
             for operand, partial in node.inputs:
-                adjoint[operand.order] += flow * float(partial)  # numpy warns of inf - inf, Python does not
-    return adjoint[:count]
+                added = flow * float(partial)  # numpy warns of inf - inf, Python does not
+                before = adjoint[operand.order]
+                adjoint[operand.order] = added if before is None else before + added
+    return [found or 0.0 for found in adjoint[:count]]
