@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -62,10 +62,12 @@ def regridded(spec: Spec, places: tuple[int, ...], change: Change) -> Target:
     """The reference, given something else in these places, which depends on the parameters."""
 
     def build(**params: Any) -> Any:
-        here = partial(change, params={**spec.defaults(), **params})
+        everything = {**spec.defaults(), **params}
 
         def asked(*inputs: Any) -> Any:
-            return spec.reference(*(here(x) if at in places else x for at, x in enumerate(inputs)), **params)
+            return spec.reference(
+                *(change(x, everything) if at in places else x for at, x in enumerate(inputs)), **params
+            )
 
         return asked
 

@@ -98,8 +98,9 @@ class Bench:
         """A quantity on a case by the formula with other steps."""
         found = outcome(self.what.spec, one.shown.case, self.settings, altered.steps)
         numbers = None if found.given is None else _shaped(found.given, what, one)
-        undefined = found.steep and what.wrt and numbers is not None and numbers.size == one.got.size
-        return np.where(np.isfinite(one.got), numbers.reshape(one.got.shape), np.nan) if undefined else numbers
+        if numbers is not None and found.steep and what.wrt and numbers.size == one.got.size:
+            return np.where(np.isfinite(one.got), numbers.reshape(one.got.shape), np.nan)
+        return numbers
 
     def on(self, altered: Altered) -> Callable[[Quantity, Told], Array | None]:
         """The same for one way to alter it."""
