@@ -9,13 +9,15 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.factors import constant_offset, multiples, swapped_columns
-from lossref.run.causes.explain.fitted import fitted
 from lossref.run.causes.explain.formula.altered import Altered, Bench
-from lossref.run.causes.explain.grids import on_grids
-from lossref.run.causes.explain.inputs import taken
 from lossref.run.causes.explain.memory import FULL, Whole, memory_of
-from lossref.run.causes.explain.mistakes import (
+from lossref.run.causes.explain.mostly import mostly
+from lossref.run.causes.explain.narrow import TYPES, right_to, shows
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.causes.explain.variants.fitted import fitted
+from lossref.run.causes.explain.variants.grids import on_grids
+from lossref.run.causes.explain.variants.inputs import taken
+from lossref.run.causes.explain.variants.mistakes import (
     Variant,
     changed,
     changed_twice,
@@ -24,11 +26,9 @@ from lossref.run.causes.explain.mistakes import (
     mistakes,
     two_mistakes,
 )
-from lossref.run.causes.explain.mostly import mostly
-from lossref.run.causes.explain.narrow import TYPES, right_to, shows
-from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
-from lossref.run.causes.explain.reductions import reduced
-from lossref.run.causes.explain.terms import in_another_order, of_gradients, of_values
+from lossref.run.causes.explain.whole.factors import constant_offset, multiples, swapped_columns
+from lossref.run.causes.explain.whole.reductions import reduced
+from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
 
 ITSELF = ["agrees"]
 FEW = 3  # cases that a claim about some cases alone is held against at least

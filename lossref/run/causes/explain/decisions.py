@@ -13,9 +13,9 @@ import numpy as np
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Spec
-from lossref.run.causes.explain.factors import named, same
 from lossref.run.causes.explain.quantity import Shown
-from lossref.run.causes.explain.sizes import positives
+from lossref.run.causes.explain.whole.factors import named, same
+from lossref.run.causes.explain.whole.sizes import positives
 
 LOGITS = ["b", "c", "A"]
 NEAR = 1e-6

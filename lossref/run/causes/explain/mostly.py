@@ -11,8 +11,8 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
-from lossref.run.causes.explain.mistakes import Variant
 from lossref.run.causes.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.variants.mistakes import Variant
 
 MOST_LEFT, NOTHING = 0.05, 1e-9
 

@@ -13,8 +13,8 @@ from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes.explain.decisions import decisions
-from lossref.run.causes.explain.factors import same
 from lossref.run.causes.explain.quantity import NONE, Quantity, Shown, Told, quantity_of, told
+from lossref.run.causes.explain.whole.factors import same
 
 BEGIN = "nothing known explains it: "
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lossref.core.nouns import Array, Params, Spec
 from lossref.run.causes.explain.quantity import NONE, Gives, Told, close, reproduces
-from lossref.run.causes.explain.sizes import sizes_of
+from lossref.run.causes.explain.whole.sizes import sizes_of
 
 LARGEST = 12
 NEAR = 1e-9

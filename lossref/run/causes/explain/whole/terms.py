@@ -11,9 +11,9 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.factors import LARGEST, in_words, rounded
-from lossref.run.causes.explain.mistakes import Variant
 from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
+from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.whole.factors import LARGEST, in_words, rounded
 
 MOST_TERMS = 8
 NEAR = 1e-9

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant
 
 Change = Callable[[Tensor, Params], Tensor]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant
 
 MOST_COLUMNS = 6
 Change = Callable[[Tensor], Tensor]
