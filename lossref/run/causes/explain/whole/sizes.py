@@ -8,7 +8,7 @@ import numpy as np
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Params, Spec
-from lossref.run.causes.explain.formula.altered import learnt
+from lossref.run.causes.explain.formula.runs import learnt
 from lossref.run.causes.explain.quantity import Told
 
 
