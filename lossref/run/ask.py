@@ -141,7 +141,7 @@ def _row(
         return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
     if dtype != row[1]:
         verdict = replace(verdict, dtype=row[1], note=verdict.note or f"judged in {dtype}: it {unable[row[1]]}")
-    judged = Judged(one, verdict, asked_on, failing)
+    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype)
     if verdict.status in ENDINGS:
         case, problem = failing[0].found[0]
         return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))

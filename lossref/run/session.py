@@ -22,10 +22,13 @@ from lossref.run import plan as planning
 from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS, Outcome
 from lossref.run.atomic import append_line, held, write_text
+from lossref.run.findings import accepted
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
 SAVED = {"schema", "spec", "check", "dtype", "inputs"}  # what tells a case that a run saved from another JSON file
 COLUMNS = {one.name for one in fields(Verdict)}
+Expected = tuple[tuple[str, str, bool], ...]  # findings that are known: id, reason, whether this run must find it
+NOTHING: Expected = ()
 SAME = ("target", "version", "tier", "seed", "lossref", "python", "torch", "plan", "files")
 
 
@@ -42,9 +45,16 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int, resume: bool = False
+        self,
+        folder: Path,
+        words: list[str],
+        plan: list[planning.Job],
+        tier: str,
+        seed: int,
+        resume: bool = False,
+        known: Expected = NOTHING,
     ) -> None:
-        self.folder, self.plan, self.resume = folder, plan, resume
+        self.folder, self.plan, self.resume, self.known = folder, plan, resume, known
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._done: dict[int, Outcome] = {}
@@ -74,7 +84,7 @@ class Session:
     ) -> None:
         with self._held:
             finished = len(self._done) == len(self.plan)
-            self.verdicts = self._of_finished() if finished else self._on_disk()
+            self.verdicts = self._accepted(self._of_finished() if finished else self._on_disk(), finished)
             with contextlib.suppress(*[OSError] if error else []):
                 self._write_verdicts(self.verdicts)
                 self._write_facts(finished)
@@ -99,6 +109,14 @@ class Session:
 
     def _of_finished(self) -> list[Verdict]:
         return [verdict for _, (verdicts, _) in sorted(self._done.items()) for verdict in verdicts]
+
+    def _accepted(self, verdicts: list[Verdict], finished: bool) -> list[Verdict]:
+        """The verdicts where findings are known; and one for each that is due in a finished run, and not there."""
+        rows, there = accepted(verdicts, {one: reason for one, reason, _ in self.known})
+        stale = [(one, reason) for one, reason, due in self.known if finished and due and one not in there]
+        who = ", ".join(dict.fromkeys(job.word for job in self.plan))
+        note = "finding {} of the dialect ({}) is no longer there: strike it off"
+        return [*rows, *(Verdict("-", who, "known", "-", "fixed", note=note.format(*one)) for one in stale)]
 
     def _on_disk(self) -> list[Verdict]:
         """Every verdict that was written until now, in the order of the plan."""

@@ -108,7 +108,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
-    if failing.kind.startswith("law ") and row.verdict.dtype == "float64":
+    if failing.kind.startswith("law ") and row.dtype == "float64":
         return _of_precision(tracing, row)
     return tracing.claims.get(key, "")
 
@@ -145,7 +145,7 @@ def _hint(tracing: Tracing, kind: str, shown: Sequence[Shown]) -> str:
 
 def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
     """A small case that fails in this way: made small once, and taken again where the row fails on it, too."""
-    dtype, spec = row.verdict.dtype, tracing.spec
+    dtype, spec = row.dtype, tracing.spec
     before = tracing.smallest.get(key)
     if before is not None and row.one.shrunk_to and row.one.explained_on:
         if _problem(tracing, row.one, target, before, dtype, failing.kind):
@@ -178,10 +178,10 @@ def _failure(
     tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
 ) -> Failure:
     """The failure with its smallest case saved."""
-    problem = _problem(tracing, row.one, target, case, row.verdict.dtype, failing.kind)
+    problem = _problem(tracing, row.one, target, case, row.dtype, failing.kind)
     if problem is None:
         case, problem = failing.found[0]
-        if _problem(tracing, row.one, target, case, row.verdict.dtype, failing.kind) is None:
+        if _problem(tracing, row.one, target, case, row.dtype, failing.kind) is None:
             problem = replace(problem, sentence=f"{problem.sentence} (not on every call: it does not repeat itself)")
     usual = [found for one, found in failing.found if table.drawn(one)]
     detail = {name: float(problem.detail.get(name, math.nan)) for name in ("got", "want", "error", "budget")}
@@ -213,7 +213,7 @@ def saved(job: Job, spec: Spec, target: Target, row: Judged, case: Case, problem
     if not job.out:
         return ""
     dtype, device = row.verdict.dtype, target.device
-    kept = SavedCase(case, row.one.name, dtype, job.word, job.as_spec, device=device, lodging=job.lodging)
+    kept = SavedCase(case, row.one.name, row.dtype, job.word, job.as_spec, device=device, lodging=job.lodging)
     where = "" if device == "cpu" else f"-{distinct(device)}"
     again = f"-{number + 1}" if number else ""
     name = f"cases/{spec.name}-{distinct(target.label)}-{row.one.name}-{dtype}{where}{again}.json"

@@ -20,12 +20,21 @@ GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
 
 @dataclass(frozen=True)
 class Judged:
-    """One row as it came out: its verdict, the cases that it was given, and what failed, by kind."""
+    """One row as it came out: its verdict, the cases that it was given, and what failed, by kind.
+
+    `instead` is the dtype in which it was judged, if the target cannot compute in that of the row.
+    """
 
     one: Check
     verdict: Verdict
     cases: Sequence[Case]
     failing: tuple[Failing, ...]
+    instead: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in which it was judged."""
+        return self.instead or self.verdict.dtype
 
 
 @dataclass

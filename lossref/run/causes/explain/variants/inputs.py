@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant
 
 MOST_COLUMNS = 6
 Change = Callable[[Tensor], Tensor]
@@ -126,6 +126,12 @@ def _other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
         if param.convention and len(param.others) == 1:
             words = f"agrees when {name} means the opposite ({param.default!r} for {param.others[0]!r} and the reverse)"
             yield Variant(words, flipped(spec, name), settings)
+            boxes = [place for place, domain in enumerate(spec.inputs.values()) if domain.axes.endswith("4")]
+            for place in boxes if name == "xywh" and len(boxes) > 1 else ():
+                words = (
+                    f"agrees when {list(spec.inputs)[place]} is not in the notation that {name} names, and the rest is"
+                )
+                yield Variant(words, misread(spec, tuple(boxes), place), settings)
 
 
 @lru_cache(maxsize=512)
@@ -143,9 +149,11 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
     if last.isdigit() and 1 < int(last) <= MOST_COLUMNS:
         yield from _exchanges(int(last))
         yield from _columns(int(last))
-    if last[:1].isdigit() and not last.isdigit():
-        parts = int(last.removesuffix(name_of(last)))
-        yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
+    for place, axis in enumerate(axes.split()):
+        if axis[:1].isdigit() and not axis.isdigit():
+            parts = int(axis.removesuffix(name_of(axis)))
+            where = "its last axis" if axis is last else f"its axis {axis}"
+            yield Taken(f"is read with {where} the other way round", partial(_regrouped, parts, place))
 
 
 @lru_cache(maxsize=16)
@@ -177,8 +185,9 @@ def _swapped(one: int, other: int, x: Tensor) -> Tensor:
     return x[..., order]
 
 
-def _regrouped(parts: int, x: Tensor) -> Tensor:
-    regrouped: Tensor = x.unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2)
+def _regrouped(parts: int, axis: int, x: Tensor) -> Tensor:
+    """An axis of parts x R numbers, read as one of R x parts."""
+    regrouped: Tensor = x.movedim(axis, -1).unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2).movedim(-1, axis)
     return regrouped
 
 
@@ -218,6 +227,22 @@ def flipped(spec: Spec, name: str) -> Target:
         return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
 
     return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
+
+
+@lru_cache(maxsize=64)
+def misread(spec: Spec, boxes: tuple[int, ...], raw: int) -> Target:
+    """The reference in the other notation of boxes, to which all of them are brought but one."""
+
+    def build(xywh: bool, **params: Any) -> Any:
+        change = FOUR[1 if xywh else 0].change  # to corners, or from corners
+
+        def asked(*inputs: Any) -> Any:
+            given = [change(x) if place in boxes and place != raw else x for place, x in enumerate(inputs)]
+            return spec.reference(*given, xywh=not xywh, **params)
+
+        return asked
+
+    return Target(spec.name, build, "one box in the other notation", tuple(spec.params), trusted=True)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:
