@@ -59,7 +59,7 @@ FILES = {
     ),
 }  # fmt: skip
 pytestmark = pytest.mark.xdist_group("hostile")  # what all tests look at is run once
-QUICK = ("--timeout", "3", "--jobs", "1", "--check", "value", "--dtype", "float64")
+QUICK = ("--timeout", "2", "--jobs", "1", "--check", "value", "--dtype", "float64")
 
 
 @pytest.fixture(scope="session")
@@ -116,10 +116,10 @@ GIVEN = {
     "beside.py's other": ("beside", "iou", "pass", ""),
     "beside.py": ("culprit", "giou", "crashed", "the process ended with exit code 7"),
     "exits.py": ("exits.py", "-", "crashed", "the process ended with exit code 0 while exits.py was imported"),
-    "endless.py": ("endless.py", "-", "timeout", "gave no answer within 9 s while endless.py was imported"),
+    "endless.py": ("endless.py", "-", "timeout", "gave no answer within 6 s while endless.py was imported"),
     "built.py": ("Built", "iou", "crashed", "the process ended with exit code 5"),
     "noted.py": ("noted", "iou", "crashed", "the process was ended by SIGABRT"),
-    "hangs.py": ("hangs", "iou", "timeout", "gave no answer within 3 s"),
+    "hangs.py": ("hangs", "iou", "timeout", "gave no answer within 2 s"),
     "liar.py": ("liar", "iou", "fail", "got"),
     "words.py": ("../../x", "iou", "fail", "raised ValueError: ../../x"),
 }
@@ -176,7 +176,7 @@ def test_no_word_of_a_target_is_obeyed(place: Path, together: Run) -> None:
 
 def test_the_page_shows_what_could_not_be_imported(place: Path, together: Run) -> None:
     text = (place / "together" / "index.html").read_text(encoding="utf-8")
-    assert "gave no answer within 9 s while endless.py was imported" in text
+    assert "gave no answer within 6 s while endless.py was imported" in text
     assert "does not conform" in text
 
 

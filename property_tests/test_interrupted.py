@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -23,7 +24,7 @@ from lossref.core.nouns import Verdict
 from lossref.hosts.nursery import NAMED
 from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
-from lossref.run.atomic import LOCK, InUse, append_line, held
+from lossref.run.atomic import LOCK, InUse, append_line, held, write_text
 from lossref.run.plan import Job, plan
 from lossref.run.session import Session, SessionError
 
@@ -158,6 +159,35 @@ def test_a_full_disk_is_one_sentence_and_what_fitted_is_kept(tmp_path: Path) -> 
     assert f"; {len(whole)} of 23 verdicts are kept in report" in error
     assert len(error.splitlines()) == 1
     assert len(whole) > 1
+
+
+OUTPUTS = {
+    "a full disk": ("show ciou > /dev/full", 3, "lossref: standard output: No space left on device\n"),
+    "all that is read and printed closed": ("validate reference --spec iou --check pure -j 1 <&- >&- 2>&-", 0, ""),
+    "its input closed": ("validate reference --spec iou --check pure -j 2 <&- > said", 0, ""),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_where_nothing_can_be_printed_the_exit_status_is_right(tmp_path: Path, name: str) -> None:
+    words, status, said = OUTPUTS[name]
+    command = f"exec {sys.executable} -m lossref {words}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python does not say which it is when the disk is full, but for opening it; a draft has another name."""
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/page\.html'") as found:
+        write_text(tmp_path / "page.html", "<p>")
+    assert found.value.filename == str(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_nothing_can_be_written_to_is_one_sentence(tmp_path: Path) -> None:
