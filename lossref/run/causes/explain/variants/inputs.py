@@ -14,6 +14,7 @@ from torch import Tensor
 from lossref.core.axes import name_of
 from lossref.core.nouns import Params, Spec, Target
 from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
 
 MOST_COLUMNS = 6
 Change = Callable[[Tensor], Tensor]
@@ -55,8 +56,8 @@ WEIGHTS = (
     Taken("is divided by its sum", lambda x: x / x.sum()),
 )
 FOUR = (
-    Taken("is read as xyxy where it is xywh", lambda x: _joined((_a(x) + _b(x)) / 2, _b(x) - _a(x))),
-    Taken("is read as xywh where it is xyxy", lambda x: _joined(_a(x) - _b(x) / 2, _a(x) + _b(x) / 2)),
+    Taken("is read as xyxy where it is xywh", sides_of),
+    Taken("is read as xywh where it is xyxy", corners_of),
     Taken("has its first corner taken for its centre", lambda x: _joined(_a(x) + _b(x) / 2, _b(x))),
     Taken("has its centre taken for its first corner", lambda x: _joined(_a(x) - _b(x) / 2, _b(x))),
     Taken("has 1 added to its last two columns", lambda x: _joined(_a(x), _b(x) + 1)),
@@ -116,22 +117,9 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
-    yield from _other_notation(spec, settings)
+    yield from other_notation(spec, settings)
     for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
-
-
-def _other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
-    for name, param in spec.params.items():
-        if param.convention and len(param.others) == 1:
-            words = f"agrees when {name} means the opposite ({param.default!r} for {param.others[0]!r} and the reverse)"
-            yield Variant(words, flipped(spec, name), settings)
-            boxes = [place for place, domain in enumerate(spec.inputs.values()) if domain.axes.endswith("4")]
-            for place in boxes if name == "xywh" and len(boxes) > 1 else ():
-                words = (
-                    f"agrees when {list(spec.inputs)[place]} is not in the notation that {name} names, and the rest is"
-                )
-                yield Variant(words, misread(spec, tuple(boxes), place), settings)
 
 
 @lru_cache(maxsize=512)
@@ -216,33 +204,6 @@ def given_back(spec: Spec, one: Taken) -> Target:
         return lambda *inputs: one.change(spec.reference(*inputs, **params))
 
     return Target(spec.name, build, one.words, tuple(spec.params), trusted=True)
-
-
-@lru_cache(maxsize=64)
-def flipped(spec: Spec, name: str) -> Target:
-    """The reference with a parameter of two values at the other one."""
-    values = (spec.params[name].default, *spec.params[name].others)
-
-    def build(**params: Any) -> Any:
-        return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
-
-    return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
-
-
-@lru_cache(maxsize=64)
-def misread(spec: Spec, boxes: tuple[int, ...], raw: int) -> Target:
-    """The reference in the other notation of boxes, to which all of them are brought but one."""
-
-    def build(xywh: bool, **params: Any) -> Any:
-        change = FOUR[1 if xywh else 0].change  # to corners, or from corners
-
-        def asked(*inputs: Any) -> Any:
-            given = [change(x) if place in boxes and place != raw else x for place, x in enumerate(inputs)]
-            return spec.reference(*given, xywh=not xywh, **params)
-
-        return asked
-
-    return Target(spec.name, build, "one box in the other notation", tuple(spec.params), trusted=True)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:
