@@ -24,6 +24,7 @@ MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dt
 NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
 ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
 NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")
+PART = "the gradient: the part of "  # how claims begin about the gradient of one term
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
 
@@ -146,7 +147,7 @@ def claimed(explanation: str) -> str:
     """A claim without the quantity that it is about, for one cause makes several wrong; a narrow type by itself."""
     found = NARROW.search(explanation)
     claim = re.sub(r"^(the gradient to \S+|the value|\S+) (?=agrees )", "", explanation)
-    return found[0] if found else re.sub(r"^the gradient to \S+(?=:? )", "the gradient", claim)
+    return found[0] if found else re.sub(r"^the gradient to \S+?(?=:? )", "the gradient", claim)
 
 
 def settings_of(explanation: str) -> list[str]:
@@ -183,6 +184,9 @@ def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
 def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
     if key[1] == "behaviour" and (*key[:1], "raises", key[-1]) in groups:
         return *key[:1], "raises", key[-1]
+    whole = key[-1].removeprefix(PART)
+    if key[1] == "because" and whole != key[-1] and (*key[:2], whole) in groups:
+        return *key[:2], whole  # the value of the term is wrong by the same factor
     if key[1] != "wrong" or not key[-1].startswith(("gradient ", "no gradient", "law ")):
         return key
     claimed = [one for one, parts in groups.items() if one[:2] == (key[0], "because") and _of_value(parts, key[2])]
