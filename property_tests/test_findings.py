@@ -44,7 +44,8 @@ def test_a_setting_is_one_finding_over_specs_checks_and_dtypes() -> None:
     found = only(*DIALECT)
     assert (found.kind, len(found.rows)) == ("dialect", len(DIALECT))
     assert (
-        "small_boxes is 'raised' where the specification has 'stride1': a side below stride[1] counts as stride[1]" in found.sentence
+        "small_boxes is 'raised' where the specification has 'stride1': a side below stride[1] counts as stride[1]"
+        in found.sentence
     )
     assert words.accounts(found) == "v8_detection, e2e, task_aligned: 12 rows"
 
