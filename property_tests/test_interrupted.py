@@ -288,7 +288,7 @@ def test_what_a_run_finished_is_read_strictly(tmp_path: Path, two: list[Job], na
     first = json.loads((tmp_path / "jobs.jsonl").read_text().splitlines()[0])
     (tmp_path / "jobs.jsonl").write_text(json.dumps({**first, **change}) + "\n")
     with (
-        pytest.raises(SessionError, match=rf"jobs\.jsonl is broken in line 1 \(.*{said}"),
+        pytest.raises(SessionError, match=rf"jobs\.jsonl is broken \(line 1: .*{said}"),
         session(tmp_path, two, resume=True),
     ):
         pass

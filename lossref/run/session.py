@@ -23,7 +23,7 @@ from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS, Outcome
 from lossref.run.atomic import append_line, held, write_text
 from lossref.run.findings import accepted
-from lossref.run.saved.finished import finished, line_of
+from lossref.run.saved.finished import line_of, of_lines
 from lossref.run.saved.schema import Fault, read
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
@@ -226,14 +226,11 @@ def _before(folder: Path, new: dict[str, Any], plan: list[planning.Job]) -> dict
     for name in SAME:
         if old.get(name) != new[name]:
             raise SessionError(f"the run in {folder} cannot be resumed: {_difference(name, old, new)}")
-    path, done = folder / JOBS, dict[int, Outcome]()
-    for number, line in enumerate(_lines(path), 1):
-        try:
-            done |= finished(line, [job.rows for job in plan])
-        except Fault as error:
-            broken = f"{path} is broken in line {number} ({error})"
-            raise SessionError(f"{broken}; delete that line, or run the checks anew, without --resume") from None
-    return done
+    try:
+        return of_lines(_lines(folder / JOBS), [job.rows for job in plan])
+    except Fault as error:
+        broken = f"{folder / JOBS} is broken ({error})"
+        raise SessionError(f"{broken}; delete that line, or run the checks anew, without --resume") from None
 
 
 def _difference(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:

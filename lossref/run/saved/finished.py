@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,8 +19,18 @@ def line_of(at: int, outcome: Outcome) -> str:
     return json.dumps({"job": at, "verdicts": [asdict(one) for one in outcome[0]], "families": outcome[1]})
 
 
-def finished(line: Mapping[str, Any], plan: Sequence[Rows]) -> dict[int, Outcome]:
-    """The same of a line that was read, of a plan with these rows for each job. Raises `Fault`."""
+def of_lines(lines: Iterable[Mapping[str, Any]], plan: Sequence[Rows]) -> dict[int, Outcome]:
+    """The same of the lines that were read, of a plan with these rows for each job. Raises `Fault`."""
+    found = dict[int, Outcome]()
+    for number, line in enumerate(lines, 1):
+        try:
+            found |= _of_line(line, plan)
+        except Fault as error:
+            raise Fault(f"line {number}: {error}") from None
+    return found
+
+
+def _of_line(line: Mapping[str, Any], plan: Sequence[Rows]) -> dict[int, Outcome]:
     at, listed, families = (line.get(name) for name in ("job", "verdicts", "families"))
     if type(at) is not int or not 0 <= at < len(plan):
         raise Fault(f"job: expected a number below {len(plan)}")
