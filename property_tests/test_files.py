@@ -69,6 +69,7 @@ MUTATIONS: list[tuple[str, Any, str]] = [
     ("dtype", "float8", "dtype: 'float8' is not one of"),
     ("dtype", "bfloat16", "dtype: expected float64 or float32"),
     ("target", "", "target: '' "),
+    ("target", "gone.py:f", "one.json: target: there is no file gone.py"),
     ("flags", ["a", 1], r"flags\[1\]: 1 is not of type 'string'"),
     ("params.gamma", [[[[1]]]], r"params.gamma\[0\]\[0\]\[0\]: \[1\] is not"),
     ("params.gamma", "much", "params.gamma: expected a number"),

@@ -98,6 +98,10 @@ CRASHES = {
     "kills itself": ("os.kill(os.getpid(), signal.SIGKILL)", "ended by SIGKILL"),
     "recursion to death": ("sys.setrecursionlimit(10**9); f = lambda x: sorted([1], key=f); f(1)", "ended by SIGSEGV"),
     "memory": ("x = [torch.ones(2**25) for _ in range(40)]; return x[0].sum()", "GiB of memory"),
+    "limit of time": (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (0, 1)); [0 for _ in iter(int, 1)]",
+        "XCPU",
+    ),
     "closed pipes": ("os.closerange(3, 300); return pred.sum()", "closed the pipe|exit code|ended by"),
 }
 
@@ -150,6 +154,18 @@ RAISED = {
         "return pred.sum().to('meta')",
         "TypeError: returned a meta tensor for loss, expected a dense one of real numbers",
     ),
+    "nested": (
+        "return torch.nested.nested_tensor([pred[0], pred[0][:1]])",
+        "TypeError: returned a nested tensor for loss, expected a dense one of real numbers",
+    ),
+    "quantized": (
+        "return torch.quantize_per_tensor(pred.detach(), 0.1, 0, torch.qint8)",
+        "TypeError: returned a quantized tensor for loss, expected a dense one of real numbers",
+    ),
+    "too large to be sent": (
+        "return pred.detach().sum().expand(10**6, 10**6)",
+        "MemoryError: Unable to allocate 7.28 TiB for an array with shape (1000000000000,) and data type int64",
+    ),
     "a list": ("return [1.0]", "TypeError: returned list for loss, expected a torch tensor"),
 }
 
@@ -173,6 +189,9 @@ CHANGES = {
     "numpy's random state": ("np.random.rand()", "the random state"),
     "folder": ("os.chdir('/')", "the working directory"),
     "signal handler": ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "the signal handlers"),
+    "limits": ("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))", "the limits of the process"),
+    "denormals": ("torch.set_flush_denormal(True)", "the flushing of denormal numbers"),
+    "precision": ("torch.set_float32_matmul_precision('medium')", "torch's precision of matrix products"),
     "thread": ("threading.Thread(target=time.sleep, args=(30,)).start()", "the threads"),
     "child": ("subprocess.Popen(['sleep', '30'])", "the processes that it started"),
     "forked": ("os.fork() or time.sleep(30)", "the processes that it started"),
@@ -208,6 +227,21 @@ def test_output_is_kept_at_both_ends(host: ProcessHost, tmp_path: Path) -> None:
     assert printed.rstrip().endswith("last")
     assert "bytes ...]" in printed
     assert len(printed) < 9000
+
+
+SUBCLASSES = {
+    "plain": "{}",
+    "that raises": "{'__torch_function__': classmethod(lambda *a, **k: 1 / 0)}",
+    "that lies": "{'dtype': property(lambda s: torch.float64), 'detach': lambda s: torch.zeros(3)}",
+}
+
+
+@pytest.mark.parametrize("name", SUBCLASSES)
+def test_a_subclass_is_taken_for_the_numbers_that_it_has(host: ProcessHost, tmp_path: Path, name: str) -> None:
+    """So is an alias of an input, which this is too."""
+    host.load(file_of(tmp_path, f"return pred.as_subclass(type('Sub', (torch.Tensor,), {SUBCLASSES[name]}))"))
+    (one,) = put(host).returned
+    assert (one.dtypes, one.values[0].tolist()) == (("float32",), INPUTS["pred"].tolist())
 
 
 def test_a_tensor_that_a_later_call_overwrites_is_seen(host: ProcessHost, tmp_path: Path) -> None:

@@ -102,7 +102,10 @@ def _declaring(path: Path, saved: SavedCase) -> list[str]:
 
 def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     spec, check = _known(path, saved)
-    target = _target(saved)
+    try:
+        target = _target(saved)
+    except (UnknownTarget, UnknownSpec) as error:
+        raise SavedCaseError(f"{path}: target: {error}") from None
     evidence = _examined(path, saved, spec, check, target)
     where = "" if saved.device == "cpu" else f", {saved.device}"
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}{where}"

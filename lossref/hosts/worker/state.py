@@ -19,11 +19,18 @@ from torch import Tensor
 
 from .words import one_line
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 Changes = list[tuple[str, str, str]]
 RANDOM = "the random state"
 _numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
 _plain_getsignal = getattr(signal, "_signal", signal).getsignal  # what signal.getsignal asks, less 90 us for enums
 _generator, _MERSENNE, _MERSENNE_BYTES = getattr(np.random, "get_bit_generator", None), np.random.MT19937, 4 * 625
+_TINY = 5e-324
+_LIMITED = sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")}) if resource else []
 _SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -73,6 +80,21 @@ def _deterministic() -> Any:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
+def _limits() -> dict[int, tuple[int, int]]:
+    return {one: resource.getrlimit(one) for one in _LIMITED}
+
+
+def _set_limits(found: Mapping[int, tuple[int, int]]) -> None:
+    for one, pair in found.items():
+        if resource.getrlimit(one) != pair:
+            resource.setrlimit(one, pair)
+
+
+def _flushes() -> bool:
+    """Whether numbers below the normal ones count as 0 in this thread, Python's as well as torch's."""
+    return _TINY * 1.0 == 0.0
+
+
 STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the inference mode": (torch.is_inference_mode_enabled, lambda on: None),
@@ -87,6 +109,9 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the anomaly mode": (torch.is_anomaly_enabled, lambda on: torch.autograd.set_detect_anomaly(on)),
     "the working directory": (_cwd, os.chdir),
     "the signal handlers": (_handlers, _set_handlers),
+    "the limits of the process": (_limits, _set_limits),
+    "the flushing of denormal numbers": (_flushes, torch.set_flush_denormal),
+    "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 }
 _ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the table, not this
 
