@@ -80,7 +80,7 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
     compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
     names = list[str]()
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-        for case in failing.cases[:MOST_OF_A_KIND]:
+        for case in failing.cases[: 1 if tracing.spec.composite else MOST_OF_A_KIND]:
             names += [name for name in dialects.involved(compared, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
     case = _small(tracing, tracing.target, row, failing, ("settings", *settings))
@@ -178,7 +178,8 @@ def _failure(
     tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
 ) -> Failure:
     """The failure with its smallest case saved."""
-    problem = _problem(tracing, row.one, target, case, row.dtype, failing.kind)
+    known = next((found for one, found in failing.found if one is case), None) if tracing.spec.composite else None
+    problem = known or _problem(tracing, row.one, target, case, row.dtype, failing.kind)
     if problem is None:
         case, problem = failing.found[0]
         if _problem(tracing, row.one, target, case, row.dtype, failing.kind) is None:
