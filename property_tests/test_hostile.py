@@ -20,7 +20,6 @@ from torch import Tensor
 
 import lossref
 from lossref.core.nouns import Verdict
-from lossref.hosts.kept import close_all
 from lossref.hosts.nursery import NAMED
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.things import described
@@ -60,7 +59,7 @@ FILES = {
     ),
 }  # fmt: skip
 pytestmark = pytest.mark.xdist_group("hostile")  # what all tests look at is run once
-QUICK = ("--timeout", "3", "--jobs", "1", "--check", "value", "--dtype", "float64")
+QUICK = ("--timeout", "2", "--jobs", "1", "--check", "value", "--dtype", "float64")
 
 
 @pytest.fixture(scope="session")
@@ -117,10 +116,10 @@ GIVEN = {
     "beside.py's other": ("beside", "iou", "pass", ""),
     "beside.py": ("culprit", "giou", "crashed", "the process ended with exit code 7"),
     "exits.py": ("exits.py", "-", "crashed", "the process ended with exit code 0 while exits.py was imported"),
-    "endless.py": ("endless.py", "-", "timeout", "gave no answer within 9 s while endless.py was imported"),
+    "endless.py": ("endless.py", "-", "timeout", "gave no answer within 6 s while endless.py was imported"),
     "built.py": ("Built", "iou", "crashed", "the process ended with exit code 5"),
     "noted.py": ("noted", "iou", "crashed", "the process was ended by SIGABRT"),
-    "hangs.py": ("hangs", "iou", "timeout", "gave no answer within 3 s"),
+    "hangs.py": ("hangs", "iou", "timeout", "gave no answer within 2 s"),
     "liar.py": ("liar", "iou", "fail", "got"),
     "words.py": ("../../x", "iou", "fail", "raised ValueError: ../../x"),
 }
@@ -177,7 +176,7 @@ def test_no_word_of_a_target_is_obeyed(place: Path, together: Run) -> None:
 
 def test_the_page_shows_what_could_not_be_imported(place: Path, together: Run) -> None:
     text = (place / "together" / "index.html").read_text(encoding="utf-8")
-    assert "gave no answer within 9 s while endless.py was imported" in text
+    assert "gave no answer within 6 s while endless.py was imported" in text
     assert "does not conform" in text
 
 
@@ -211,7 +210,6 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, li
     words = [name for name in MODULES if name.endswith("losses.py") or name == "twins.py"]
     jobs = plan(words, "iou", "value", ("float64",), out=folder / "out", lodging=Lodging(timeout=10.0))
     yield folder, [verdict for job in jobs for verdict in work(job)[0]]
-    close_all()
     os.chdir(before)
 
 
@@ -242,7 +240,6 @@ def test_a_function_that_has_moved_in_its_file_is_found(modules: tuple[Path, lis
     text = (folder / "twins.py").read_text()
     try:
         (folder / "twins.py").write_text("\n\n" + text)
-        close_all()
         lines, passes = replay(folder / "out" / case)
     finally:
         (folder / "twins.py").write_text(text)
@@ -253,7 +250,6 @@ def test_a_case_that_ended_its_process_is_replayed(place: Path, together: Run, m
     (row,) = [one for one in together[0] if one.target == "Built"]
     monkeypatch.chdir(place)
     lines, passes = replay(place / "together" / row.case)
-    close_all()
     assert (passes, lines[1]) == (False, "  crashed: the process ended with exit code 5")
 
 
@@ -283,7 +279,6 @@ def test_a_mistake_is_one_sentence(place: Path, tmp_path: Path, monkeypatch: pyt
     file = words.split()[0]
     Path(file).write_text(HEAD + MARKS.get(file, '@lossref.target("iou")\n') + "def f(box1, box2):\n    return box1\n")
     result = CliRunner().invoke(app, ["validate", *words.split(), *QUICK])
-    close_all()
     assert (result.exit_code, result.output.count("\n")) == (2, 1), result.output
     assert said in result.output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -23,7 +24,7 @@ from lossref.core.nouns import Verdict
 from lossref.hosts.nursery import NAMED
 from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
-from lossref.run.atomic import LOCK, InUse, append_line, held
+from lossref.run.atomic import LOCK, InUse, append_line, held, write_text
 from lossref.run.plan import Job, plan
 from lossref.run.session import Session, SessionError
 
@@ -160,6 +161,35 @@ def test_a_full_disk_is_one_sentence_and_what_fitted_is_kept(tmp_path: Path) -> 
     assert len(whole) > 1
 
 
+OUTPUTS = {
+    "a full disk": ("show ciou > /dev/full", 3, "lossref: standard output: No space left on device\n"),
+    "all that is read and printed closed": ("validate reference --spec iou --check pure -j 1 <&- >&- 2>&-", 0, ""),
+    "its input closed": ("validate reference --spec iou --check pure -j 2 <&- > said", 0, ""),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_where_nothing_can_be_printed_the_exit_status_is_right(tmp_path: Path, name: str) -> None:
+    words, status, said = OUTPUTS[name]
+    command = f"exec {sys.executable} -m lossref {words}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python does not say which it is when the disk is full, but for opening it; a draft has another name."""
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/page\.html'") as found:
+        write_text(tmp_path / "page.html", "<p>")
+    assert found.value.filename == str(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_nothing_can_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     run = started(tmp_path, "reference", "--spec", "iou", *QUICK, "--out", "/proc/report")  # the last --out counts
     _, error = run.communicate(timeout=300)
@@ -196,6 +226,11 @@ def session(folder: Path, jobs: list[Job], seed: int = 0, resume: bool = False) 
     return Session(folder, ["reference"], jobs, "quick", seed, resume)
 
 
+def line(one: Verdict) -> dict[str, object]:
+    """A verdict as it comes back from disk."""
+    return dict(json.loads(json.dumps(asdict(one))))
+
+
 def on_disk(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
 
@@ -230,9 +265,47 @@ def test_a_resumed_run_asks_what_is_left_and_keeps_the_families(tmp_path: Path, 
         kept.keep(two[0], outcome(two[0]))
     assert known(tmp_path)["finished"] is True
     assert known(tmp_path)["families"] == {job.spec: {f"{job.spec}=far": 3} for job in two}
-    assert on_disk(tmp_path) == [asdict(one) for job in two for one in outcome(job)[0]]
+    assert on_disk(tmp_path) == [line(one) for job in two for one in outcome(job)[0]]
     with session(tmp_path, two, resume=True) as kept:
         assert kept.left() == []
+
+
+JOBS = {
+    "no number": ({"job": "0"}, "job: expected a number below 2"),
+    "of no job": ({"job": 7}, "job: expected a number below 2"),
+    "no families": ({"families": {"far": "x"}}, "families: expected numbers of cases"),
+    "no verdicts": ({"verdicts": 3}, "verdicts: expected the"),
+    "too few verdicts": ({"verdicts": []}, "verdicts: expected the"),
+    "no verdict": ({"verdicts": [{"spec": 3}]}, "'target' is a required property"),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_what_a_run_finished_is_read_strictly(tmp_path: Path, two: list[Job], name: str) -> None:
+    """Else a report would be made of it that no run gives."""
+    change, said = JOBS[name]
+    half(tmp_path, two)
+    first = json.loads((tmp_path / "jobs.jsonl").read_text().splitlines()[0])
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({**first, **change}) + "\n")
+    with (
+        pytest.raises(SessionError, match=rf"jobs\.jsonl is broken \(line 1: .*{said}"),
+        session(tmp_path, two, resume=True),
+    ):
+        pass
+
+
+FACTS = {"plan": 3, "files": [], "seed": "0", "finished": "yes"}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_is_known_of_a_run_is_read_strictly(tmp_path: Path, two: list[Job], name: str) -> None:
+    half(tmp_path, two)
+    (tmp_path / "run.json").write_text(json.dumps({**known(tmp_path), name: FACTS[name]}))
+    with (
+        pytest.raises(SessionError, match=rf"run\.json is broken \({name}: .*without --resume"),
+        session(tmp_path, two, resume=True),
+    ):
+        pass
 
 
 OTHERS = {
@@ -335,7 +408,7 @@ def test_a_job_that_is_taken_apart_leaves_no_verdict_twice(
         found = running.by_itself(two[0], kept.forget_unfinished)
         assert found[0] == outcome(two[0])[0]
         raise KeyboardInterrupt
-    assert on_disk(tmp_path) == [asdict(one) for one in outcome(two[0])[0]]
+    assert on_disk(tmp_path) == [line(one) for one in outcome(two[0])[0]]
 
 
 def test_results_are_kept_up_to_a_number_of_bytes() -> None:
