@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: what they import is compiled once
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit hosts golden readme speed bench ratios lowest clean
+.PHONY: help validate test lint unit hosts golden golden-check readme speed bench ratios lowest clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -72,8 +72,12 @@ unit: $(VENV)/.runtimes ## property_tests and regression, on three processes, fo
 hosts: $(VENV)/.test ## what unit leaves out: whole runs over hostile targets, and runs that are killed
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS)
 
-golden: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
-	@$(BIN)/lossref golden check
+golden: $(VENV)/.installed ## after an intended change: record ARGS (specs; none: all) anew, and review what moved
+	@$(BIN)/lossref golden record $(ARGS)
+	@if [ -e golden/.pending/pending.json ]; then $(BIN)/lossref golden review; fi
+
+golden-check: $(VENV)/.installed ## compare the recorded cases with the oracle and the reference
+	@$(BIN)/lossref golden check $(ARGS)
 
 readme: $(VENV)/.installed ## write the table of specs in README.md anew
 	@$(BIN)/lossref table README.md

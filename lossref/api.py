@@ -8,20 +8,13 @@ so; global state is as it was afterwards.
 from __future__ import annotations
 
 import html
-import random
-import signal
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
 
 from lossref import losses
 from lossref.core.nouns import Case, Target, Verdict
@@ -31,6 +24,7 @@ from lossref.run.ask import asked, unasked
 from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.findings import AGAINST, findings
 from lossref.run.findings.words import shown, told
+from lossref.run.here import as_it_was
 from lossref.run.plan import Job, rows_of
 from lossref.run.saved import load
 from lossref.run.session import exit_status
@@ -183,40 +177,6 @@ def _kept(job: Job, target: Target) -> Verdicts:
         cases = [load(Path(one.case)).case if one.case else None for one in found]
     rows = found if job.out else [_placed(one, lambda case: "") for one in found]
     return Verdicts(tuple(rows), {one: case for one, case in zip(rows, cases, strict=True) if case})
-
-
-@contextmanager
-def as_it_was(seed: int) -> Iterator[None]:
-    """Ordinary settings of torch in the body, one thread, a seed; the caller's own afterwards.
-
-    Those are default dtype, default device, grad and inference mode, threads, random state, and a pending alarm.
-    """
-    with ExitStack() as stack:
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
-        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state())
-        stack.enter_context(_alarm_kept())
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        for mode in (torch.inference_mode(False), torch.enable_grad(), torch.device("cpu")):
-            stack.enter_context(mode)
-        torch.set_num_threads(1)
-        torch.set_default_dtype(torch.float32)
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _alarm_kept() -> Iterator[None]:
-    """The alarm that somebody else waits for is set again: the time limits of the checks put theirs in its place."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-    waiting = signal.getitimer(signal.ITIMER_REAL)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *waiting)
 
 
 def _word(thing: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -19,11 +19,11 @@ from lossref.targets.marks import Mark, marks
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Case, Target
+    from lossref.run.golden.recorded import Recorded
     from lossref.run.plan import Job
-    from lossref.run.recorded import Recorded
 
 Report = pytest.CollectReport
-PLANNED = pytest.StashKey[list["Job"]]()
+NODES = pytest.StashKey[Callable[[pytest.Session], Iterable[pytest.Collector]]]()
 
 
 class DoesNotConform(Exception):
@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("check", "GLOB", "of the targets only checks that match; may be repeated"),
     ):
         group.addoption(f"--lossref-{name}", action="append", default=[], metavar=metavar, help=what)
+    group.addoption("--lossref-golden", action="store_true", help="ask recorded cases alone, without the oracle")
     group.addoption("--lossref-tier", choices=("quick", "full"), default="quick", help="full: ten times the cases")
     group.addoption("--lossref-seed", type=int, default=0, metavar="N", help="seed of the drawn cases")
 
@@ -55,26 +56,31 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     asked = session.config.option
     if not asked.lossref_target:
         return
-    from lossref.run.plan import plan, planned
-
     words = list(dict.fromkeys(asked.lossref_target))
     specs, check = (",".join(given or ["*"]) for given in (asked.lossref_spec, asked.lossref_check))
     try:
+        if asked.lossref_golden:
+            from lossref.run.golden.items import collectors
+
+            session.config.stash[NODES] = collectors(words, specs)
+            return
+        from lossref.run.plan import plan, planned
+
         jobs = plan(words, specs, check, tier=asked.lossref_tier, seed=asked.lossref_seed)
     except (LookupError, RuntimeError) as error:
         raise pytest.UsageError(f"lossref: {_sentence(error)}") from None
     if not planned(jobs):
         raise pytest.UsageError(f"lossref: {', '.join(words)}: nothing to check of {specs} with {check}")
-    session.config.stash[PLANNED] = jobs
+    session.config.stash[NODES] = lambda session: _of_options(session, jobs)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Report, Report]:
     """The targets of the options stand beside the files of the session."""
     report = yield
-    jobs = collector.config.stash.get(PLANNED, [])
-    if jobs and report.passed and isinstance(collector, pytest.Session):
-        report.result = [*report.result, *_of_options(collector, jobs)]
+    nodes = collector.config.stash.get(NODES, None)
+    if nodes and report.passed and isinstance(collector, pytest.Session):
+        report.result = [*report.result, *nodes(collector)]
     return report
 
 
@@ -106,14 +112,19 @@ class Conforming(pytest.Collector):
         super().__init__(**rest)
         self.thing, self.marks = thing, marks
 
-    def collect(self) -> Iterator[Asked]:
+    def collect(self) -> Iterator[pytest.Collector]:
         """One node for each spec; the fixed parameters are named where it stands there twice."""
         specs = Counter(mark.spec for mark in self.marks)
         for mark in self.marks:
             fixed = ",".join(f"{name}={value!r}" for name, value in mark.fixed.items())
-            job, find = self._asked(mark)
             name = f"{mark.spec}[{fixed}]" if fixed and specs[mark.spec] > 1 else mark.spec
-            yield Asked.from_parent(self, name=name, job=job, find=find)
+            if self.config.option.lossref_golden:
+                from lossref.run.golden.items import of_mark
+
+                yield of_mark(self, name, self.thing, mark)
+            else:
+                job, find = self._asked(mark)
+                yield Asked.from_parent(self, name=name, job=job, find=find)
 
     def _asked(self, mark: Mark) -> tuple[Job, Callable[[], Target]]:
         from lossref import losses
@@ -143,7 +154,7 @@ class Asked(pytest.Collector):
     @cached_property
     def target(self) -> Target:
         """Found, with its notation settled, when the first item runs."""
-        from lossref.api import as_it_was
+        from lossref.run.here import as_it_was
 
         with as_it_was(self.job.seed):
             return self._find()
@@ -197,37 +208,18 @@ class Item(pytest.Item):
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each case of the marked spec."""
-    for fixture, found in (("lossref_case", _cases), ("lossref_golden", _recorded)):
+    for fixture in ("lossref_case", "lossref_golden"):
         if fixture in metafunc.fixturenames:
+            from lossref.run.golden.items import gone_through
+
             marker = metafunc.definition.get_closest_marker("lossref")
             if marker is None or len(marker.args) != 1:
                 raise pytest.Collector.CollectError(f'{fixture} needs a spec: @pytest.mark.lossref("ciou")')
             try:
-                cases = found(marker.args[0], marker.kwargs, metafunc.config)
+                cases = gone_through(fixture, marker.args[0], marker.kwargs, metafunc.config)
             except LookupError as error:
                 raise pytest.Collector.CollectError(f"lossref: {_sentence(error)}") from None
             metafunc.parametrize(fixture, list(cases.values()), ids=list(cases), indirect=True)
-
-
-def _cases(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Case]:
-    from lossref import losses
-    from lossref.checks.material import legal
-    from lossref.targets.declaring import has_parameters
-
-    spec = losses.spec(name)
-    has_parameters(spec, fixed)
-    found = legal(spec, ("corner", "small"), config.option.lossref_tier, config.option.lossref_seed, fixed)
-    return {f"{number} {case.id}": case for number, case in enumerate(found)}
-
-
-def _recorded(name: str, fixed: Mapping[str, Any], config: pytest.Config) -> dict[str, Recorded]:
-    from lossref import losses
-    from lossref.run.recorded import FOLDER, places, read
-    from lossref.targets.declaring import has_parameters
-
-    has_parameters(losses.spec(name), fixed)
-    found = read(name, (config.rootpath / FOLDER, *places()[1:]))
-    return {one.case.id: one for one in found if fixed.items() <= dict(one.case.params).items()}
 
 
 @pytest.fixture

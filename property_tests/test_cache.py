@@ -20,7 +20,8 @@ from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.losses import spec as find
 from lossref.oracle import answers, budgets, cache, outcomes
 from lossref.oracle.tape import Tie, Uncertified, Undecided
-from lossref.run import golden, replay
+from lossref.run import replay
+from lossref.run.golden.checking import Share, check
 
 NAMES = ("detr", "task_aligned", "hungarian", "rotated_bbox", "v8_detection")
 DTYPES = ("float64", "float32")
@@ -302,11 +303,11 @@ def test_where_it_is(said: str, xdg: str, where: str | None, monkeypatch: pytest
     assert cache.folder() == (Path(where) if where else None)
 
 
-def test_the_record_is_computed_never_recalled(tmp_path: Path, place: Path) -> None:
+def test_the_record_is_computed_never_recalled(place: Path) -> None:
     spec = find("hungarian")
-    count = golden.write(spec, tmp_path)
-    assert count
-    assert golden.check(spec, tmp_path) == []
+    found = check(spec, Path(__file__).parents[1] / "golden", Share(composite=9))
+    assert found.cases
+    assert not found.problems
     assert not entries(place)
 
 

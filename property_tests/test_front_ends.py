@@ -96,7 +96,7 @@ USAGE = [
     ("replay nothing.json", 2, "there is no file nothing.json"),
     ("replay mine.py", 2, "mine.py is not a saved case"),
     ("report nowhere", 2, "nowhere"),
-    ("golden check --spec iou --folder nowhere", 1, "lossref golden write --spec iou"),
+    ("golden check --spec iou --folder nowhere", 1, "lossref golden record"),
     ("validate mine --out mine.py --spec ciou", 2, "mine.py"),
     ("validate mine --check value,nope", 2, "there is no check 'nope'"),
     ("list", 0, "bce_dice"),

@@ -134,7 +134,9 @@ def test_the_guide_is_short() -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_a_folder_is_described_in_a_few_lines(name: str) -> None:
-    assert 10 <= len((ROOT / name / "README.md").read_text().splitlines()) <= 30
+    """That of golden/ describes a format, shows a reader for it, and a table of what was measured."""
+    most = 70 if name == "golden" else 30
+    assert 10 <= len((ROOT / name / "README.md").read_text().splitlines()) <= most
 
 
 MADE = sorted(set(re.findall(r"make ([a-z]+)", "".join((ROOT / name).read_text() for name in GUIDES))))

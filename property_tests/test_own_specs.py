@@ -124,8 +124,8 @@ WORDS = [
     ("validate reference --specs huber.py --spec huber --jobs 1", 0, "conforms: 0 failures in 23 verdicts of 23"),
     ("validate mine:right --specs huber.py --jobs 1 --check value", 0, "conforms: 0 failures in 2 verdicts of 2"),
     ("impostors --specs huber.py --spec huber", 0, "4 questions, 0 not rejected"),
-    ("golden write --specs huber.py --spec huber --folder golden", 0, "huber: 16 cases recorded in golden"),
-    ("golden check --specs huber.py --spec huber --folder golden", 1, "golden write --spec huber"),
+    ("golden record huber --specs huber.py --folder golden", 0, "lossref golden review"),
+    ("golden check --specs huber.py --spec huber --folder golden", 1, "golden record"),
     ("bench mine:right --specs huber.py --size small --seconds 2", 0, "huber"),
     ("table --specs huber.py --spec huber", 0, "| `huber` | Quadratic near zero, linear beyond delta |"),
     ("show huber", 2, "there is no spec 'huber'"),
@@ -154,10 +154,13 @@ def test_the_environment_names_files_too(here: Path, monkeypatch: pytest.MonkeyP
     assert losses.origin(losses.spec("ciou")) == ""
 
 
-def test_recorded_cases_are_compared(here: Path) -> None:
-    given = ("--specs", "huber.py", "--spec", "huber", "--folder", "golden")
-    assert run("golden", "write", *given).exit_code == 0
-    assert "1 specs compared with golden, 0 differences" in run("golden", "check", *given).output
+def test_recorded_cases_are_compared(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    given = ("--specs", "huber.py", "--folder", "golden")
+    assert run("golden", "record", "huber", *given).exit_code == 0
+    accepted = run("golden", "accept", "--all", "--why", "the first record", *given)
+    assert accepted.exit_code == 0, accepted.output
+    assert "1 specs compared with golden, 0 differences" in run("golden", "check", "huber", *given).output
 
 
 def test_a_saved_case_names_the_file_of_its_spec(here: Path) -> None:

@@ -29,7 +29,7 @@ SMOKE = (
     "lossref validate --help",
     "lossref list",
     "lossref show ciou --spec",
-    "lossref golden check --spec iou",
+    "lossref golden check iou",
     "lossref validate torch --out {out}/torch",
     "lossref validate ultralytics --spec iou --spec giou --out {out}/ultralytics",
     "lossref validate reference --spec ciou --spec focal --out {out}/reference",

@@ -17,7 +17,7 @@ from lossref.hosts.probe import call_of, itself, question_of
 from lossref.hosts.worker.timed import work
 from lossref.losses import spec, specs
 from lossref.oracle.answers import evaluate, is_certified
-from lossref.run.golden import answerable
+from lossref.run.golden.corpus.cases import answerable
 
 PAIR = {"box1": np.array([[1, 2, 4, 6.5]]), "box2": np.array([[2, 1.5, 5.25, 5]])}
 WORKLOADS = [(name, size, mode) for name, one in specs().items() for size in sizes_of(one) for mode in modes_of(one)]

@@ -175,22 +175,27 @@ def _summing(case: Case, value: Array, dtype: str) -> Array:
 
 def bulk(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Full size: value and gradient against the reference, budgets from the reference's own error."""
-    exact, rough = trusted(spec, case, dtype)
+    exact, value_room, rooms = bulk_truth(spec, case, dtype)
     got = call(spec, target, case, dtype, grad=True)
     slack = slack_of(target, "bulk")
-    room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
-    room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
-    found = compare_values(spec, exact.shapes, *_required(got.value, exact.value, room), slack)
+    found = compare_values(spec, exact.shapes, *_required(got.value, exact.value, value_room), slack)
     if not spec.wrt or not target.gradients:
         return found
     want: dict[str, Array] = {}
     budgets: dict[str, Array] = {}
     mine: dict[str, Array | None] = dict(got.gradient)
-    for name in spec.wrt:
-        truth = _known(exact.gradient[name])
-        room = _row_budget(spec, name, case, truth, _known(rough.gradient[name]), dtype)
-        mine[name], want[name], budgets[name] = _required(got.gradient.get(name), truth, room)
+    for name, room in rooms.items():
+        mine[name], want[name], budgets[name] = _required(got.gradient.get(name), _known(exact.gradient[name]), room)
     return found + compare_gradients(spec, replace(got, gradient=mine if got.gradient else {}), want, budgets, slack)
+
+
+def bulk_truth(spec: Spec, case: Case, dtype: str) -> tuple[Result, Array, dict[str, Array]]:
+    """The reference in float64, and the budgets of a dtype: of the value, and of the gradient by input."""
+    exact, rough = trusted(spec, case, dtype)
+    room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
+    room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
+    slopes = {name: (_known(exact.gradient[name]), _known(rough.gradient[name])) for name in spec.wrt}
+    return exact, room, {name: _row_budget(spec, name, case, *pair, dtype) for name, pair in slopes.items()}
 
 
 def _required(got: Array | None, want: Array, budget: Array) -> tuple[Any, Array, Array]:

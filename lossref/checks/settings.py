@@ -63,8 +63,11 @@ def at_default(spec: Spec, case: Case, fixed: Container[str]) -> Case | None:
 
 
 def _telling(spec: Spec, case: Case, fixed: Container[str]) -> bool:
-    """Whether the setting changes value or gradient of the reference, and the oracle has an answer."""
-    usual = at_default(spec, case, fixed)
+    return tells(spec, case, at_default(spec, case, fixed))
+
+
+def tells(spec: Spec, case: Case, usual: Case | None) -> bool:
+    """Whether the reference gives another value or gradient on the usual case, and the oracle has an answer."""
     try:
         if usual is not None and not _differ(_result(spec, case), _result(spec, usual)):
             return False

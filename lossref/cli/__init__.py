@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, table, validate
+from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, table, validate
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
@@ -17,6 +17,7 @@ __all__ = [
     "new",
     "recorded",
     "report",
+    "review",
     "table",
     "validate",
 ]

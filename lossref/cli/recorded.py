@@ -1,57 +1,125 @@
-"""`lossref golden`: the recorded cases."""
+"""`lossref golden check` and `export`: whether the recorded cases still hold, and the same for other languages."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, plain_errors, stop
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
 
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(golden_app, name="golden")
+WENT = (
+    "`golden write` is two commands now: `lossref golden record` computes what would change, and"
+    " `lossref golden review` shows it and has it accepted; for scripts `lossref golden accept --all --why TEXT`"
+)
 
 
-@golden_app.command("write")
-def golden_write(
-    spec: SpecGlob = None,
-    specs: SpecFiles = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where they go.")] = Path("golden"),
-) -> None:
-    """Record the certified answers anew; both files of a spec are replaced at once."""
-    from lossref import losses as catalog
-    from lossref.report import terminal
-    from lossref.run import golden
-
-    with plain_errors():
-        try:
-            for one in terminal.track(catalog.matching(globs(spec)), "recording"):
-                typer.echo(f"{one.name}: {golden.write(one, folder)} cases recorded in {folder}")
-        except golden.Unrecordable as error:
-            stop(str(error), INCOMPLETE)
+@golden_app.command("write", hidden=True, context_settings={"ignore_unknown_options": True})
+def golden_write(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Says where it went: `golden record`, then `golden review`."""
+    stop(WENT)
 
 
 @golden_app.command("check")
 def golden_check(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]", help="Only specs that match ('*iou'); none: all.")
+    ] = None,
     spec: SpecGlob = None,
     specs: SpecFiles = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where they are [./golden, else those that lossref brings].")
     ] = None,
+    files: Annotated[bool, typer.Option("--files", help="Only whether the files are whole: without torch.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A third of the cases of losses that take a model.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which third.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="Where the references are asked.")] = "cpu",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 2),
 ) -> None:
-    """Compare the record with the oracle (bit for bit) and the reference (within budget)."""
-    from lossref import losses as catalog
-    from lossref.report import terminal
-    from lossref.run import golden
+    """Compare the record with its list of files, with the oracle (bit for bit) and the reference (within budget)."""
+    from lossref.run.golden.recorded import folder_to_check
 
-    where = folder or golden.folder_to_check()
+    where, asked = folder or folder_to_check(), [*(words or []), *(spec or [])]
+    _settle(where)
     with plain_errors():
-        chosen = catalog.matching(globs(spec))
-        problems = [problem for one in terminal.track(chosen, "comparing") for problem in golden.check(one, where)]
+        checked, problems = _read(where, asked) if files else _compared(where, asked, (quick, seed), device, jobs)
     for problem in problems:
         typer.echo(problem)
-    typer.echo(f"golden: {len(chosen)} specs compared with {where}, {len(problems)} differences")
+    typer.echo(
+        f"golden: {checked} specs {'read in' if files else 'compared with'} {where}, {len(problems)} differences"
+    )
     raise typer.Exit(DOES_NOT if problems else CONFORMS)
+
+
+def _settle(where: Path) -> None:
+    """What an interrupted change left is completed or undone first."""
+    from lossref.run.golden.changes.journal import Unsettled, settled
+
+    try:
+        said = settled(where)
+    except Unsettled as error:
+        stop(str(error), INCOMPLETE)
+    if said:
+        typer.echo(f"lossref: {said}", err=True)
+
+
+def _read(where: Path, asked: list[str]) -> tuple[int, list[str]]:
+    """What is wrong with the files by themselves."""
+    from lossref.run.golden.files.folder import folder_faults, matching
+
+    specs = matching(where, asked) if asked else None
+    problems = list(folder_faults(where, specs))
+    return len(specs if specs is not None else matching(where, ["*"])), problems
+
+
+def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str, jobs: int) -> tuple[int, list[str]]:
+    from lossref import losses as catalog
+    from lossref.report import terminal
+    from lossref.run.about import progress
+    from lossref.run.golden.checking import THIRD, Share, all_checked
+    from lossref.run.golden.files.folder import general_faults
+
+    quick, seed = part
+    chosen = catalog.matching(globs(asked))
+    problems = list(general_faults(where, None if asked else [one.name for one in chosen]))
+    share = Share(THIRD if quick else 1, 1, seed)
+    running = all_checked(chosen, where, share, device, jobs)
+    with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
+        found = {name: advance(1) or one for name, one in running}
+    return len(chosen), problems + [problem for name in sorted(found) for problem in found[name].problems]
+
+
+@golden_app.command("export")
+def golden_export(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]", help="Only specs that match ('*iou'); none: all.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="npz or json.")] = "npz",
+    out: Annotated[Path, typer.Option("--out", help="Where the files go, one a spec.")] = Path("exported"),
+    specs: SpecFiles = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where the record is [./golden, else the one that lossref brings].")
+    ] = None,
+) -> None:
+    """Write recorded cases for other languages: inputs, expected answers, and budgets of every dtype."""
+    from lossref import losses
+    from lossref.run.golden.export import FORMATS, exported
+    from lossref.run.golden.files.strict import Damaged
+    from lossref.run.golden.recorded import folder_to_check
+
+    only(" ".join(FORMATS), form)
+    where = folder or folder_to_check()
+    _settle(where)
+    with plain_errors():
+        try:
+            written = [exported(one, where, form, out) for one in losses.matching(globs(words))]
+        except Damaged as error:
+            stop(f"{where}: {error}")
+    for path, count in written:
+        typer.echo(f"{path}: {count} cases, {path.stat().st_size} bytes")

@@ -49,9 +49,9 @@ def _drawn(case: Mapping[str, Any], arrays: Arrays) -> Picture:
     spec = specs().get(str(case.get("spec", "")))
     at = [one for one in (case.get("detail") or {}).get("index") or () if isinstance(one, int)]
     placed = shapes(spec, arrays, case.get("params") or {}, at)
-    masks = {} if any(shape.tone == "frame" for shape in placed) else _masks(spec, arrays)
-    if masks:
-        return Picture(_grids(list(masks.items())), [(tone(name), name) for name in masks])
+    grids = {} if any(shape.tone == "frame" for shape in placed) else masks(spec, arrays)
+    if grids:
+        return Picture(_grids(list(grids.items())), [(tone(name), name) for name in grids])
     if placed:
         legend = dict.fromkeys((shape.tone, shape.name) for shape in placed if shape.name)
         return Picture(_shapes(placed), list(legend))
@@ -111,7 +111,7 @@ def _shape(kind: str, points: Sequence[tuple[float, float]]) -> str:
 # Masks ----------------------------------------------------------------------------------------------------
 
 
-def _masks(spec: Spec | None, arrays: Arrays) -> dict[str, Array]:
+def masks(spec: Spec | None, arrays: Arrays) -> dict[str, Array]:
     """The inputs that are pictures, the first image of each."""
     found = dict[str, Array]()
     for name, array in arrays.items():

@@ -26,6 +26,7 @@ from lossref.run.atomic import append_line
 from lossref.run.causes.causes import traced
 from lossref.run.causes.failures import saved
 from lossref.run.causes.judged import CHECK_SECONDS, Judged
+from lossref.run.golden.feeding import fed
 from lossref.run.plan import Job
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
@@ -100,6 +101,7 @@ def _held(job: Job, target: Target) -> Target:
 def _of(job: Job, target: Target) -> Iterator[Row]:
     """Each row as it was judged; then those that fail once more, with their causes."""
     target = _held(job, target)
+    fed(losses.spec(job.spec))
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
     unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
     for row in job.rows:

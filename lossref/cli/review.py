@@ -1,0 +1,241 @@
+"""`lossref golden record`, `review`, `accept`, `reject`, `history`: the record, changed on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, plain_errors, stop
+from lossref.cli.recorded import golden_app
+
+if TYPE_CHECKING:
+    from lossref.core.nouns import Spec
+    from lossref.run.golden.changes.comparing import Change
+    from lossref.run.golden.changes.pending import Pending
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where the record is.")]
+GOLDEN = Path("golden")
+Words = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]", help="Which specs ('*iou'); none: all.")]
+Cases = Annotated[
+    list[str] | None, typer.Option("--case", metavar="ID", help="This case: its id, or SPEC/ID; may be repeated.")
+]
+Specs = Annotated[list[str] | None, typer.Option("--spec", metavar="SPEC", help="Every open case of this spec.")]
+All = Annotated[bool, typer.Option("--all", help="Every open case.")]
+Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, one line: it goes into HISTORY.md.")]
+Even = Annotated[bool, typer.Option("--even-if-they-disagree", help="Also what oracle and reference disagree about.")]
+ANSWERS = "a accept, r reject, A accept all of {0}, R reject all of {0}, s skip, q stop"
+
+
+@contextmanager
+def _refusals(folder: Path) -> Iterator[None]:
+    """What an interrupted change left is put in order first; what is refused is one sentence."""
+    from lossref.run.golden.changes.journal import Unsettled, settled
+    from lossref.run.golden.changes.pending import Refused
+
+    try:
+        with plain_errors():
+            said = settled(folder)
+            if said:
+                typer.echo(f"lossref: {said}", err=True)
+            yield
+    except Refused as error:
+        stop(str(error))
+    except Unsettled as error:
+        stop(str(error), INCOMPLETE)
+
+
+@golden_app.command("record")
+def golden_record(words: Words = None, specs: SpecFiles = None, folder: Folder = GOLDEN) -> None:
+    """Compute what recording anew would change, into FOLDER/.pending; nothing else is touched."""
+    from lossref import losses
+    from lossref.report import terminal
+    from lossref.report.reviewed.terminal import overview, show
+    from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
+    from lossref.run.golden.recording import Unrecordable, compute
+
+    with _refusals(folder):
+        forbid_in_ci()
+        chosen = losses.matching(globs(words))
+        gone = missing(folder, losses.specs()) if not words else ()
+        try:
+            pending = proposed(folder, terminal.track(chosen, "recording"), compute, gone)
+        except Unrecordable as error:
+            stop(str(error), INCOMPLETE)
+    if not pending.changes:
+        typer.echo(f"{_specs(len(chosen))} recorded: nothing would change in {folder}")
+        raise typer.Exit(CONFORMS)
+    show(terminal.console(), overview(pending.changes))
+    typer.echo(f"nothing has changed yet: lossref golden review{_option(folder)}")
+
+
+def _specs(number: int) -> str:
+    return f"{number} spec{'' if number == 1 else 's'}"
+
+
+def _option(folder: Path) -> str:
+    return "" if folder == GOLDEN else f" --folder {folder}"
+
+
+def _asked_of(pending: Pending) -> list[Spec]:
+    """The specs that were recorded, as far as there are any of these names."""
+    from lossref import losses
+
+    return [losses.specs()[name] for name in pending.specs if name in losses.specs()]
+
+
+@golden_app.command("review")
+def golden_review(
+    specs: SpecFiles = None,
+    folder: Folder = GOLDEN,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what is open for a program, and decide nothing.")
+    ] = False,
+    page: Annotated[Path | None, typer.Option("--page", help="Write a page of it, and decide nothing.")] = None,
+    even_if_they_disagree: Even = False,
+) -> None:
+    """Show each changed case, and accept or reject it, or its whole spec, with a reason."""
+    from lossref.report.reviewed import cards, terminal
+    from lossref.report.reviewed import page as pages
+    from lossref.report.terminal import console
+    from lossref.run.golden.changes.pending import read, unchanged
+
+    with _refusals(folder):
+        pending = read(folder)
+        unchanged(folder, pending, _asked_of(pending))
+        if as_json:
+            typer.echo(json.dumps(cards.as_data(pending, pending.open), indent=1))
+        if page:
+            typer.echo(f"review: {pages.write(folder, pending, page)}", err=as_json)
+        if as_json or page:
+            return
+        screen = console()
+        terminal.show(screen, [*terminal.overview(pending.changes), ""])
+        if _is_terminal():
+            _decide_one_by_one(folder, pending, even_if_they_disagree)
+            return
+        for number, card in enumerate(cards.cards(folder, pending, pending.open), 1):
+            terminal.show(screen, terminal.card(card, number, len(pending.open)))
+    typer.echo("decide: lossref golden accept (or reject) --case ID, --spec SPEC or --all, --why TEXT")
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _decide_one_by_one(folder: Path, pending: Pending, even: bool) -> None:
+    """Each open case in turn, until all are decided or skipped, or somebody has enough."""
+    from lossref.report.reviewed import cards, terminal
+    from lossref.report.terminal import console
+
+    seen: set[tuple[str, str]] = set()
+    total, why = len(pending.open), ""
+    while waiting := [one for one in pending.open if (one.spec, one.id) not in seen]:
+        one = waiting[0]
+        seen.add((one.spec, one.id))
+        (card,) = cards.cards(folder, pending, [one])
+        terminal.show(console(), terminal.card(card, total - len(waiting) + 1, total))
+        key = _key(one.spec)
+        if key == "q":
+            break
+        if key != "s":
+            why = typer.prompt("why", default=why or None)
+            pending = _carried_out(folder, pending, one, key, why, even)
+    typer.echo(_left(pending))
+
+
+def _key(spec: str) -> str:
+    while True:
+        key: str = typer.prompt(ANSWERS.format(spec), default="s", show_default=False)
+        if key in ("a", "r", "A", "R", "s", "q"):
+            return key
+
+
+def _carried_out(folder: Path, pending: Pending, one: Change, key: str, why: str, even: bool) -> Pending:
+    """What a key says; a refusal is said, and the review goes on."""
+    from lossref.run.golden.changes.pending import Refused
+
+    these = [other for other in pending.open if other.spec == one.spec] if key in "AR" else [one]
+    try:
+        return _accepted(folder, pending, these, why, even) if key in "aA" else _rejected(folder, pending, these, why)
+    except Refused as error:
+        typer.echo(f"lossref: {error}", err=True)
+        return pending
+
+
+def _accepted(folder: Path, pending: Pending, these: list[Change], why: str, even: bool) -> Pending:
+    from lossref.run.golden.changes.deciding import accepted
+
+    return accepted(folder, pending, these, why, _asked_of(pending), even)
+
+
+def _rejected(folder: Path, pending: Pending, these: list[Change], why: str) -> Pending:
+    from lossref.run.golden.changes.deciding import rejected
+
+    return rejected(folder, pending, these, why)
+
+
+def _left(pending: Pending) -> str:
+    left = len(pending.open)
+    return f"{left} of {len(pending.changes)} still open" if left else "all is decided"
+
+
+@golden_app.command("accept")
+def golden_accept(
+    case: Cases = None,
+    spec: Specs = None,
+    everything: All = False,
+    why: Why = "",
+    even_if_they_disagree: Even = False,
+    specs: SpecFiles = None,
+    folder: Folder = GOLDEN,
+) -> None:
+    """Put pending cases into the record, all files in one step, with a reason."""
+    from lossref.run.golden.changes.deciding import chosen
+    from lossref.run.golden.changes.pending import read
+
+    with _refusals(folder):
+        pending = read(folder)
+        these = list(chosen(pending, case or (), spec or (), everything))
+        pending = _accepted(folder, pending, these, why, even_if_they_disagree)
+    typer.echo(f"accepted {len(these)}; {_left(pending)}")
+
+
+@golden_app.command("reject")
+def golden_reject(
+    case: Cases = None,
+    spec: Specs = None,
+    everything: All = False,
+    why: Why = "",
+    specs: SpecFiles = None,
+    folder: Folder = GOLDEN,
+) -> None:
+    """Leave the record of pending cases as it is, with a reason."""
+    from lossref.run.golden.changes.deciding import chosen
+    from lossref.run.golden.changes.pending import read
+
+    with _refusals(folder):
+        pending = read(folder)
+        these = list(chosen(pending, case or (), spec or (), everything))
+        pending = _rejected(folder, pending, these, why)
+    typer.echo(f"rejected {len(these)}; {_left(pending)}")
+
+
+@golden_app.command("history")
+def golden_history(
+    since: Annotated[str, typer.Option("--since", metavar="WHEN", help="Only after this version or day.")] = "",
+    folder: Folder = GOLDEN,
+) -> None:
+    """The release note of every accepted change, made of HISTORY.md."""
+    from lossref.run.golden.changes.history import NAME, decisions, release_note
+
+    with _refusals(folder):
+        path = folder / NAME
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        typer.echo(release_note(list(decisions(text)), since) or f"{path}: no change of a recorded answer was accepted")

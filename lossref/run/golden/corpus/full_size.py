@@ -1,0 +1,81 @@
+"""Cases of the size that a training has, of composites: drawn from a stored seed, answered by the reference in float64.
+
+Inputs are held by their digest; of the answer the terms, the norm of each gradient, and 256 numbers of the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import lossref
+from lossref.checks.numbers import bulk_truth
+from lossref.core.nouns import Array, Case, Spec
+from lossref.hosts.probe import Result
+from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
+from lossref.run.golden.files.volume import REFERENCE, Entry, Stored
+from lossref.run.golden.sampled import by_term, differences, drawn_again, inputs_digest, norm, numbers, picked
+
+SEED = 20261122
+FULL = 2
+NUMBERS = 256
+Rooms = dict[str, Array]
+
+
+def cases_of(spec: Spec) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """The cases of a composite, and how each is drawn again: seed and sizes."""
+    sizes = spec.sizes.get("bulk", ()) if spec.composite else ()
+    for number in range(FULL if sizes else 0):
+        drawn = {"seed": SEED + number, "sizes": dict(sizes[number % len(sizes)])}
+        yield drawn_again(spec, f"full size {number}", drawn), drawn
+
+
+def stored_of(spec: Spec, case: Case, drawn: Mapping[str, Any], before: Mapping[str, Stored]) -> Stored:
+    """The case with the reference's answer, or as it was before where that is as good."""
+    exact, _, _ = bulk_truth(spec, case, "float64")
+    known = before.get(case.id)
+    if known and known.entry.drawn == drawn and _as_good(spec, case, known, exact):
+        return known
+    at = {name: _places(numbers(exact, name), NUMBERS // len(spec.wrt)) for name in spec.wrt}
+    answers = picked(spec, exact, at)
+    tensors = {name: narrow(array) for name, array in answers.items()}
+    found = [_rooms(spec, case, at, dtype) for dtype in DTYPES]
+    tensors |= {f"budget/{name}": codes(np.stack([one[name] for one in found])) for name in found[0]}
+    values = {term: tuple(f"{x:.16e}" for x in answers[f"value/{term}"].flat[:8]) for term in spec.terms}
+    said = (case.id, case.why, case.flags, dict(case.params), REFERENCE, "", lossref.__version__)
+    return Stored(Entry(*said, {**digests(tensors), "inputs": inputs_digest(case)}, values, 0, dict(drawn)), tensors)
+
+
+def _places(slopes: Array, count: int) -> Array:
+    """Three quarters spread over what is not zero, the rest over all of it."""
+    finite = np.flatnonzero(np.isfinite(slopes))
+    busy = finite[slopes[finite] != 0]
+    return np.unique(np.concatenate([_spread(busy, 3 * count // 4), _spread(finite, count // 4)]))
+
+
+def _spread(places: Array, count: int) -> Array:
+    return places[np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).astype(np.int64))]
+
+
+def _rooms(spec: Spec, case: Case, at: Mapping[str, Array], dtype: str) -> Rooms:
+    """The budgets of the check of full size, of the numbers that are kept; of a norm, that of all numbers together."""
+    exact, value_room, slope_rooms = bulk_truth(spec, case, dtype)
+    like = replace(exact, value=np.broadcast_to(value_room, exact.value.shape))
+    rooms = {f"value/{term}": array for term, array in zip(spec.terms, by_term(like), strict=True)}
+    for name, places in at.items():
+        slopes = exact.gradient[name]
+        assert slopes is not None
+        row = np.broadcast_to(slope_rooms[name], slopes.shape).ravel()
+        rooms |= {f"gradient/{name}": row[places], f"norm/{name}": norm(row)}
+    return rooms
+
+
+def _as_good(spec: Spec, case: Case, known: Stored, exact: Result) -> bool:
+    """Whether a recorded answer is within the budget of float64 of what the reference gives here."""
+    if known.entry.digests["inputs"] != inputs_digest(case):
+        return False
+    parts = differences(known, exact, spec, "float64").values()
+    return all(got.shape == want.shape and bool((np.abs(got - want) <= room).all()) for got, want, room in parts)
