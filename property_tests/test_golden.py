@@ -243,7 +243,7 @@ ATTACKS: list[tuple[str, Attack, str]] = [
     (
         "a dtype too many",
         tensors(lambda held: held.update({f"{CASE}/input/x": np.zeros(1, np.int64)})),
-        f"{DATA}: input/x is int64",
+        f"{DATA}: input/x is of type I64",
     ),
     ("white space", file(f"{ONE}.json", lambda x: x + b"\n"), f"{ONE}.json: the seal is not that of the file"),
     ("errors raised", file("errors.csv", lambda x: x.replace(b",0,", b",9,")), "errors.csv: it is not the file"),
@@ -291,7 +291,7 @@ SIGNED = [
     (
         "a wrong value",
         volume(other("value/xyxy", lambda x: x + 1)),
-        f"{HERE}: value/xyxy, values: the oracle now gives",
+        f"{HERE}: value/xyxy: the oracle now gives",
     ),
     ("a wrong gradient", volume(other("gradient/x", lambda x: x * 2)), f"{HERE}: gradient/x: the oracle now gives"),
     ("another input", volume(other("input/x", lambda x: x + 1)), "the oracle now gives something else"),

@@ -7,29 +7,28 @@ case holds only some numbers of a gradient, at/NAME (their places in row-major o
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors import deserialize
+from safetensors.numpy import save
 
 from lossref.core.nouns import Array
 from lossref.run.golden.files.strict import Damaged
 
-LITTLE = sys.byteorder == "little"
 Tensors = Mapping[str, Array]
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 NARROWEST = ("bool", "uint8", "int8", "float16", "int16", "uint16", "float32", "int32", "float64")
+Raw = tuple[str, tuple[int, ...], bytes]  # dtype, shape, and the bytes in row-major order, little-endian
+KINDS = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "F16": "float16", "I16": "int16", "U16": "uint16"} | {
+    "F32": "float32",
+    "I32": "int32",
+    "F64": "float64",
+}
 PARTS = {"inputs": ("input/",), "answers": ("value/", "gradient/", "at/", "norm/"), "budgets": ("budget/",)}
 STEPS = 16  # codes of a budget to an octave
+PART = {begin.rstrip("/"): part for part, begins in PARTS.items() for begin in begins}
 NO_BUDGET = np.int16(2**15 - 1)  # infinite, or the dtype leaves a choice open
-
-
-@cache
-def _name(dtype: np.dtype[Any]) -> str:
-    return dtype.name  # numpy makes it anew each time, which took most of a check of digests
 
 
 def narrow(array: Array) -> Array:
@@ -68,21 +67,28 @@ def budgets(kept: Array) -> Array:
     return np.where(kept == NO_BUDGET, np.inf, found)
 
 
-def digest(tensors: Tensors, names: Iterable[str]) -> str:
-    """sha256 over these tensors in order of their names: a line "NAME DTYPE SHAPE", then the little-endian bytes."""
-    hasher = hashlib.sha256()
-    for name in sorted(names):
-        array = tensors[name]
-        hasher.update(f"{name} {_name(array.dtype)} {'x'.join(map(str, array.shape))}\n".encode())
-        hasher.update((array if LITTLE else array.astype(array.dtype.newbyteorder("<"))).tobytes())
-    return hasher.hexdigest()
-
-
 def digests(tensors: Tensors) -> dict[str, str]:
     """The digest of inputs, answers and budgets of one case."""
-    return {
-        part: digest(tensors, [name for name in tensors if name.startswith(begins)]) for part, begins in PARTS.items()
-    }
+    return digests_of({name: (x.dtype.name, x.shape, _bytes(x)) for name, x in tensors.items()})
+
+
+def digests_of(raw: Mapping[str, Raw]) -> dict[str, str]:
+    """The same of arrays as they lie in the file.
+
+    sha256 over the arrays of a part in order of their names: a line "NAME DTYPE AxB", then the little-endian bytes.
+    """
+    hashers = {part: hashlib.sha256() for part in PARTS}
+    for name in sorted(raw):
+        hasher = hashers.get(PART.get(name.partition("/")[0], ""))
+        if hasher:
+            dtype, shape, content = raw[name]
+            hasher.update(f"{name} {dtype} {'x'.join(map(str, shape))}\n".encode())
+            hasher.update(content)
+    return {part: hasher.hexdigest() for part, hasher in hashers.items()}
+
+
+def _bytes(array: Array) -> bytes:
+    return np.asarray(array, array.dtype.newbyteorder("<")).tobytes()
 
 
 def packed(cases: Mapping[str, Tensors]) -> bytes:
@@ -92,16 +98,26 @@ def packed(cases: Mapping[str, Tensors]) -> bytes:
     )
 
 
-def unpacked(name: str, content: bytes) -> dict[str, dict[str, Array]]:
-    """The tensors by case and part. Raises `Damaged`."""
+def raw_of(name: str, content: bytes) -> dict[str, dict[str, Raw]]:
+    """The arrays by case and part, as they lie in the file. Raises `Damaged`."""
     try:
-        flat: dict[str, Any] = load(content)
+        flat = deserialize(content)  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever the library makes of a hostile header
         raise Damaged(f"{name}: it is no file of tensors: {error}") from None
-    cases: dict[str, dict[str, Array]] = {}
-    for key, array in flat.items():
+    cases: dict[str, dict[str, Raw]] = {}
+    for key, held in flat:
         case, _, part = key.partition("/")
-        if _name(array.dtype) not in NARROWEST:
-            raise Damaged(f"{name}: {case}: {part} is {array.dtype.name}, which lossref does not write")
-        cases.setdefault(case, {})[part] = array
+        if held["dtype"] not in KINDS:
+            raise Damaged(f"{name}: {case}: {part} is of type {held['dtype']}, which lossref does not write")
+        cases.setdefault(case, {})[part] = KINDS[held["dtype"]], tuple(held["shape"]), held["data"]
     return cases
+
+
+def unpacked(name: str, content: bytes) -> dict[str, dict[str, Array]]:
+    """The tensors by case and part. Raises `Damaged`."""
+    cases = raw_of(name, content)
+    return {case: {part: _array(*one) for part, one in mine.items()} for case, mine in cases.items()}
+
+
+def _array(dtype: str, shape: tuple[int, ...], content: bytes) -> Array:
+    return np.frombuffer(content, np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(shape)

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from lossref.run.golden.files.packing import PARTS, Tensors, digests, packed, unpacked
+from lossref.run.golden.files.packing import PARTS, Raw, Tensors, digests, digests_of, packed, raw_of, unpacked
 from lossref.run.golden.files.strict import Damaged, is_sealed, parsed, written
 
 SCHEMA = 2
 CERTIFIED, REFERENCE, WITNESS = "certified", "reference", "witness: "
 RADIUS = "2^-80"
+DIGEST, DIGITS = re.compile(r"[0-9a-f]{64}"), re.compile(r"-?\d(\.\d+)?e[-+]\d+|0")
 BEGINS = tuple(begin for part in PARTS.values() for begin in part)
 
 
@@ -111,7 +112,7 @@ def faults(spec: str, text: bytes, tensors: bytes) -> Iterator[str]:
     """One sentence for everything that is wrong with the two files of a spec, by themselves."""
     name = f"{spec}.json"
     try:
-        content, arrays = read_once(name, text), unpacked(f"{spec}.safetensors", tensors)
+        content, arrays = read_once(name, text), raw_of(f"{spec}.safetensors", tensors)
         rows = _rows(name, spec, content)
     except Damaged as error:
         yield str(error)
@@ -162,12 +163,12 @@ def _of_entry(name: str, row: Any) -> str:
     return f"{case}: the field {wrong!r} cannot be {_shown(row[wrong])}" if wrong else ""
 
 
-def _of_tensors(spec: str, row: Mapping[str, Any], mine: Tensors) -> Iterator[str]:
+def _of_tensors(spec: str, row: Mapping[str, Any], mine: Mapping[str, Raw]) -> Iterator[str]:
     case = f"{spec}.safetensors: {row['id']}"
     odd = sorted(name for name in mine if not name.startswith(BEGINS))
     if odd:
         yield f"{case}: the tensor {odd[0]!r} is none that a case has"
-    for part, found in digests(mine).items():
+    for part, found in digests_of(mine).items():
         held = part != "inputs" or not row["drawn"]  # what is drawn again is not in the file
         if held and found != row["digests"][part]:
             yield f"{case}: {part}: the tensors are not those that {spec}.json has the digest of"
@@ -198,11 +199,11 @@ def _digests(value: Any) -> bool:
 
 
 def _is_digest(value: Any) -> bool:
-    return _text(value) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+    return _text(value) and DIGEST.fullmatch(value) is not None
 
 
 def _is_number(value: Any) -> bool:
-    return _text(value) and re.fullmatch(r"-?\d(\.\d+)?e[-+]\d+|0", value) is not None
+    return _text(value) and DIGITS.fullmatch(value) is not None
 
 
 def _values(value: Any) -> bool:
