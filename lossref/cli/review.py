@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,11 +51,17 @@ def _refusals(folder: Path) -> Iterator[None]:
 
 
 @golden_app.command("record")
-def golden_record(words: Words = None, specs: SpecFiles = None, folder: Folder = GOLDEN) -> None:
+def golden_record(
+    words: Words = None,
+    specs: SpecFiles = None,
+    folder: Folder = GOLDEN,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 2),
+) -> None:
     """Compute what recording anew would change, into FOLDER/.pending; nothing else is touched."""
     from lossref import losses
     from lossref.report import terminal
     from lossref.report.reviewed.terminal import overview, show
+    from lossref.run.about import progress
     from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
     from lossref.run.golden.recording import Unrecordable, compute
 
@@ -63,7 +70,8 @@ def golden_record(words: Words = None, specs: SpecFiles = None, folder: Folder =
         chosen = losses.matching(globs(words))
         gone = missing(folder, losses.specs()) if not words else ()
         try:
-            pending = proposed(folder, terminal.track(chosen, "recording"), compute, gone)
+            with progress("recording", len(chosen), terminal.console(stderr=True)) as advance:
+                pending = proposed(folder, chosen, compute, gone, jobs, advance)
         except Unrecordable as error:
             stop(str(error), INCOMPLETE)
     if not pending.changes:

@@ -10,7 +10,7 @@ from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
 from lossref.run.causes.explain.quantity import Quantity, Told
 
-STEPS = 1_500_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
+STEPS = 800_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
 Whole = Callable[[Quantity, Told], Array | None]
 
 
