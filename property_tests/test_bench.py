@@ -37,6 +37,7 @@ from lossref.hosts.worker.clock import LEAST, Rounds, interleaved, on_cuda
 from lossref.hosts.worker.messages import Timed
 from lossref.hosts.worker.timed import MODES, footprint
 from lossref.losses import spec
+from lossref.targets.resolve import Unavailable
 
 # What a verdict needs ------------------------------------------------------------------------------
 
@@ -455,7 +456,7 @@ def test_what_it_does_while_it_is_timed_is_its_row_and_the_others_go_on(
     line, verdict, said = ENDS[name]
     monkeypatch.setattr(bench, "LATE", 100)
     (tmp_path / "bench_ends.py").write_text(LARGE.replace("LINE", line))
-    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=3.0))
+    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=1.5))
     rows, finished = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
     seconds = {target: [row for row in rows if row.metric == "seconds" and row.target == target] for target in ENDING}
     assert finished
@@ -463,6 +464,25 @@ def test_what_it_does_while_it_is_timed_is_its_row_and_the_others_go_on(
     assert said in seconds["culprit"][0].note
     assert (seconds["culprit"][2].note == bench.GONE) is (verdict != "raised")
     assert {row.verdict for row in seconds["innocent"]} <= set(bench_rows.COMPARED)
+
+
+def test_a_word_that_cannot_be_imported_is_a_row_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "LATE", 100)
+    (tmp_path / "broken.py").write_text("import no_package_of_this_name\n")
+    (tmp_path / "mine.py").write_text(ALONE)
+    words = (str(tmp_path / "broken.py"), str(tmp_path / "mine.py"))
+    settings = Settings(words, sizes=("small",), seconds=2)
+    assert not bench.main(bench.plan(settings), settings, tmp_path / "out")
+    rows = [row for row in bench_rows.read(tmp_path / "out" / "bench.csv") if row.metric == "seconds"]
+    lost = [row for row in rows if row.spec == "-"]
+    assert [(row.target, row.verdict) for row in lost] == [(words[0], "blocked")]
+    assert "No module named 'no_package_of_this_name'" in lost[0].note
+    assert {row.verdict for row in rows if row.target == "mine"} <= set(bench_rows.COMPARED)
+    assert "no_package_of_this_name" in (tmp_path / "out" / "index.html").read_text()
+    with pytest.raises(Unavailable, match="no_package_of_this_name"):
+        bench.plan(settings._replace(words=words[:1]))
 
 
 ENDING = ("culprit", "innocent")

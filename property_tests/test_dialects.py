@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
-from lossref.core.nouns import Target, Verdict
+from lossref.core.nouns import Failure, Target, Verdict
 from lossref.losses import spec as find
 from lossref.run.ask import asked
 from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
-from lossref.run.plan import Job, rows_of
+from lossref.run.findings import accepted, findings
+from lossref.run.plan import Job, plan, rows_of
+from lossref.run.session import Session
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("ciou", {"alpha": "gated"}),
@@ -138,3 +142,62 @@ def test_a_dialect_that_is_not_there_names_those_that_are() -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_dialects_can_be_read(name: str) -> None:
     assert read(name).settings
+
+
+# Findings that a dialect knows ----------------------------------------------------------------------------
+
+DOUBLED = replace(
+    Verdict("iou", "theirs", "value", "float64", "fail", note="iou: got 2, want 1"),
+    failures=(Failure("value iou", "iou: got 2, want 1", "iou is 2 times the right value"),),
+)
+ID = findings([DOUBLED])[0].id
+
+
+@pytest.mark.parametrize(
+    ("row", "known", "status"),
+    [
+        (DOUBLED, (), 1),
+        (DOUBLED, ((ID, "as published", True),), 0),
+        (replace(DOUBLED, status="pass", failures=()), ((ID, "as published", True),), 1),
+        (replace(DOUBLED, status="pass", failures=()), ((ID, "as published", False),), 0),
+    ],
+    ids=["not known", "known", "no longer there", "not looked for"],
+)
+def test_a_known_finding_is_accepted_and_a_stale_one_fails(
+    row: Verdict, known: tuple[tuple[str, str, bool], ...], status: int, tmp_path: Path
+) -> None:
+    (job,) = plan(["reference"], "iou", "value", ("float64",))
+    with Session(tmp_path / "run", ["reference"], [job], "quick", 0, known=known) as kept:
+        kept.keep(job, ([row], {}))
+    assert kept.exit_status() == status
+    assert bool(findings(kept.verdicts)) == bool(status)
+
+
+def test_of_a_row_with_a_known_finding_the_other_one_is_left() -> None:
+    other = Failure("gradient box1", "d/dbox1: got 1, want 2", "nothing known explains it")
+    (row,), found = accepted([replace(DOUBLED, failures=(*DOUBLED.failures, other))], {ID: "as published"})
+    assert (row.status, row.failures, found) == ("fail", (other,), {ID})
+
+
+def test_findings_are_expected_of_the_specs_that_are_asked(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.toml"
+    path.write_text('[[known]]\nfinding = "a"\nreason = "b"\n[[known]]\nfinding = "c"\nreason = "d"\nspec = "*iou"\n')
+    dialect = read(str(path))
+    assert [one.finding for one in dialect.expected(["ciou"], every_spec=False)] == ["c"]
+    assert [one.finding for one in dialect.expected(["dfl"], every_spec=True)] == ["a", "c"]
+
+
+# A target that computes in one dtype alone ----------------------------------------------------------------
+
+
+def test_what_is_judged_in_another_dtype_is_traced_in_that_one() -> None:
+    def only_float32(found: Tensor, *inputs: Tensor) -> Tensor:
+        if inputs[0].dtype == torch.float64:
+            raise RuntimeError("no float64")
+        return 2 * found
+
+    (found,) = judged(following("iou", {}, after=only_float32), "shape")
+    failure = found.failures[0]
+    assert (found.status, found.dtype, failure.kind) == ("fail", "float64", "value iou")
+    assert "not on every call" not in failure.problem
+    assert failure.explanation == "agrees when the result is doubled"

@@ -102,6 +102,25 @@ def test_the_report_names_the_environment_of_the_host(tmp_path: Path) -> None:
     assert f"Python {host['python']}, torch {host['torch']}" in (tmp_path / "index.html").read_text()
 
 
+def test_the_judge_s_lossref_is_asked_whichever_else_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one, say, that knows no `only`; here it is even imported before anything is asked."""
+    older = tmp_path / "older"
+    (older / "lossref").mkdir(parents=True)
+    (older / "lossref" / "__init__.py").write_text("import builtins\nbuiltins.older_was_here = True\n")
+    (older / "sitecustomize.py").write_text("import lossref\n")
+    mine = tmp_path / "mine.py"
+    only = "import builtins\nassert builtins.older_was_here\nimport lossref\n"
+    only += '@lossref.target("iou", only={"box1": "far"})\n'
+    mine.write_text(only + "def f(box1, box2): return box1\n")
+    monkeypatch.setenv("PYTHONPATH", str(older))
+    host = ProcessHost(Lodging())
+    assert host.load(str(mine))["things"][0]["mark"]["only"] == {"box1": "far"}
+    assert {"only", "where"} <= host.load("torch", adapter=True)["things"][0].keys()
+    host.close()
+
+
 # Devices ------------------------------------------------------------------------------------------------
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from lossref.checks.evidence import Evidence
 from lossref.cli import app
 from lossref.core.nouns import Case, Verdict
+from lossref.hosts.process import Lodging
 from lossref.losses import spec
 from lossref.run.saved import SavedCase, SavedCaseError, load, save
 from lossref.targets.resolve import reference
@@ -67,11 +69,21 @@ MUTATIONS: list[tuple[str, Any, str]] = [
     ("dtype", "float8", "dtype: 'float8' is not one of"),
     ("dtype", "bfloat16", "dtype: expected float64 or float32"),
     ("target", "", "target: '' "),
+    ("target", "gone.py:f", "one.json: target: there is no file gone.py"),
     ("flags", ["a", 1], r"flags\[1\]: 1 is not of type 'string'"),
     ("params.gamma", [[[[1]]]], r"params.gamma\[0\]\[0\]\[0\]: \[1\] is not"),
     ("params.gamma", "much", "params.gamma: expected a number"),
     ("params.gamma", None, "params.gamma: expected a number"),
     ("params.surprise", 1, "params: expected gamma, alpha"),
+    ("lodging", 7, "lodging: 7 is not of type 'object'"),
+    ("lodging.python", 7, "lodging.python: 7 is not of type 'string'"),
+    ("lodging.timeout", 0, "lodging.timeout: 0 is less than or equal to"),
+    ("lodging.timeout", "long", "lodging.timeout: 'long' is not of type 'number'"),
+    ("lodging.memory", -1, "lodging.memory: -1 is less than"),
+    ("lodging.tf32", None, "lodging.tf32: None is not of type 'boolean'"),
+    ("lodging.shell", "sh", "lodging: .*'shell' was unexpected"),
+    ("lodging.python", "/bin/sh", "names code outside of .*: the Python /bin/sh; if you trust it: --trust"),
+    ("lodging.command", "rm x", "names code outside of .*: the command 'rm x'; if you trust it: --trust"),
     ("detail.index", "all", "detail.index: 'all' is not of type 'array'"),
     ("inputs", {}, "inputs: {} "),
     ("inputs.pred", GONE, "inputs: expected pred, label"),
@@ -225,6 +237,46 @@ def test_code_from_elsewhere_wants_trust(
     assert bool(list(_outside(saved, []))) is asks
     assert not list(_outside(SavedCase(saved.case, "value", "float64", "reference"), [str(here / "specs.py")]))
     assert list(_outside(SavedCase(saved.case, "value", "float64", "reference"), [str(out / "specs.py")]))
+
+
+PYTHONS = {
+    "": False,
+    sys.executable: False,
+    "venv/bin/python": False,
+    "./venv/bin/python": False,
+    "{here}/venv/bin/python": False,
+    "python3": True,
+    "/usr/bin/python3": True,
+    "../venv/bin/python": True,
+    "venv/../../python": True,
+}
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_program_from_elsewhere_wants_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
+    """So does any command; not what the caller names."""
+    from lossref.run.replay import _outside
+
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to("/usr/bin/python3")
+    monkeypatch.chdir(tmp_path)
+    lodging = Lodging(python.format(here=tmp_path))
+    saved = SavedCase(Case("focal", SMALL), "value", "float64", "reference", lodging=lodging)
+    assert bool(list(_outside(saved, []))) is PYTHONS[python]
+    assert list(_outside(replace(saved, lodging=replace(lodging, command="venv/bin/python peer.py")), []))
+    assert not list(_outside(saved, [], elsewhere=True))
+
+
+def test_how_a_target_was_kept_is_in_its_file(tmp_path: Path) -> None:
+    lodging = Lodging("venv/bin/python", "", "cpu", 3.5, 2**30, 1, True)
+    case = Case("focal", SMALL, FOCAL.defaults())
+    kept = SavedCase(case, "value", "float64", "torch", lodging=lodging)
+    save(tmp_path / "one.json", FOCAL, kept, reference(FOCAL), Evidence(1), why="drawn")
+    assert load(tmp_path / "one.json").lodging == lodging
+    content = json.loads((tmp_path / "one.json").read_text())
+    del content["lodging"]  # of a release before
+    (tmp_path / "one.json").write_text(json.dumps(content))
+    assert load(tmp_path / "one.json").lodging == Lodging()
 
 
 def test_trust_is_asked_before_anything_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

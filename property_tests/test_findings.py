@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lossref.core.nouns import Failure, Finding, Verdict
-from lossref.run.findings import findings, headline, owner, where_of, words
+from lossref.run.findings import findings, headline, owner, settings_of, where_of, words
 
 RAISED = ("small_boxes='raised'",)
 
@@ -44,7 +44,8 @@ def test_a_setting_is_one_finding_over_specs_checks_and_dtypes() -> None:
     found = only(*DIALECT)
     assert (found.kind, len(found.rows)) == ("dialect", len(DIALECT))
     assert (
-        "small_boxes is 'raised' where the specification has 'stride1' (what a small side counts as" in found.sentence
+        "small_boxes is 'raised' where the specification has 'stride1': a side below stride[1] counts as stride[1]"
+        in found.sentence
     )
     assert words.accounts(found) == "v8_detection, e2e, task_aligned: 12 rows"
 
@@ -175,3 +176,24 @@ def test_the_smallest_case_and_whose_it_is() -> None:
 def test_where() -> None:
     assert where_of("/a b/c:d.py:12 Loss.forward") == ("/a b/c:d.py", 12, "Loss.forward")
     assert where_of("") == ("", 0, "")
+
+
+def test_a_term_and_its_part_of_the_gradient_are_one_finding() -> None:
+    claims = ["box is 2 times the right value", "the gradient to boxes: the part of box is 2 times the right value"]
+    kinds = ["value box", "gradient boxes"]
+    (found,) = findings(
+        [
+            row("v8_detection", "value", failure(kind, "box: got 2, want 1", explanation=claim))
+            for kind, claim in zip(kinds, claims, strict=True)
+        ]
+    )
+    assert found.sentence == claims[0]
+
+
+def test_only_settings_of_a_spec_are_settings() -> None:
+    assert settings_of("agrees when metric_overlap is 'ciou and oks' and eps is 1e-09") == [
+        "metric_overlap='ciou and oks'",
+        "eps=1e-09",
+    ]
+    assert not settings_of("agrees when scores is taken in degrees")
+    assert not settings_of("agrees when eps is 1e-09, at xywh = True only")

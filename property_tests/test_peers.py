@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from lossref.hosts.command import CannotAnswer, CommandHost
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import TargetRaised, call_of, call_on, itself
 from lossref.hosts.process import Lodging, Unimportable
+from lossref.hosts.worker.messages import Call, Question
 from lossref.losses import spec
 
 ROOT = Path(__file__).parents[1]
@@ -46,19 +49,24 @@ WANT_GRADIENTS = {"gradient", "kinks", "connected"}
 
 
 def test_numpy_has_values_and_declares_no_gradients(tmp_path: Path) -> None:
-    found, output = rows(tmp_path, peer("numpy_peer.py"))
+    found, output = rows(tmp_path, peer("numpy_peer.py"), "--spec", "giou")
     giou = {(row["check"], row["dtype"]): row for row in found if row["target"] == "numpy giou"}
     unsupported = {check for (check, _), row in giou.items() if row["status"] == "unsupported"}
     assert unsupported == WANT_GRADIENTS
     assert {row["note"] for row in giou.values() if row["status"] == "unsupported"} == {"it has no gradients"}
     assert {row["status"] for row in giou.values()} == {"pass", "unsupported"}, output
-    wrong = {row["check"]: row["status"] for row in found if row["target"] == "numpy dice"}
-    assert {wrong[check] for check in ("value", "reduced", "bulk", "single")} == {"fail"}
+
+
+def test_a_mistake_of_a_peer_is_seen_by_every_check_of_values(tmp_path: Path) -> None:
+    asked = ("--spec", "dice", "--check", "value,reduced,bulk,single")
+    found, output = rows(tmp_path, peer("numpy_peer.py"), *asked)
+    assert {row["check"] for row in found if row["status"] == "fail"} == {"value", "reduced", "bulk", "single"}, output
+    assert {row["status"] for row in found} == {"fail"}
 
 
 def test_jax_has_values_and_gradients(tmp_path: Path) -> None:
     assert find_spec("jax"), "JAX is not installed: pip install -c constraints.txt -e '.[runtimes]', as make test does"
-    checks = ("value", "gradient", "reduced", "single", "kinks", "refuses")  # each new shape is compiled, for seconds
+    checks = ("value", "gradient", "reduced", "single", "kinks", "refuses")
     found, output = rows(
         tmp_path, peer("jax_peer.py"), "--timeout", "60", *(word for one in checks for word in ("--check", one))
     )
@@ -93,8 +101,7 @@ def raw(content):
 OFFER = {"spec": "focal", "params": ["gamma", "alpha"]}
 for line in iter(source.readline, b""):
     message = json.loads(line)
-    for size in message["arrays"]:
-        source.read(size)
+    files = [source.read(size) for size in message["arrays"]]
     if message["do"] == "stop":
         break
     if message["do"] == "describe":
@@ -132,9 +139,9 @@ ANSWERS = {
     "dies": ("os._exit(3)", "crashed", "the process ended with exit code 3"),
     "is killed": ("os.kill(os.getpid(), 9)", "crashed", "ended by SIGKILL"),
     "closes its output": ("os.close(1); time.sleep(30)", "crashed", "closed the pipe"),
-    "stalls": ("time.sleep(60)", "timeout", "gave no answer within 3 s"),
-    "stalls in the middle of a line": ("raw(b'{\"retur'); time.sleep(60)", "timeout", "gave no answer within 3 s"),
-    "half an array": ("raw(b'{\"arrays\": [99]}\\nabc'); time.sleep(60)", "timeout", "gave no answer within 3 s"),
+    "stalls": ("time.sleep(60)", "timeout", "gave no answer within 1 s"),
+    "stalls in the middle of a line": ("raw(b'{\"retur'); time.sleep(60)", "timeout", "gave no answer within 1 s"),
+    "half an array": ("raw(b'{\"arrays\": [99]}\\nabc'); time.sleep(60)", "timeout", "gave no answer within 1 s"),
     "half an array, then dies": ("raw(b'{\"arrays\": [99]}\\nabc'); os._exit(0)", "crashed", "exit code 0"),
     "rubbish": ("raw(os.urandom(200) + b'\\n')", "crashed", "sent no line of JSON"),
     "no object": ("raw(b'[1, 2]\\n')", "crashed", "JSON that is no object"),
@@ -177,6 +184,7 @@ ANSWERS = {
 def test_a_lie_is_a_verdict(host: CommandHost, tmp_path: Path, name: str) -> None:
     ask, status, how = ANSWERS[name]
     liar(tmp_path, ask)
+    host.lodging = replace(host.lodging, timeout=1.0 if status == "timeout" else QUICK.timeout)
     begin = time.monotonic()
     with pytest.raises(TargetEnded, match=how) as found:
         asked_often(host)
@@ -235,6 +243,42 @@ def test_absent_and_zero_gradients_are_told_apart(host: CommandHost, tmp_path: P
     assert asked(host).gradient == {}
 
 
+def test_a_peer_is_asked_only_what_it_says_that_it_can_take(tmp_path: Path) -> None:
+    """Labels of 0 and 1, here; it refuses every other."""
+    focal = """
+        pred, label = (np.load(io.BytesIO(file)) for file in files)
+        if not np.isin(label, (0, 1)).all():
+            say({"returned": [{"raised": "ValueError: hard labels only"}] * len(message["calls"])})
+        else:
+            gamma, alpha = message["params"]["gamma"], message["params"]["alpha"]
+            right = np.where(label == 1, pred, -pred)
+            factor = np.where(label == 1, alpha, 1 - alpha) if alpha > 0 else 1
+            loss = (np.logaddexp(0, -right) * (1 + np.exp(right)) ** -gamma * factor).mean(1).sum()
+            say({"returned": [{"values": {"loss": {"array": 0}}}]}, loss)
+    """
+    offer = 'say({"protocol": 1, "losses": [{**OFFER, "gradients": False, "only": {"label": "hard"}}]})'
+    command = liar(tmp_path, focal.strip(), describe=offer)
+    found, output = rows(tmp_path / "out", command, "--check", "value", "--dtype", "float64")
+    assert [(row["status"], "asked only where label is hard" in row["note"]) for row in found] == [("pass", True)], (
+        output
+    )
+
+
+def test_a_term_that_is_absent_may_be_left_out(host: CommandHost, tmp_path: Path) -> None:
+    """It is told which those are; a term that is not absent has to be there."""
+    question = Question(("cls", "rle"), {}, (Call({}, {}),), absent=("rle",))
+    liar(tmp_path, "assert message['absent'] == ['rle']; say({'returned': [{'values': {'cls': {'array': 0}}}]}, 2.0)")
+    host.describe()
+    (one,) = host.ask(0, question).returned
+    assert [float(value) for value in one.values] == [2.0, 0.0]
+    with pytest.raises(TargetEnded):
+        host.ask(0, replace(question, absent=()))
+    host.close()
+    liar(tmp_path, "say({'returned': [{'values': {'rle': {'array': 0}}}]}, 2.0)")
+    with pytest.raises(TargetEnded, match="no values of cls, rle"):
+        host.ask(0, question)
+
+
 OFFERS = {
     "protocol 2": ('say({"protocol": 2, "losses": [OFFER]})', "it speaks protocol 2, expected 1"),
     "no protocol": ('say({"losses": [OFFER]})', "it speaks protocol None, expected 1"),
@@ -245,8 +289,9 @@ OFFERS = {
     "params that are no list": ('say({"protocol": 1, "losses": [{**OFFER, "params": "gamma"}]})', "'params'"),
     "gradients that are no bool": ('say({"protocol": 1, "losses": [{**OFFER, "gradients": "no"}]})', "'gradients'"),
     "an unknown dtype": ('say({"protocol": 1, "losses": [{**OFFER, "dtypes": ["float8"]}]})', "'dtypes'"),
+    "only that is a word": ('say({"protocol": 1, "losses": [{**OFFER, "only": "hard"}]})', "'only'"),
     "dies": ("os._exit(4)", "exit code 4 while it was asked what it has"),
-    "stalls": ("time.sleep(60)", "gave no answer within 9 s while it was asked what it has"),
+    "stalls": ("time.sleep(60)", "gave no answer within 3 s while it was asked what it has"),
 }
 
 
@@ -254,9 +299,31 @@ OFFERS = {
 def test_a_lie_about_what_it_has(host: CommandHost, tmp_path: Path, name: str) -> None:
     describe, how = OFFERS[name]
     liar(tmp_path, describe=describe)
+    host.lodging = replace(host.lodging, timeout=1.0 if "no answer" in how else QUICK.timeout)
     with pytest.raises(TargetEnded, match=how):
         host.describe()
     assert not host_is_alive(tmp_path)
+
+
+def test_a_peer_that_starts_slowly_once_only_is_described_once_more(host: CommandHost, tmp_path: Path) -> None:
+    file = str(tmp_path / "slow")
+    once = f"if not os.path.exists({file!r}): open({file!r}, 'w').close(); time.sleep(60)"
+    liar(tmp_path, describe=f"{once}\n        {HONEST_OFFER}")
+    host.lodging = replace(host.lodging, timeout=1.0)
+    assert [one.spec for one in host.describe()] == ["focal"]
+
+
+def test_starting_once_more_takes_nothing_of_the_time_for_an_answer(host: CommandHost, tmp_path: Path) -> None:
+    """As with a runtime that takes longer to start than to answer."""
+    file, answer = str(tmp_path / "crashed"), f"say(one(), {VALUE}, {SLOPE})"
+    crash = f"not os.path.exists({file!r}) and (open({file!r}, 'w').close(), os._exit(3)); {answer}"
+    liar(tmp_path, crash, describe=f"time.sleep(1.2); {HONEST_OFFER}")
+    host.lodging = replace(host.lodging, timeout=1.0)
+    with pytest.raises(TargetEnded, match="exit code 3"):
+        asked(host)
+    target = Target("focal", lambda: None, "liar", ("gamma", "alpha"), host=host, thing=0)
+    case = FOCAL.corners[0].__class__("focal", INPUTS, FOCAL.defaults())
+    assert call_on(FOCAL, target, case, call_of(FOCAL, INPUTS, "float32", ("pred",))).value == 0.0
 
 
 def test_what_cannot_be_started() -> None:
@@ -270,6 +337,11 @@ UNKNOWN = {
     "an unknown parameter": (
         'say({"protocol": 1, "losses": [{**OFFER, "params": ["gama"]}]})',
         "has no parameter 'gama'",
+        2,
+    ),
+    "an unknown family": (
+        'say({"protocol": 1, "losses": [{**OFFER, "only": {"label": "odd"}}]})',
+        "label of focal has no family 'odd' for only=",
         2,
     ),
 }
@@ -296,6 +368,22 @@ def test_a_gradient_of_another_shape_is_a_failure(host: CommandHost, tmp_path: P
     command = liar(tmp_path, "say(one(), np.zeros(()), np.zeros(7))")
     found, _ = rows(tmp_path / "out", command, "--check", "gradient", "--dtype", "float64")
     assert [row["status"] for row in found] == ["fail"]
+
+
+def test_a_failure_of_a_peer_is_replayed_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names a command, which may do anything: that wants trust."""
+    monkeypatch.chdir(tmp_path)
+    command = liar(tmp_path, "say({'returned': [{'values': {'loss': {'array': 0}}}] * len(message['calls'])}, 7.0)")
+    rows(tmp_path / "out", command, "--check", "value", "--dtype", "float64", "--timeout", "9")
+    (case,) = (tmp_path / "out" / "cases").glob("*.json")
+    content = json.loads(case.read_text())
+    assert content["lodging"]["command"] == command
+    assert content["why"] == f"found by `lossref validate --command {shlex.quote(command)}`, seed 0"
+    said = CliRunner().invoke(app, ["replay", str(case)])
+    assert (said.exit_code, f"the command {command!r}; if you trust it: --trust" in said.output) == (2, True)
+    assert "got 7" in CliRunner().invoke(app, ["replay", str(case), "--trust"]).output
+    other = CliRunner().invoke(app, ["replay", str(case), "--command", "/nowhere/peer"])
+    assert (other.exit_code, "the command '/nowhere/peer' cannot be started" in other.output) == (3, True)
 
 
 def test_the_rule_of_upstream_weights_is_that_of_the_peers() -> None:

@@ -22,7 +22,7 @@ from lossref.hosts.worker.tensors import given as tensors_of
 from lossref.losses import spec as spec_named
 from lossref.losses import specs
 
-SEARCH = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+SEARCH = settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 DTYPES = ("float64", "float32")
 ASKED = {"single": ("value", "gradient", "kinks", "single"), "small": ("reduced",)}
 RESULT_DTYPE = dict.fromkeys(("varifocal", "keypoint", "rle_keypoints"), torch.float32)  # D9

@@ -168,3 +168,14 @@ def test_a_stranger_may_cite_no_section(cite: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(losses, "spec", lambda name: replace(SPECS["ciou"], name=name, cite=cite))
     text = shown("mine", "--spec")
     assert text.splitlines() == [f"mine cites no section of lossref/spec: {cite or 'nothing'}"]
+
+
+def test_every_value_of_a_named_convention_has_words() -> None:
+    silent = [
+        (spec.name, name, value)
+        for spec in losses.specs().values()
+        for name, param in spec.params.items()
+        for value in (param.default, *param.others)
+        if (isinstance(value, str) or param.convention) and not param.meaning(value)
+    ]
+    assert not silent

@@ -17,7 +17,20 @@ from lossref import losses as catalog
 from lossref.bench import lines as bench_lines
 from lossref.bench import page as bench_page
 from lossref.bench.places import Place, Start, started
-from lossref.bench.rows import TIMED, Pair, Reading, Row, Settings, Side, empty, of_base, of_target, version_of, write
+from lossref.bench.rows import (
+    TIMED,
+    Pair,
+    Reading,
+    Row,
+    Settings,
+    Side,
+    empty,
+    of_base,
+    of_target,
+    unknown,
+    version_of,
+    write,
+)
 from lossref.bench.standing import Standing
 from lossref.bench.timing import Interval, interval, settled, spread, verdict
 from lossref.bench.workloads import modes_of, sizes_of, workload
@@ -33,7 +46,8 @@ from lossref.report.terminal import console
 from lossref.run.about import facts, progress
 from lossref.run.ask import ENDINGS, ENOUGH
 from lossref.run.atomic import write_text
-from lossref.targets.lodged import lodged
+from lossref.targets.lodged import Ended, lodged
+from lossref.targets.resolve import Unavailable
 
 BOX, LONGEST = (0.1, 1.5), (0.4, 10.0)  # seconds that a pair is given, least and most: usually, at worst
 LATE, OUT_OF_TIME = 1.15, "not measured: the time for everything was up; --seconds gives more"
@@ -51,30 +65,52 @@ class Contest(NamedTuple):
     questions: tuple[tuple[str, str], ...]
 
 
-def plan(settings: Settings) -> list[Contest]:
-    """Everything that is measured, word by word. Raises what `lodged` and the catalogue raise."""
+class Lost(NamedTuple):
+    """A word of which nothing is known, because it cannot be imported."""
+
+    word: str
+    standing: Standing
+
+
+def plan(settings: Settings) -> list[Contest | Lost]:
+    """Everything that is measured, word by word. Raises what `lodged` and the catalogue raise.
+
+    `Unavailable` only where no word can be imported, or not the baseline.
+    """
     bases = {one.spec: Side(settings.vs, one) for one in reversed(lodged(settings.vs, None, settings.lodging))}
-    found, specs = list[Contest](), catalog.matching(settings.spec)
+    found, specs, lost = list[Contest | Lost](), catalog.matching(settings.spec), list[Unavailable]()
     for word in settings.words:
-        mine = lodged(word, None, settings.lodging)
+        try:
+            mine = lodged(word, None, settings.lodging)
+        except Unavailable as error:
+            lost.append(error)
+            found.append(Lost(word, Standing(error.status if isinstance(error, Ended) else "blocked", str(error))))
+            continue
         for spec in specs:
             sizes = [size for size in sizes_of(spec) if size in settings.sizes]
             questions = tuple((size, mode) for size in sizes for mode in modes_of(spec))
             sides = [Side(word, one) for one in mine if one.spec == spec.name and questions]
             found += [Contest(spec, side, bases.get(spec.name), questions) for side in sides]
+    if len(lost) == len(settings.words):
+        raise lost[0]
     return found
 
 
-def planned(contests: Sequence[Contest]) -> int:
-    """The number of pairs that a complete run measures."""
-    return sum(len(contest.questions) for contest in contests)
+def planned(contests: Sequence[Contest | Lost]) -> int:
+    """The number of pairs that a complete run measures; what is lost counts as one."""
+    return sum(1 if isinstance(contest, Lost) else len(contest.questions) for contest in contests)
 
 
-def measured(contests: Sequence[Contest], settings: Settings) -> Iterator[list[Row]]:
+def measured(contests: Sequence[Contest | Lost], settings: Settings) -> Iterator[list[Row]]:
     """The rows of each pair in turn; the pairs that are left share the time that is left."""
     begin, left = time.perf_counter(), planned(contests)
     shown: set[tuple[Any, ...]] = set()
-    for spec, side, base, questions in contests:
+    for contest in contests:
+        if isinstance(contest, Lost):
+            left -= 1
+            yield [unknown(contest.word, settings, *contest.standing[:2])]
+            continue
+        spec, side, base, questions = contest
         late = time.perf_counter() - begin > LATE * settings.seconds
         start, ended = Start(side, base, None, TOO_LATE) if late else started(spec, side, base, settings), 0
         for size, mode in questions:
@@ -148,7 +184,9 @@ def _checked_where(settings: Settings) -> str:
     return "" if settings.device == "cpu" else "its answers were checked on the CPU"
 
 
-def run(contests: Sequence[Contest], settings: Settings, folder: Path, screen: Console) -> tuple[list[Row], bool]:
+def run(
+    contests: Sequence[Contest | Lost], settings: Settings, folder: Path, screen: Console
+) -> tuple[list[Row], bool]:
     """Measure with a progress bar on a terminal, keeping every row as it comes; False: interrupted."""
     folder.mkdir(parents=True, exist_ok=True)
     begin, rows, known = time.monotonic(), list[Row](), _facts(settings, planned(contests))
@@ -181,7 +219,7 @@ def _facts(settings: Settings, pairs: int) -> dict[str, Any]:
     }
 
 
-def main(contests: Sequence[Contest], settings: Settings, folder: Path) -> bool:
+def main(contests: Sequence[Contest | Lost], settings: Settings, folder: Path) -> bool:
     """Measure, write the CSV and the page, print the table; whether all was done, and something timed."""
     rows, finished = run(contests, settings, folder, console(stderr=True))
     bench_lines.summary(rows, settings.vs)
@@ -189,4 +227,5 @@ def main(contests: Sequence[Contest], settings: Settings, folder: Path) -> bool:
     console().print(f"csv: {folder / 'bench.csv'}\npage: {page}", highlight=False, soft_wrap=True)
     if not finished:
         console(stderr=True).print(f"lossref: interrupted; what was measured is kept in {folder}", soft_wrap=True)
-    return finished and any(row.verdict in TIMED for row in rows) and not any(row.note == OUT_OF_TIME for row in rows)
+    all_there = not any(isinstance(one, Lost) for one in contests) and not any(row.note == OUT_OF_TIME for row in rows)
+    return finished and all_there and any(row.verdict in TIMED for row in rows)

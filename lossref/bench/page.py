@@ -56,7 +56,7 @@ def _columns(found: Iterable[Line]) -> dict[str, list[str]]:
 def _groups(found: Iterable[Line]) -> dict[tuple[str, str], dict[Place, Line]]:
     """(Spec, target) -> (size, mode) -> comparison; what is unsupported is only listed with the reasons."""
     groups: dict[tuple[str, str], dict[Place, Line]] = {}
-    for line in (one for one in found if one.time.verdict != "unsupported"):
+    for line in (one for one in found if one.time.verdict != "unsupported" and one.time.size in SIZES):
         groups.setdefault((line.time.spec, line.time.target), {})[line.time.size, line.time.mode] = line
     return groups
 

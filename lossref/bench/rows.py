@@ -16,16 +16,19 @@ import torch
 import lossref
 from lossref.bench.timing import Interval, Spread
 from lossref.core.nouns import Spec, Target
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.process import Lodging
 from lossref.hosts.worker.timed import Footprint
 from lossref.run.atomic import write_text
 from lossref.targets.lodged import version
+from lossref.targets.resolve import Unavailable
 
 NUMBERS = ("median", "q20", "q80", "ratio", "ci_low", "ci_high")
 COUNTS = ("peak_live_bytes", "operators")
 COMPARED = ("faster", "same", "slower", "unsure")
 TIMED = (*COMPARED, "baseline", "alone")
 HERE = Lodging()
+NO_SPEC = "-"
 
 
 class Settings(NamedTuple):
@@ -99,19 +102,26 @@ class Reading(NamedTuple):
 def empty(pair: Pair, settings: Settings, verdict: str, note: str, side: Side | None = None) -> Row:
     """A row without numbers."""
     one = side or pair.side
+    row = unknown(one.target.label, settings, verdict, note)
+    row = row._replace(spec=pair.spec.name, size=pair.size, mode=pair.mode, torch=pair.torch)
+    return row._replace(version=version_of(one.word, settings.lodging))
+
+
+def unknown(word: str, settings: Settings, verdict: str, note: str) -> Row:
+    """A row of a word of which no spec is known, because it cannot be imported."""
     return Row(
-        pair.spec.name,
-        one.target.label,
-        version_of(one.word, settings.lodging),
+        NO_SPEC,
+        word,
+        "",
         settings.device,
         settings.dtype,
-        pair.size,
-        pair.mode,
+        NO_SPEC,
+        "import",
         "seconds",
         *(math.nan, math.nan, math.nan),
         *(math.nan, math.nan, math.nan),
         verdict,
-        pair.torch,
+        str(torch.__version__),
         settings.lodging.threads,
         commit(),
         settings.seed,
@@ -163,8 +173,11 @@ def _value(name: str, text: str) -> Any:
 
 @cache
 def version_of(word: str, lodging: Lodging) -> str:
-    """The version of what a TARGET word stands for; lossref's own for the reference."""
-    return lossref.__version__ if word == "reference" else version(word, lodging)
+    """The version of what a TARGET word stands for, where it can be had; lossref's own for the reference."""
+    try:
+        return lossref.__version__ if word == "reference" else version(word, lodging)
+    except (Unavailable, TargetEnded):
+        return ""
 
 
 @cache

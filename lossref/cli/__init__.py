@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, table, validate
-from lossref.cli.common import app, plain_output
+from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
 __all__ = [
@@ -25,6 +25,6 @@ __all__ = [
 
 def main() -> None:
     """The command that the words of `sys.argv` name."""
-    with answered():
+    with answered(), heard():
         plain_output()
         app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ import typer
 import lossref
 
 CONFORMS, DOES_NOT, USAGE, INCOMPLETE = 0, 1, 2, 3
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # of a disk, not of what was asked
 
 app = typer.Typer(
     name="lossref",
@@ -138,9 +140,21 @@ def plain_errors() -> Iterator[None]:
     except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError, BadDialect) as error:
         stop(str(error))
     except OSError as error:
-        stop(sentence(error))
+        stop(sentence(error), INCOMPLETE if error.errno in FULL else USAGE)
 
 
 def sentence(error: OSError) -> str:
-    """Which file it is, and what is the matter with it."""
-    return f"{error.filename or 'a file'}: {error.strerror or error}"
+    """Which file it is, and what is the matter with it; what is written to a file has the name of that with it."""
+    return f"{error.filename or 'standard output'}: {error.strerror or error}"
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Around a whole command: what cannot be printed, on a full disk say, is one sentence, too."""
+    try:
+        yield
+    except OSError as error:
+        with open(os.devnull, "w") as nowhere:  # what is left to be printed, at the end of the process, goes there
+            os.dup2(nowhere.fileno(), 1)
+        print(f"lossref: {sentence(error)}", file=sys.stderr)
+        sys.exit(INCOMPLETE)

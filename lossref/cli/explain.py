@@ -47,16 +47,20 @@ def _check(word: str) -> Iterator[str]:
 def _setting(word: str) -> Iterator[str]:
     from lossref import losses
 
-    seen: dict[tuple[str, str, str], list[str]] = {}
+    seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for spec in losses.specs().values():
         if word in spec.params:
             param = spec.params[word]
-            others = ", ".join(map(repr, param.others))
-            seen.setdefault((param.doc, repr(param.default), others), []).append(spec.name)
-    for (doc, default, others), names in seen.items():
+            values = (param.default, *sorted(param.others, key=str))
+            lines = tuple(
+                f"{value!r}: {param.meaning(value)}" if param.meaning(value) else repr(value) for value in values
+            )
+            seen.setdefault((param.doc, lines), []).append(spec.name)
+    for (doc, (default, *others)), names in seen.items():
         yield f"{word}: a setting of {', '.join(names)}"
         yield f"  {doc}"
-        yield f"  The specification has {default}; also known: {others}."
+        yield f"  The specification has {default}"
+        yield from (f"  also known: {one}" for one in others)
 
 
 def _finding(word: str, where: Path | None) -> Iterator[str]:

@@ -67,6 +67,8 @@ def _described(one: Spec) -> Iterator[str]:
     yield "parameters:"
     for name, param in one.params.items():
         yield f"  {name}={param.default!r}  {param.doc}; also tried: {', '.join(map(repr, param.others))}"
+        values = [value for value in (param.default, *param.others) if param.meaning(value)]
+        yield from (f"    {value!r}: {param.meaning(value)}" for value in values)
     yield f"gradient to: {', '.join(one.wrt)}"
     yield f"laws: {', '.join(law.__name__.replace('_', ' ') for law in one.laws)}"
     yield "corners:" + "".join(f"\n  {case.id}: {case.why}" for case in one.corners)

@@ -29,7 +29,7 @@ from lossref.cli.report import FORMATS, Format, say
 if TYPE_CHECKING:
     from lossref.hosts.process import Lodging
     from lossref.run.plan import Job
-    from lossref.run.session import Session
+    from lossref.run.session import Expected, Session
 
 
 @app.command()
@@ -97,7 +97,10 @@ def validate(
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form)
+        whole = not (check or dtype)
+        due = held.expected({job.spec for job in plan}, every_spec=not spec) if whole else ()
+        known = tuple((one.finding, one.reason, one in due) for one in held.known)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known)
     raise typer.Exit(status)
 
 
@@ -118,6 +121,7 @@ def _carry_out(
     resume: bool,
     write_dialect: Path | None,
     form: str,
+    known: Expected,
 ) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
@@ -128,7 +132,7 @@ def _carry_out(
     from lossref.run.atomic import InUse, write_text
     from lossref.run.causes import dialect_files as dialects
 
-    kept, interrupted = session.Session(folder, words, plan, tier, seed, resume), False
+    kept, interrupted = session.Session(folder, words, plan, tier, seed, resume, known), False
     try:
         with kept:
             try:
@@ -168,6 +172,8 @@ def replay(
     ] = False,
     no_cache: NoCache = False,
     device: Annotated[str | None, typer.Option("--device", help="cpu or cuda [where it failed].")] = None,
+    python: Annotated[str, typer.Option("--python", help="The Python that it is asked in [where it failed].")] = "",
+    command: Annotated[str, typer.Option("--command", help="The peer that is asked [the one that failed].")] = "",
 ) -> None:
     """Run one saved case again: exit 0 if it passes now, 1 if it still fails."""
     only("cpu cuda", *filter(None, [device]))
@@ -175,7 +181,7 @@ def replay(
         from lossref.hosts.worker.words import printable
         from lossref.run import replay as replaying
 
-        lines, passes = replaying.replay(file, trust, device)
+        lines, passes = replaying.replay(file, trust, device, python, command)
     for line in lines:
         typer.echo(printable(line))
     raise typer.Exit(CONFORMS if passes else DOES_NOT)

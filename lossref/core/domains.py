@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Param:
     `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
     such parameter is tested under whichever choice it follows, and the verdict says which. `small=True` marks a
     number like eps, of which implementations have many: an explanation tries the usual sizes. `on_cuda` are pairs of
-    values: the first means there what the second says.
+    values: the first means there what the second says. `means` tells for values what having them does.
     """
 
     default: Any
@@ -32,6 +32,12 @@ class Param:
     convention: bool = False
     small: bool = False
     on_cuda: tuple[tuple[Any, Any], ...] = ()
+    means: Mapping[Any, str] = field(default_factory=dict, hash=False)
+
+    def meaning(self, value: Any) -> str:
+        """What an implementation does that has this value; nothing where there are no words for it."""
+        words = self.means.get(value, "") if isinstance(value, Hashable) else ""
+        return words or (self.means.get("", "").format(value) if value != self.default else "")
 
 
 @dataclass(frozen=True)

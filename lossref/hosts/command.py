@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lossref.hosts.channel import Channel, Late, TooLarge
-from lossref.hosts.endings import TargetEnded, how_it_ended
+from lossref.hosts.endings import TargetEnded, how_it_ended, once_more
 from lossref.hosts.process import IMPORTS, Lodging, Unimportable
 from lossref.hosts.spoken import Nonsense, Offer, offers, returned
 from lossref.hosts.worker.messages import Array, Call, Question, Reply
@@ -36,21 +36,19 @@ class CommandHost:
 
     def describe(self) -> tuple[Offer, ...]:
         """The losses that the peer has. Raises `Unimportable` or `TargetEnded`."""
+        self.offers = once_more(self._described)
+        return self.offers
+
+    def _described(self) -> tuple[Offer, ...]:
         said = self._said({"do": "describe"}, (), IMPORTS * self.lodging.timeout, "while it was asked what it has")
         try:
-            self.offers = offers(said)
+            return offers(said)
         except Nonsense as error:
             raise self._ended("crashed", str(error), "when it was asked what it has") from None
-        return self.offers
 
     def ask(self, thing: int, question: Question) -> Reply:
         """The reply to a question; one that is not answered in time is put once more, to a fresh process."""
-        try:
-            return self._ask(thing, question)
-        except TargetEnded as error:
-            if error.status != "timeout":
-                raise
-        return self._ask(thing, question)
+        return once_more(lambda: self._ask(thing, question))
 
     def _ask(self, thing: int, question: Question) -> Reply:
         offer = self.offers[thing]
@@ -59,7 +57,12 @@ class CommandHost:
         arrays: list[Array] = []
         calls = [_plain_call(call, arrays) for call in question.calls]
         message = {"do": "ask", "loss": thing, "spec": offer.spec, "terms": question.terms, "params": question.params}
+        if self._channel is not None and self._channel.process.poll() is not None:
+            self.close()  # it ended while nobody asked it anything
+        if self._channel is None and self._described() != self.offers:  # to start may take longer than an answer
+            raise self._ended("crashed", "it describes other losses when it is started once more", "")
         begin = time.perf_counter()
+        message["absent"] = question.absent
         said = self._said({**message, "calls": calls}, arrays, self.lodging.timeout, "")
         if "unsupported" in said:
             raise CannotAnswer(plain(str(said["unsupported"]))[:200])
@@ -105,6 +108,10 @@ class CommandHost:
             )
             raise Unimportable(f"the command {self.lodging.command!r} cannot be started: {reason}") from None
         return self._channel
+
+    def is_outdated(self) -> bool:
+        """Never: which files a command reads is not known."""
+        return False
 
     def close(self) -> None:
         """End the peer and all that it has started."""

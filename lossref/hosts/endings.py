@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import psutil
 
 from lossref.hosts.worker.words import printable
 
 MARK = "LOSSREF_HOST"
+T = TypeVar("T")
 KEPT = 4096  # bytes of output from the beginning, and from the end
 
 
@@ -39,6 +40,16 @@ class TargetEnded(Exception):
         super().__init__(how)
         self.status = status
         self.printed = printed
+
+
+def once_more(what: Callable[[], T]) -> T:
+    """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy."""
+    try:
+        return what()
+    except TargetEnded as error:
+        if error.status != "timeout":
+            raise
+    return what()
 
 
 class DeviceLost(TargetEnded):

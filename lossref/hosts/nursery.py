@@ -88,8 +88,9 @@ def close_all() -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-    if os.environ.get(NAMED, "").startswith(f"{os.getpid()} "):
-        del os.environ[NAMED]
+    others = [one for one in _shared() if one[0] != str(os.getpid())]
+    os.environ.pop(NAMED, None)
+    _share(others)
 
 
 def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -101,8 +102,8 @@ def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
         known, process = _STARTED[kind]
         if not known or process.poll() is None:
             return known
-    elif f" {kind} " in (shared := os.environ.get(NAMED, "")):
-        return shared.rpartition(" ")[2]
+    elif names := [its_name for _, its_kind, its_name in _shared() if its_kind == kind]:
+        return names[-1]
     name = f"lossref-{uuid.uuid4().hex}"
     process = subprocess.Popen(
         [*command, "--nursery", name],
@@ -116,13 +117,28 @@ def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
     if not _answers(name, process):
         _STARTED[kind] = "", process
         return ""  # a host that is started by itself will say why
-    os.environ[NAMED] = f"{os.getpid()} {kind} {name}"
+    _share([*_shared(), (str(os.getpid()), kind, name)])
     return name
 
 
+def _shared() -> list[tuple[str, ...]]:
+    """Those that the processes of this run know of: who has started it, its kind, and its name."""
+    listed = os.environ.get(NAMED, "").split(",")
+    return [tuple(one.split()) for one in listed if len(one.split()) == 3]
+
+
+def _share(known: Sequence[tuple[str, ...]]) -> None:
+    if known:
+        os.environ[NAMED] = ",".join(map(" ".join, known))
+
+
 def _kind(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    read = sorted((name, value) for name, value in environment.items() if name.startswith(SETTING))
-    return hashlib.sha256(json.dumps([list(command), read]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([list(command), setting(environment)]).encode()).hexdigest()[:16]
+
+
+def setting(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What of an environment a host is started with, and cannot be told later."""
+    return sorted((name, value) for name, value in environment.items() if name.startswith(SETTING))
 
 
 def _answers(name: str, process: subprocess.Popen[bytes]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
-from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended
+from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended, once_more
 from lossref.hosts.worker import wire
 from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain
@@ -21,6 +22,8 @@ LOSSREF = Path(__file__).parents[1]
 START_SECONDS = 120.0
 IMPORTS = 3  # times the deadline of a question is what an import may take, or all calls of what is timed
 Key = tuple[str, str, bool, str]
+Stamp = tuple[int, int] | None  # when a file was written, and how long it is; nothing for one that is not there
+MOST_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class ProcessHost:
         self.lodging = lodging
         self.facts: Mapping[str, Any] = {}
         self._words: dict[Key, Mapping[str, Any]] = {}
+        self._files: dict[str, Stamp] = {}  # that it has imported, as they were then
         self._there = 0  # how many of the words this process has loaded
         self._channel: Channel | None = None
 
@@ -73,13 +77,21 @@ class ProcessHost:
         key = (word, attribute, adapter, as_spec)
         if key not in self._words:
             first = sum(len(found["things"]) for found in self._words.values())
-            self._load_again(first)
-            self._words[key] = {**self._load(*key), "first": first}
+            self._words[key] = {**once_more(lambda: self._load_after(first, key)), "first": first}
             self._there += 1
         return self._words[key]
 
+    def _load_after(self, first: int, key: Key) -> Mapping[str, Any]:
+        self._load_again(first)
+        return self._load(*key)
+
     def _load_again(self, thing: int) -> None:
-        """Load, into a process that is new, the words up to the one that this thing came from."""
+        """Load, into a process that is new, the words up to the one that this thing came from.
+
+        One that ended while nobody asked it anything, killed from outside, is replaced without a word.
+        """
+        if self._channel is not None and self._channel.process.poll() is not None:
+            self.close()
         for key, found in list(self._words.items())[self._there :]:
             if found["first"] > thing:
                 return
@@ -94,19 +106,19 @@ class ProcessHost:
             raise Absent(plain(str(found["absent"])), found.get("module") is True)
         if "problem" in found:
             raise Unimportable(plain(str(found["problem"])), plain(str(found.get("lacking", ""))))
+        self._files |= {str(file): _stamp(str(file)) for file in tuple(found.get("files", ()))[:MOST_FILES]}
         return found
+
+    def is_outdated(self) -> bool:
+        """Whether a file has changed that was imported here, so that the things of today are others."""
+        return any(_stamp(file) != stamp for file, stamp in self._files.items())
 
     def ask(self, thing: int, question: Question) -> Reply:
         """The reply to a question; one that is not answered in time is put once more, to a fresh process.
 
         Raises `TargetEnded` where no process lives to answer it.
         """
-        try:
-            return self._ask(thing, question)
-        except TargetEnded as error:
-            if error.status != "timeout":
-                raise
-        return self._ask(thing, question)
+        return once_more(lambda: self._ask(thing, question))
 
     def _ask(self, thing: int, question: Question) -> Reply:
         self._load_again(thing)
@@ -122,7 +134,8 @@ class ProcessHost:
     def time(self, sides: Sequence[tuple[int, Question]], mode: str, box: float, longest: float, seed: int) -> Timed:
         """What the clock reads of one thing, or of two in turns, asked as their questions say.
 
-        They are called for `box` seconds, for up to `longest` seconds where the machine is busy. Raises `TargetEnded`.
+        They are called for `box` seconds, for up to `longest` seconds where the machine is busy. Raises `TargetEnded`;
+        nothing is asked once more, for the deadline is long.
         """
         self._load_again(max(thing for thing, _ in sides))
         asked = [(thing, asdict(question)) for thing, question in sides]
@@ -198,6 +211,14 @@ class ProcessHost:
             self._channel.close()
             self._channel = None
         self._there = 0
+
+
+def _stamp(file: str) -> Stamp:
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _timed_of(said: Mapping[str, Any], things: int) -> Timed:

@@ -33,7 +33,7 @@ from lossref.targets.resolve import Unavailable, UnknownTarget
 
 ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
-ENDING = 5  # deadlines that one hang may take: asked, asked once more, and two imports between
+ENDING = 8  # deadlines that one hang may take: an import and the question, and both once more
 VERDICTS = "verdicts.jsonl"
 Outcome = tuple[list[Verdict], dict[str, int]]
 Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases
@@ -143,7 +143,7 @@ def _row(
         return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
     if dtype != row[1]:
         verdict = replace(verdict, dtype=row[1], note=verdict.note or f"judged in {dtype}: it {unable[row[1]]}")
-    judged = Judged(one, verdict, asked_on, failing)
+    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype)
     if verdict.status in ENDINGS:
         case, problem = failing[0].found[0]
         return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -23,13 +24,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one step: a reader, or an interrupt, finds the old content or the new one."""
+    """Write a file in one step: a reader, or an interrupt, finds the old content or the new one.
+
+    Raises OSError with the name of the file, whatever could not be done.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         draft.write_bytes(content)
         os.replace(draft, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made
+            draft.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:

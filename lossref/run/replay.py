@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.machinery import PathFinder
@@ -13,34 +15,48 @@ from lossref.checks import table as checks
 from lossref.checks.evidence import Evidence, wrong
 from lossref.core.nouns import Array, Spec, Target
 from lossref.hosts.command import CannotAnswer
-from lossref.hosts.endings import TargetEnded
+from lossref.hosts.endings import TargetEnded, memory_for
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.hosts.worker.words import one_line
 from lossref.losses import UnknownSpec, specs, using
 from lossref.losses import spec as find
-from lossref.run.plan import HERE
 from lossref.run.saved import SavedCase, SavedCaseError, load, snippet
 from lossref.targets.lodged import lodged, out_of_reach, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget, asks_package
 
 
-def replay(path: Path, trust: bool = False, device: str | None = None) -> tuple[list[str], bool]:
+def replay(
+    path: Path, trust: bool = False, device: str | None = None, python: str = "", command: str = ""
+) -> tuple[list[str], bool]:
     """Lines to print, and whether the case passes now; on another device than it was saved from, if one is named.
 
-    Raises `SavedCaseError`, also where the file names code outside of the current directory and there is no `trust`.
+    It is asked in the Python, or of the command, that the file names, or of these. Raises `SavedCaseError`, also where
+    the file names code outside of the current directory and there is no `trust`.
     """
     saved = load(path)
     saved = replace(saved, device=device or saved.device)
     declaring = _declaring(path, saved)
-    for code in () if trust else _outside(saved, declaring):
+    for code in () if trust else _outside(saved, declaring, bool(python or command)):
         raise SavedCaseError(f"{path} names code outside of {Path.cwd()}: {code}; if you trust it: --trust")
+    if python or command:
+        lodging = replace(saved.lodging, python=python, command=command)
+        saved = replace(saved, lodging=lodging, target=command or saved.target)
     with using(declaring):
         return _again(path, saved)
 
 
-def _outside(saved: SavedCase, declaring: list[str]) -> Iterator[str]:
-    """What would be imported from outside of the current directory because the file says so; lossref is no stranger."""
+def _outside(saved: SavedCase, declaring: list[str], elsewhere: bool = False) -> Iterator[str]:
+    """What would be run from outside of the current directory because the file says so; lossref is no stranger.
+
+    A command may do anything, wherever its program is. `elsewhere`: the target lives where the caller says.
+    """
     yield from (file for file in declaring if not _is_here(file))
+    if saved.lodging.command:
+        yield from () if elsewhere else [f"the command {saved.lodging.command!r}"]
+        return
+    python = saved.lodging.python
+    if not elsewhere and python not in ("", sys.executable) and not _is_in_here(python):
+        yield f"the Python {python}"
     word = saved.target.partition(":")[0]
     if asks_package(word):
         word = word.rpartition("@")[0] or "lossref"
@@ -53,6 +69,11 @@ def _outside(saved: SavedCase, declaring: list[str]) -> Iterator[str]:
 
 def _is_here(file: str) -> bool:
     return bool(file) and Path(file).resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _is_in_here(program: str) -> bool:
+    """Whether a program stands in the current directory, be it a link, as that of a virtual environment is."""
+    return "/" in program and Path(os.path.abspath(program)).is_relative_to(Path.cwd())
 
 
 def _file_of(name: str) -> str:
@@ -81,7 +102,10 @@ def _declaring(path: Path, saved: SavedCase) -> list[str]:
 
 def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     spec, check = _known(path, saved)
-    target = _target(saved)
+    try:
+        target = _target(saved)
+    except (UnknownTarget, UnknownSpec) as error:
+        raise SavedCaseError(f"{path}: target: {error}") from None
     evidence = _examined(path, saved, spec, check, target)
     where = "" if saved.device == "cpu" else f", {saved.device}"
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}{where}"
@@ -154,7 +178,7 @@ def _examined(path: Path, saved: SavedCase, spec: Spec, check: checks.Check, tar
 
 def _target(saved: SavedCase) -> Target:
     """The very function that the case was found in: by its name in its file, where it was, else by its label."""
-    place = replace(HERE, device=saved.device)
+    place = replace(saved.lodging, device=saved.device, memory=saved.lodging.memory or memory_for(1))
     if barred := out_of_reach(saved.target, place):
         raise Unavailable(f"{saved.target} cannot be asked on {saved.device}: {barred}")
     found = [one for one in lodged(saved.target, saved.as_spec, place) if one.spec == saved.case.spec]

@@ -22,10 +22,15 @@ from lossref.run import plan as planning
 from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS, Outcome
 from lossref.run.atomic import append_line, held, write_text
+from lossref.run.findings import accepted
+from lossref.run.saved.finished import line_of, of_lines
+from lossref.run.saved.schema import Fault, read
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
 SAVED = {"schema", "spec", "check", "dtype", "inputs"}  # what tells a case that a run saved from another JSON file
 COLUMNS = {one.name for one in fields(Verdict)}
+Expected = tuple[tuple[str, str, bool], ...]  # findings that are known: id, reason, whether this run must find it
+NOTHING: Expected = ()
 SAME = ("target", "version", "tier", "seed", "lossref", "python", "torch", "plan", "files")
 
 
@@ -42,9 +47,16 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, words: list[str], plan: list[planning.Job], tier: str, seed: int, resume: bool = False
+        self,
+        folder: Path,
+        words: list[str],
+        plan: list[planning.Job],
+        tier: str,
+        seed: int,
+        resume: bool = False,
+        known: Expected = NOTHING,
     ) -> None:
-        self.folder, self.plan, self.resume = folder, plan, resume
+        self.folder, self.plan, self.resume, self.known = folder, plan, resume, known
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._done: dict[int, Outcome] = {}
@@ -57,12 +69,12 @@ class Session:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held.enter_context(held(self.folder))
         try:
-            self._done = _before(self.folder, self._facts) if self.resume else {}
+            self._done = _before(self.folder, self._facts, self.plan) if self.resume else {}
             self._facts |= {name: _facts_of(self.folder)[name] for name in ("command", "started") if self._done}
             clear(self.folder, all_of_it=not self._done)
             (self.folder / "cases").mkdir(exist_ok=True)
             self._write_facts(finished=False)
-            write_text(self.folder / JOBS, "".join(_job_line(at, one) + "\n" for at, one in self._done.items()))
+            write_text(self.folder / JOBS, "".join(line_of(at, one) + "\n" for at, one in self._done.items()))
             self.forget_unfinished()
         except BaseException:
             self._held.close()
@@ -74,7 +86,7 @@ class Session:
     ) -> None:
         with self._held:
             finished = len(self._done) == len(self.plan)
-            self.verdicts = self._of_finished() if finished else self._on_disk()
+            self.verdicts = self._accepted(self._of_finished() if finished else self._on_disk(), finished)
             with contextlib.suppress(*[OSError] if error else []):
                 self._write_verdicts(self.verdicts)
                 self._write_facts(finished)
@@ -87,7 +99,7 @@ class Session:
         """A job has come to its end."""
         at = next(number for number, one in enumerate(self.plan) if one is job)
         self._done[at] = outcome
-        append_line(self.folder / JOBS, _job_line(at, outcome))
+        append_line(self.folder / JOBS, line_of(at, outcome))
 
     def forget_unfinished(self) -> None:
         """Leave the verdicts of finished jobs only on disk: the others will be asked from their beginning."""
@@ -99,6 +111,14 @@ class Session:
 
     def _of_finished(self) -> list[Verdict]:
         return [verdict for _, (verdicts, _) in sorted(self._done.items()) for verdict in verdicts]
+
+    def _accepted(self, verdicts: list[Verdict], finished: bool) -> list[Verdict]:
+        """The verdicts where findings are known; and one for each that is due in a finished run, and not there."""
+        rows, there = accepted(verdicts, {one: reason for one, reason, _ in self.known})
+        stale = [(one, reason) for one, reason, due in self.known if finished and due and one not in there]
+        who = ", ".join(dict.fromkeys(job.word for job in self.plan))
+        note = "finding {} of the dialect ({}) is no longer there: strike it off"
+        return [*rows, *(Verdict("-", who, "known", "-", "fixed", note=note.format(*one)) for one in stale)]
 
     def _on_disk(self) -> list[Verdict]:
         """Every verdict that was written until now, in the order of the plan."""
@@ -171,7 +191,8 @@ def clear(folder: Path, all_of_it: bool = True) -> None:
     ours = [folder / name for name in (*PAGE, *((JOBS, VERDICTS) if all_of_it else ()))]
     there = next((path for path in ours if path.exists()), None)
     if there and not _facts_of(folder):
-        raise SessionError(f"{there} is not of a run of lossref, and is not overwritten; name another place with --out")
+        no_run = f"{there} is not of a run of lossref (so would {folder / FACTS} say)"
+        raise SessionError(f"{no_run}, and is not overwritten; name another place with --out")
     for path in [*ours, *(_cases(folder) if all_of_it else ())]:
         path.unlink(missing_ok=True)
 
@@ -193,19 +214,23 @@ def _facts_of(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _before(folder: Path, new: dict[str, Any]) -> dict[int, Outcome]:
+def _before(folder: Path, new: dict[str, Any], plan: list[planning.Job]) -> dict[int, Outcome]:
     """The jobs that the run in this folder has finished. Raises `SessionError` where it is another run than this."""
-    old = _facts_of(folder)
+    path = folder / FACTS
+    try:
+        old = read(path.read_bytes(), "run", whole=False) if path.exists() else {}
+    except Fault as error:
+        raise SessionError(f"{path} is broken ({error}); run the checks anew, without --resume") from None
     if "plan" not in old:
         return {}
     for name in SAME:
         if old.get(name) != new[name]:
             raise SessionError(f"the run in {folder} cannot be resumed: {_difference(name, old, new)}")
-    done = dict[int, Outcome]()
-    for line in _lines(folder / JOBS):
-        with contextlib.suppress(KeyError, TypeError):
-            done[line["job"]] = [verdict_of(one) for one in line["verdicts"]], dict(line["families"])
-    return done
+    try:
+        return of_lines(_lines(folder / JOBS), [job.rows for job in plan])
+    except Fault as error:
+        broken = f"{folder / JOBS} is broken ({error})"
+        raise SessionError(f"{broken}; delete that line, or run the checks anew, without --resume") from None
 
 
 def _difference(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -222,7 +247,3 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().split(b"\n") if path.exists() else ():
         with contextlib.suppress(ValueError):
             yield dict(json.loads(line))
-
-
-def _job_line(at: int, outcome: Outcome) -> str:
-    return json.dumps({"job": at, "verdicts": [asdict(one) for one in outcome[0]], "families": outcome[1]})

@@ -194,8 +194,9 @@ def _of_peer(host: CommandHost, lodging: Lodging) -> list[Target]:
         raise Unavailable(str(error)) from None
     found = []
     for number, one in enumerate(offers):
-        has_parameters(find(one.spec), (*one.params, *one.fixed))
+        has_parameters(find(one.spec), (*one.params, *one.fixed), one.only)
         made = Target(one.spec, _nothing, one.name, one.params, dict(one.fixed), one.dtypes, known=dict(one.known))
+        made = replace(made, only=dict(one.only))
         found.append(replace(made, host=host, thing=number, device=lodging.device, gradients=one.gradients))
     return found
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lossref.checks.attempts import Attempts
 from lossref.checks.material import fixed_of, material
 from lossref.checks.table import applies, cases_for, examine, named
-from lossref.core.nouns import Case, Params, Spec, Target
+from lossref.core.nouns import Case, Param, Params, Spec, Target
 from lossref.hosts.probe import applicable
 from lossref.run.causes.explain import Shown, explain, unexplained
 
@@ -76,7 +76,17 @@ def sentences(spec: Spec, target: Target, *checks: str) -> set[str]:
 
 
 def without_itself(spec: Spec, wrong: Target) -> tuple[Spec, Target]:
-    """The spec without one of its impostors, and that impostor, which takes notation and eps alone."""
-    kept = tuple(name for name, param in spec.params.items() if param.convention or param.small)
+    """The spec without one of its impostors, and that impostor as a stranger's, which has no named conventions.
+
+    Of an elementary loss it takes notation and eps alone, of a composite all that is no named choice.
+    """
+
+    def taken(param: Param) -> bool:
+        return param.convention or param.small or (spec.composite and not isinstance(param.default, str))
+
+    def build(**params: Any) -> Any:
+        return wrong.build(**{**spec.defaults(), **params})
+
+    kept = tuple(name for name, param in spec.params.items() if taken(param))
     others = tuple(one for one in spec.impostors if one is not wrong)
-    return replace(spec, impostors=others), replace(wrong, accepts=kept)
+    return replace(spec, impostors=others), replace(wrong, accepts=kept, build=build)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
+import importlib
 import json
 import os
 import select
@@ -31,6 +33,9 @@ Hosts = dict[int, tuple[int, int]]  # of the descriptor of each process: its num
 def nurse(name: str) -> None:
     """Fork hosts until the pipe to the starter closes. The address is abstract: no file is left behind."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    with contextlib.suppress(Exception):  # what torch imports for its first gradient: half a second in every host
+        importlib.import_module("torch.fx.experimental.symbolic_shapes")
+    gc.freeze()  # what is here already is never garbage: a host that looks for some would copy all of it
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(f"\0{name}")
     listener.listen(64)
@@ -108,12 +113,20 @@ def _has_ended(number: int, status: int) -> None:
 
 
 def _end_orphans(hosts: set[int]) -> None:
-    """What a host that has ended leaves behind, however it hid, becomes a child of this process."""
-    for listed in Path("/proc/self/task").glob("*/children"):
-        for number in {int(one) for one in listed.read_text().split()} - hosts:
+    """What a host that has ended leaves behind, however it hid, becomes a child of this process.
+
+    What one of them has started does so once that one has ended: until there are none.
+    """
+    while orphans := _children() - hosts:
+        for number in orphans:
             with contextlib.suppress(OSError):
                 os.kill(number, signal.SIGKILL)
                 os.waitpid(number, 0)
+
+
+def _children() -> set[int]:
+    listed = Path("/proc/self/task").glob("*/children")
+    return {int(number) for one in listed for number in one.read_text().split()}
 
 
 def _prctl(what: int, value: Any) -> None:

@@ -26,7 +26,7 @@ _exit, _threads, _write, _unpack = os._exit, threading.enumerate, wire.write, wi
 
 
 class Lossref:
-    """Finds lossref itself, and nothing else of the environment that it is installed in."""
+    """Finds the judge's own lossref, whichever else is installed here, and nothing else of the judge's environment."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -73,7 +73,9 @@ class Worker:
         """What holds for everything that is asked."""
         torch.set_num_threads(threads)
         state.allow_tf32(tf32)
-        sys.meta_path.append(Lossref(lossref))
+        for name in [one for one in sys.modules if one.partition(".")[0] == "lossref"]:  # of a site's customization
+            del sys.modules[name]
+        sys.meta_path.insert(0, Lossref(lossref))
         self.clean = state.of_process()
         return dict(state.facts())
 
@@ -83,7 +85,8 @@ class Worker:
         changed = [one for one in state.put_back(self.clean) if one[0] != state.RANDOM]
         self.builds += [build for build, _ in found]
         version = things.version_of_adapter(word) if adapter else ""
-        return {"things": [row for _, row in found], "version": version, "changed": changed}
+        things_found = [row for _, row in found]
+        return {"things": things_found, "version": version, "changed": changed, "files": things.sources()}
 
     def _found(
         self, word: str, attribute: str, adapter: bool, as_spec: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import inspect
 import os
@@ -18,9 +19,18 @@ from torch import Tensor
 
 from .words import one_line
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 Changes = list[tuple[str, str, str]]
 RANDOM = "the random state"
 _numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
+_plain_getsignal = getattr(signal, "_signal", signal).getsignal  # what signal.getsignal asks, less 90 us for enums
+_generator, _MERSENNE, _MERSENNE_BYTES = getattr(np.random, "get_bit_generator", None), np.random.MT19937, 4 * 625
+_TINY = 5e-324
+_LIMITED = sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")}) if resource else []
 _SIGNALS = [one for one in signal.valid_signals() if one not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
@@ -29,25 +39,33 @@ def _default_device() -> str:
 
 
 def _random() -> Any:
-    found = np.random.get_state(legacy=False)
-    inner = found["state"]
-    return (_numpy(torch.get_rng_state()).tobytes(), inner["key"].tobytes(), inner["pos"], random.getstate())
+    return _numpy(torch.get_rng_state()).tobytes(), _numpy_random(), random.getstate()
+
+
+def _numpy_random() -> bytes:
+    """Key and position of NumPy's global generator; where they lie in memory, for a dictionary of them takes 100 us."""
+    generator = _generator() if _generator else None
+    if isinstance(generator, _MERSENNE):
+        return ctypes.string_at(generator.ctypes.state_address, _MERSENNE_BYTES)
+    inner = np.random.get_state(legacy=False)["state"]
+    return bytes(inner["key"].tobytes() + np.uint32(inner["pos"]).tobytes())
 
 
 def _set_random(found: Any) -> None:
     torch.set_rng_state(torch.frombuffer(bytearray(found[0]), dtype=torch.uint8))
-    key = np.frombuffer(found[1], dtype=np.uint32).copy()
-    np.random.set_state({"bit_generator": "MT19937", "state": {"key": key, "pos": found[2]}})
-    random.setstate(found[3])
+    *key, position = np.frombuffer(found[1], dtype=np.uint32)
+    inner = {"key": np.array(key, dtype=np.uint32), "pos": int(position)}
+    np.random.set_state({"bit_generator": "MT19937", "state": inner})
+    random.setstate(found[2])
 
 
 def _handlers() -> Any:
-    return {one: signal.getsignal(one) for one in _SIGNALS}
+    return {one: _plain_getsignal(one) for one in _SIGNALS}
 
 
 def _set_handlers(found: Any) -> None:
     for one, handler in found.items():
-        if handler is not None and signal.getsignal(one) is not handler:
+        if handler is not None and _plain_getsignal(one) is not handler:
             signal.signal(one, handler)
 
 
@@ -60,6 +78,21 @@ def _cwd() -> str:
 
 def _deterministic() -> Any:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    return {one: resource.getrlimit(one) for one in _LIMITED}
+
+
+def _set_limits(found: Mapping[int, tuple[int, int]]) -> None:
+    for one, pair in found.items():
+        if resource.getrlimit(one) != pair:
+            resource.setrlimit(one, pair)
+
+
+def _flushes() -> bool:
+    """Whether numbers below the normal ones count as 0 in this thread, Python's as well as torch's."""
+    return _TINY * 1.0 == 0.0
 
 
 STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
@@ -76,6 +109,9 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the anomaly mode": (torch.is_anomaly_enabled, lambda on: torch.autograd.set_detect_anomaly(on)),
     "the working directory": (_cwd, os.chdir),
     "the signal handlers": (_handlers, _set_handlers),
+    "the limits of the process": (_limits, _set_limits),
+    "the flushing of denormal numbers": (_flushes, torch.set_flush_denormal),
+    "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 }
 _ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the table, not this
 

@@ -34,22 +34,8 @@ class NoFunction(Absent):
 def rows_of_adapter(word: str) -> Iterator[tuple[Build, dict[str, Any]]]:
     """The targets of an adapter that ships, each with how it is built; of FORK@ADAPTER, those of the fork."""
     module, package = _adapter(word)
-    names = (
-        "spec",
-        "label",
-        "accepts",
-        "fixed",
-        "dtypes",
-        "slack",
-        "known",
-        "unsupported",
-        "note",
-        "usage",
-        "only",
-        "where",
-    )
     for target in module.targets(*package):
-        yield target.build, {name: getattr(target, name) for name in names}
+        yield target.build, {name: getattr(target, name) for name in ROW}
 
 
 def version_of_adapter(word: str) -> str:
@@ -99,6 +85,17 @@ def _from_file(path: Path) -> Any:
     sys.modules[path.stem] = module
     found.loader.exec_module(module)
     return module
+
+
+def sources() -> list[str]:
+    """The files of what was imported here, but for lossref and what is installed: they may be edited meanwhile."""
+    installed = tuple({f"{place}/" for place in (sys.prefix, sys.base_prefix)})
+    files = {str(getattr(module, "__file__", "")) for name, module in list(sys.modules.items()) if not _is_ours(name)}
+    return sorted(file for file in files if file.endswith(".py") and not file.startswith(installed))
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in ("lossref", __name__.partition(".")[0])
 
 
 def marked(module: Any) -> Iterator[tuple[Build, dict[str, Any]]]:

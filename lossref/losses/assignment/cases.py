@@ -15,6 +15,7 @@ from lossref.core.declare import corner
 from lossref.core.families import unit_interval, xyxy_to_xywh
 from lossref.core.nouns import Array, Case, Domain, Param, Params
 from lossref.core.picking import Draw, Pick
+from lossref.losses.assignment import meanings as words
 
 CELL = 8
 PLAIN = 4
@@ -180,13 +181,19 @@ COUNTS = {
     "topk2": Param(None, (1, 2), "anchors that an object keeps after the conflicts; None or 0: topk"),
 }
 RULES = {
-    "conflict": Param("all", ("containing", "picked"), "objects that may get an anchor picked twice"),
-    "overlap": Param("ciou", ("iou",), "CIoU or plain IoU as the overlap"),
-    "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k"),
-    "small_boxes": Param("stride1", ("off", "stride0", "raised"), "what a small side counts as"),
-    "reach": Param(None, (1.5,), "greatest distance from the centre, in units of stride[0]"),
-    "at_least_one": Param("off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo"),
-    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo"),
+    "conflict": Param(
+        "all", ("containing", "picked"), "objects that may get an anchor picked twice", means=words.CONFLICT
+    ),
+    "overlap": Param("ciou", ("iou",), "CIoU or plain IoU as the overlap", means=words.OVERLAP),
+    "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k", means=words.ZERO_METRIC),
+    "small_boxes": Param(
+        "stride1", ("off", "stride0", "raised"), "what a small side counts as", means=words.SMALL_BOXES
+    ),
+    "reach": Param(None, (1.5,), "greatest distance from the centre, in units of stride[0]", means=words.REACH),
+    "at_least_one": Param(
+        "off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo", means=words.AT_LEAST_ONE
+    ),
+    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo", means=words.EDGE),
 }
 TERMS = ("target_labels", "target_bboxes", "target_scores", "fg_mask", "target_gt_idx")
 SIZES: dict[str, tuple[Mapping[str, int], ...]] = {

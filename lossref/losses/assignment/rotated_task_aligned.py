@@ -21,6 +21,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.losses.assignment import impostors as wrong
+from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
@@ -153,7 +154,9 @@ SPEC = Spec(
     params={
         **COUNTS,
         **{name: param for name, param in RULES.items() if name not in ("overlap", "edge")},
-        "small_rboxes": Param("true", ("enlarged",), "size of small boxes in overlap and result"),
+        "small_rboxes": Param(
+            "true", ("enlarged",), "size of small boxes in overlap and result", means=words.SMALL_RBOXES
+        ),
     },
     terms=TERMS,
     reference=rotated_task_aligned,

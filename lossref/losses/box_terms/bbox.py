@@ -29,6 +29,7 @@ from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
 from lossref.losses.overlap.ciou import EPS, ciou, oracle_ciou
+from lossref.losses.overlap.pairs import ALPHA
 
 
 def bbox_terms(
@@ -185,7 +186,9 @@ SPEC = Spec(
     wrt=("pred_dist", "pred_bboxes"),
     params={
         "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
-        "ciou_alpha": Param("detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5"),
+        "ciou_alpha": Param(
+            "detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5", means=ALPHA
+        ),
         **EDITION,
     },
     terms=("iou", "dfl"),

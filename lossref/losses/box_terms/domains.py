@@ -183,7 +183,13 @@ def moved(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | N
     return differs(f({**x, **boxes, "anchor_points": x["anchor_points"] + step}), f(x), 4 * tol, "moving everything")
 
 
-EDITION = {"edition": Param("8.4", ("8.3",), "releases whose conventions hold, spec/60-api.md section 2.3")}
+EDITIONS = {
+    "8.4": "one bin costs an L1 distance, small sides are enlarged for the assigner, and it may pick twice",
+    "8.3": "as releases 8.3 of ultralytics: one bin has no distance term, no rule for small sides, no second top-k",
+}
+EDITION = {
+    "edition": Param("8.4", ("8.3",), "releases whose conventions hold, spec/60-api.md section 2.3", means=EDITIONS)
+}
 LAWS: tuple[Callable[..., str | None], ...] = (
     not_negative,
     permutation(0, *PER_IMAGE),

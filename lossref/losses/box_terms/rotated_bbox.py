@@ -28,6 +28,7 @@ from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.coordinates.rbox2dist import oracle_sides_of, rbox2dist
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, has_area
 from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
+from lossref.losses.overlap.gaussians import FLOOR
 from lossref.losses.overlap.probiou import oracle_probiou, probiou
 
 
@@ -175,7 +176,7 @@ SPEC = Spec(
     wrt=("pred_dist", "pred_bboxes"),
     params={
         "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
-        "cov_floor": Param(0.0, (0.01,), "added to the variances along both sides of every box"),
+        "cov_floor": Param(0.0, (0.01,), "added to the variances along both sides of every box", means=FLOOR),
         **EDITION,
     },
     terms=("iou", "dfl"),

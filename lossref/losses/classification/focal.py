@@ -170,6 +170,13 @@ _X = [[[0.5, -1.25], [2, -0.375], [-3, 0]]]
 _Y = [[[1, 0], [0, 0.5], [0, 1]]]
 _AXES = "b q c"
 
+SOFT_MEANS = {
+    "interpolated": "p_t is y p + (1 - y) (1 - p)",
+    "two sides": "a soft label y costs y times what 1 costs, and 1 - y times what 0 costs",
+    "exp(-bce)": "p_t is exp(-bce)",
+    "scaled logit": "1 - p_t is sigmoid(x (1 - 2 y))",
+}
+
 SPEC = Spec(
     name="focal",
     summary="Focal classification loss on logits",
@@ -182,7 +189,7 @@ SPEC = Spec(
     params={
         "gamma": Param(1.5, (0.0, 2.0), "exponent of 1 - p_t"),
         "alpha": Param(0.25, (0.75, 0.5, 0.0), "weight of the positives; <= 0 switches the balance off"),
-        "soft_labels": Param(SOFT[0], SOFT[1:], "what a label between 0 and 1 means"),
+        "soft_labels": Param(SOFT[0], SOFT[1:], "what a label between 0 and 1 means", means=SOFT_MEANS),
     },
     terms=("loss",),
     reference=focal,

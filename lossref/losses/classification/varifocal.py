@@ -137,6 +137,11 @@ _Y = [[[1, 0], [0, 0], [1, 1]]]
 _ZERO = [[[0, 0]] * 3]
 _AXES = "b q c"
 
+GRADIENT = {
+    "attached": "gradient flows through the weight, too",
+    "detached": "the weight takes no gradient",
+}
+
 SPEC = Spec(
     name="varifocal",
     summary="Varifocal classification loss",
@@ -150,7 +155,9 @@ SPEC = Spec(
     params={
         "gamma": Param(2.0, (1.5, 3.0), "exponent of p on the negatives"),
         "alpha": Param(0.75, (0.25,), "weight of the negatives"),
-        "weight_gradient": Param("attached", ("detached",), "whether the gradient flows through the weight"),
+        "weight_gradient": Param(
+            "attached", ("detached",), "whether the gradient flows through the weight", means=GRADIENT
+        ),
     },
     terms=("loss",),
     reference=varifocal,

@@ -130,7 +130,15 @@ SPEC = Spec(
         "anchor_points": length_domain("n 2", "points x, y in stride units", POINT_FAMILIES),
     },
     wrt=("distance", "anchor_points"),
-    params={"xywh": Param(True, (False,), "centre and size rather than corners", convention=True)},
+    params={
+        "xywh": Param(
+            True,
+            (False,),
+            "centre and size rather than corners",
+            True,
+            means={True: "boxes come as (cx, cy, w, h)", False: "boxes come as (x1, y1, x2, y2)"},
+        )
+    },
     terms=("boxes",),
     reference=dist2bbox,
     oracle=oracle,

@@ -13,21 +13,31 @@ import numpy as np
 
 from lossref.core.laws import differs
 from lossref.core.nouns import Array, Derived, Param
+from lossref.losses.assignment import meanings as words
 from lossref.losses.coordinates.dfl_decode import BINS
+from lossref.losses.overlap.pairs import ALPHA
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]
 Law = Callable[..., str | None]
 
 RULES = {
-    "conflict": Param("all", ("containing", "picked"), "objects that may get an anchor that several picked"),
-    "metric_overlap": Param("ciou", ("iou",), "overlap in the assigner's metric"),
-    "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k"),
-    "small_boxes": Param("stride1", ("stride0", "raised", "off"), "what a small side counts as"),
-    "reach": Param(None, (1.5,), "greatest distance of an anchor from an object's centre, in cells"),
-    "at_least_one": Param("off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo"),
-    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo"),
-    "ciou_alpha": Param("detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5"),
+    "conflict": Param(
+        "all", ("containing", "picked"), "objects that may get an anchor that several picked", means=words.CONFLICT
+    ),
+    "metric_overlap": Param("ciou", ("iou",), "overlap in the assigner's metric", means=words.OVERLAP),
+    "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k", means=words.ZERO_METRIC),
+    "small_boxes": Param(
+        "stride1", ("stride0", "raised", "off"), "what a small side counts as", means=words.SMALL_BOXES
+    ),
+    "reach": Param(None, (1.5,), "greatest distance of an anchor from an object's centre, in cells", means=words.REACH),
+    "at_least_one": Param(
+        "off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo", means=words.AT_LEAST_ONE
+    ),
+    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo", means=words.EDGE),
+    "ciou_alpha": Param(
+        "detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5", means=ALPHA
+    ),
 }
 GRID = {
     "imgsz": Param((64, 64), ((32, 64),), "height and width of the image in pixels"),

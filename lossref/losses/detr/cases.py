@@ -11,6 +11,19 @@ from lossref.core.declare import corner
 from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Case, Param
 
+GRADIENT = {
+    "attached": "gradient flows through the weight of the varifocal loss, too",
+    "detached": "the weight of the varifocal loss takes no gradient",
+}
+EMPTY = {
+    "focal": "where nothing is matched the class loss is the focal one",
+    "varifocal": "where nothing is matched the class loss is the varifocal one, too",
+}
+CONSTANTS = {
+    "given": "the varifocal loss has the gamma and alpha that are given",
+    "own": "the varifocal loss has gamma 2.0 and alpha 0.75, whatever is given",
+}
+COUNTED = {"pairs": "the sums are divided by the matched pairs", "objects": "the sums are divided by all objects"}
 DETR_PARAMS = {
     "class_gain": Param(1.0, (2.0,), "factor of the class loss"),
     "bbox_gain": Param(5.0, (3.0,), "factor of the L1 loss"),
@@ -28,10 +41,16 @@ DETR_PARAMS = {
     "matcher_alpha": Param(0.25, (0.75,), "alpha of the focal cost in the matching"),
     "matcher_gamma": Param(2.0, (1.5,), "gamma of the focal cost in the matching"),
     "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching", small=True),
-    "vfl_weight_gradient": Param("attached", ("detached",), "whether gradient flows through the varifocal weight"),
-    "vfl_empty": Param("focal", ("varifocal",), "what use_vfl means where nothing is matched"),
-    "vfl_constants": Param("given", ("own",), "gamma and alpha of varifocal; own: 2.0 and 0.75, up to 8.3.110"),
-    "counted": Param("pairs", ("objects",), "the sums are divided by the matched pairs, or by all objects"),
+    "vfl_weight_gradient": Param(
+        "attached", ("detached",), "whether gradient flows through the varifocal weight", means=GRADIENT
+    ),
+    "vfl_empty": Param("focal", ("varifocal",), "what use_vfl means where nothing is matched", means=EMPTY),
+    "vfl_constants": Param(
+        "given", ("own",), "gamma and alpha of varifocal; own: 2.0 and 0.75, up to 8.3.110", means=CONSTANTS
+    ),
+    "counted": Param(
+        "pairs", ("objects",), "the sums are divided by the matched pairs, or by all objects", means=COUNTED
+    ),
 }
 
 DETR_DEFAULTS = {name: param.default for name, param in DETR_PARAMS.items()}

@@ -14,6 +14,11 @@ from lossref.core.declare import corner
 from lossref.core.nouns import Array, Case, Domain
 from lossref.core.picking import Draw, Pick
 
+BAD_COST = {
+    "last": "a cost that is NaN or infinite becomes the worst of its image + 1",
+    "zero": "a cost that is NaN or infinite becomes 0, so that its query wins",
+}
+
 CELL = 1 / 64
 
 

@@ -21,7 +21,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.laws import differs
 from lossref.core.nouns import Array, Param, Params, Spec
-from lossref.losses.detr.domains import MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.domains import BAD_COST, MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
 from lossref.losses.detr.impostors import with_params
 from lossref.losses.detr.matching import Costs, Matching, groups_of, match, prices
 from lossref.losses.detr.matching_oracle import oracle_match
@@ -210,7 +210,9 @@ SPEC = Spec(
         "use_fl": Param(True, (False,), "focal class cost, else minus the softmax probability"),
         "alpha": Param(0.25, (0.75,), "weight of the positive part of the focal cost"),
         "gamma": Param(2.0, (1.5,), "exponent of the focal cost"),
-        "bad_cost": Param("last", ("zero",), "what a NaN or infinite cost becomes: the worst of its image + 1, or 0"),
+        "bad_cost": Param(
+            "last", ("zero",), "what a NaN or infinite cost becomes: the worst of its image + 1, or 0", means=BAD_COST
+        ),
         "eps": Param(1e-7, (0.0,), "absolute constant of GIoU", small=True),
     },
     terms=("matched",),

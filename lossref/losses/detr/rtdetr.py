@@ -154,6 +154,11 @@ def _corner(name: str, why: str, them: Mapping[str, Any] = THREE, **params: Any)
     return corner(name, why, params=params, **fixture(2), **them, **noisy)
 
 
+DN_EMPTY = {
+    "one": "without objects the denoising loss is divided by 1",
+    "groups": "without objects the denoising loss is divided by the number of groups",
+}
+
 SPEC = Spec(
     name="rtdetr",
     summary="RT-DETR loss: DETR losses, and the same of the denoising queries",
@@ -169,7 +174,9 @@ SPEC = Spec(
     params={
         **DETR_PARAMS,
         "dn_num_group": Param(2, (1,), "how often each object stands among the denoising queries"),
-        "dn_empty": Param("one", ("groups",), "what divides the denoising loss where there is no object"),
+        "dn_empty": Param(
+            "one", ("groups",), "what divides the denoising loss where there is no object", means=DN_EMPTY
+        ),
     },
     terms=RtdetrLosses._fields,
     reference=rtdetr,

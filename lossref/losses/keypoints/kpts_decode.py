@@ -134,6 +134,8 @@ def _eighths(reach: int) -> Any:
 _P = [(1.5, 0.5)]
 _26 = {"form": "26"}
 
+FORM = {"v8": "a keypoint lies at 2 x + p - 1/2", "26": "a keypoint lies at x + p"}
+
 SPEC = Spec(
     name="kpts_decode",
     summary="Keypoint positions from the raw output of the pose heads",
@@ -143,7 +145,7 @@ SPEC = Spec(
         "pred_kpts": Domain("b A K D", "x, y in cells and further values", {"near": _eighths(4), "far": _eighths(512)}),
     },
     wrt=("pred_kpts",),
-    params={"form": Param("v8", ("26",), "which loss decodes: v8PoseLoss or PoseLoss26")},
+    params={"form": Param("v8", ("26",), "which loss decodes: v8PoseLoss or PoseLoss26", means=FORM)},
     terms=("kpts",),
     reference=kpts_decode,
     oracle=oracle,

@@ -184,13 +184,22 @@ def _far(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) ->
 _FAMILIES: dict[str, Draw] = {"moderate": LOGIT_FAMILIES["moderate"], "zero": LOGIT_FAMILIES["zero"], "far": _far}
 _POINTS = [(1, 2), (0, 0), (-0.5, 0.25)]
 
+STATE = {
+    "woven": "the layers of the flow have the woven pattern of flow_states",
+    "F0": "the flow has the state F0 of flow_states",
+    "F1": "the flow has the state F1 of flow_states",
+    "zero": "all parameters of the flow are 0",
+}
+
 SPEC = Spec(
     name="realnvp",
     summary="Normalising flow, the prior of residual log-likelihood estimation",
     cite="spec/20-assignment.md section 5; arXiv 1605.08803, 2107.11291",
     inputs={"x": Domain("n 2", "errors in units of sigma", _FAMILIES)},
     wrt=("x",),
-    params={"state": Param("woven", ("F0", "F1", "zero"), "the flow's parameters: a row of flow_states.STATES")},
+    params={
+        "state": Param("woven", ("F0", "F1", "zero"), "the flow's parameters: a row of flow_states.STATES", means=STATE)
+    },
     terms=("log_prob",),
     reference=realnvp,
     oracle=oracle,

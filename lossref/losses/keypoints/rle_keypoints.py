@@ -139,6 +139,11 @@ _EXAMPLE: dict[str, Any] = {
 _HIT: dict[str, Any] = {"gt_kpt": [[(2, 3), (1, 1)]], "kpt_mask": [[1, 1]], "weights": _ONES}
 _GONE = [[(2, 3, -800, -800), (1.5, 0.75, 0.5, -1)]]
 
+SIGMA = {
+    "bounded": "sigma is kept at the smallest normal number of its dtype or above",
+    "unbounded": "sigma may become 0, and its logarithm infinite",
+}
+
 SPEC = Spec(
     name="rle_keypoints",
     summary="Residual log-likelihood of keypoints with their sigmas",
@@ -156,7 +161,9 @@ SPEC = Spec(
     },
     wrt=("pred_kpt",),
     params={
-        "rle_sigma": Param("bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)"),
+        "rle_sigma": Param(
+            "bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)", means=SIGMA
+        ),
         "residual": Param(True, (False,), "the terms ln(2 sigma) + |e|"),
         "size_average": Param(True, (False,), "divided by the number of visible keypoints"),
     },

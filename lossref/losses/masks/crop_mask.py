@@ -25,7 +25,19 @@ from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.masks.boxes import MASK_BOX_FAMILIES, MASK_FAMILIES, box_corners, ones
 
 CROPS = ("exact", "rounded", "clipped", "by_count")
-CROP = Param("exact", CROPS[1:], "which pixels a box keeps, see crop_mask (D1)", on_cuda=(("by_count", "exact"),))
+CROP_MEANS = {
+    "exact": "a pixel is kept where x1 <= column < x2 and y1 <= row < y2",
+    "rounded": "the edges are rounded half to even and read as Python slices, so that one left of the mask wraps",
+    "clipped": "the edges are rounded half to even, and those left of the mask count as 0",
+    "by_count": "rounded below 50 masks off CUDA, else exact",
+}
+CROP = Param(
+    "exact",
+    CROPS[1:],
+    "which pixels a box keeps, see crop_mask (D1)",
+    means=CROP_MEANS,
+    on_cuda=(("by_count", "exact"),),
+)
 FEW = 50
 Kept = Callable[[Tensor, Tensor, Tensor], Tensor]  # whether, by low edge, index and high edge
 

@@ -163,6 +163,14 @@ _NONE = [[[[0, 0], [0, 0]]]]
 _SOFT = [[[[0.5, 0.25], [1, 0.75]]]]
 _PLANE = [[[[0.5, -1], [2, 0.25]]]]
 
+REDUCTION = {"mean": "the mean over the images", "sum": "the sum over the images", "none": "one number for each image"}
+ABOVE = {True: "smooth is added above and below the fraction", False: "smooth is added below the fraction alone"}
+EMPTY = {
+    "counted": "a channel without a target pixel counts as any other",
+    "dropped": "a channel without a target pixel costs 0",
+}
+SHARED = {"product": "P and T share P T", "minimum": "P and T share min(P, T)"}
+
 SPEC = Spec(
     name="dice",
     summary="Soft Dice loss for each image and channel",
@@ -174,10 +182,18 @@ SPEC = Spec(
     wrt=("pred",),
     params={
         "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction", small=True),
-        "reduction": Param("mean", ("sum", "none"), "over images: mean, sum, any other string for none"),
-        "smooth_above": Param(True, (False,), "whether smooth is added above the fraction as well; not in kornia"),
-        "empty_target": Param("counted", ("dropped",), "a channel without a target pixel; dropped: costs 0, as in smp"),
-        "soft_target": Param("product", ("minimum",), "what P and T share; minimum: segmentation_models_pytorch (smp)"),
+        "reduction": Param(
+            "mean", ("sum", "none"), "over images: mean, sum, any other string for none", means=REDUCTION
+        ),
+        "smooth_above": Param(
+            True, (False,), "whether smooth is added above the fraction as well; not in kornia", means=ABOVE
+        ),
+        "empty_target": Param(
+            "counted", ("dropped",), "a channel without a target pixel; dropped: costs 0, as in smp", means=EMPTY
+        ),
+        "soft_target": Param(
+            "product", ("minimum",), "what P and T share; minimum: segmentation_models_pytorch (smp)", means=SHARED
+        ),
     },
     terms=("loss",),
     reference=dice,

@@ -160,6 +160,12 @@ def _many(n: int) -> dict[str, Any]:
     return {"proto": [[(1, 2, -1), (0.5, 0, 3)]], **{name: [row] * n for name, row in rows.items()}}
 
 
+ZERO_AREA = {
+    "none": "an object of zero area costs nothing",
+    "nan": "the cost of an object of zero area is divided by 0",
+}
+
+
 SPEC = Spec(
     name="mask",
     summary="Prototype mask loss of one image",
@@ -176,7 +182,9 @@ SPEC = Spec(
     wrt=("pred", "proto"),
     params={
         "crop": CROP,
-        "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
+        "zero_area_mask": Param(
+            "none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)", means=ZERO_AREA
+        ),
     },
     terms=("loss",),
     reference=single_mask_loss,

@@ -19,6 +19,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
 from lossref.losses.box_terms.angle import angle_loss
 from lossref.losses.box_terms.domains import EDITION
@@ -34,6 +35,7 @@ from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
 from lossref.losses.obb.impostors import impostors
 from lossref.losses.obb.oracle import oracle_rotated_detection, oracle_rotated_terms
 from lossref.losses.obb.terms import RotatedSettings, RotatedTerms, detect_rotated
+from lossref.losses.overlap.gaussians import FLOOR
 
 TOPK_83 = 10  # releases 8.3 have no such setting
 
@@ -166,8 +168,10 @@ SPEC = Spec(
         **GAINS,
         "angle_gain": Param(1.0, (4.0,), "factor of the angle term"),
         **{name: param for name, param in RULES.items() if name not in ("metric_overlap", "ciou_alpha", "edge")},
-        "small_rboxes": Param("true", ("enlarged",), "size of small boxes in overlap and targets"),
-        "cov_floor": Param(0.0, (0.01,), "added to the variances of every box in the box term"),
+        "small_rboxes": Param(
+            "true", ("enlarged",), "size of small boxes in overlap and targets", means=words.SMALL_RBOXES
+        ),
+        "cov_floor": Param(0.0, (0.01,), "added to the variances of every box in the box term", means=FLOOR),
         **EDITION,
     },
     terms=("box", "cls", "dfl", "angle"),

@@ -20,7 +20,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.nouns import Case, Param, Spec
 from lossref.losses.overlap.bbox_iou import aspect_of, bbox_iou, ciou_of, distance_of, overlap
 from lossref.losses.overlap.iou import overlap_without_touch
-from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, oracle_sides, pairwise
+from lossref.losses.overlap.pairs import ALPHA, box_fields, oracle_distance, oracle_overlap, oracle_sides, pairwise
 
 EPS = 1e-7  # where a loss takes CIoU for its box term
 
@@ -129,7 +129,9 @@ FIELDS = box_fields(
     -2,
     1,
     flat_xywh=False,
-    alpha=Param("detached", ("attached", "gated"), "gradient of the aspect factor; gated: 0 below IoU 0.5"),
+    alpha=Param(
+        "detached", ("attached", "gated"), "gradient of the aspect factor; gated: 0 below IoU 0.5", means=ALPHA
+    ),
 )
 SPEC = Spec(
     name="ciou",

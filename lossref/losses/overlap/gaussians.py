@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+FLOOR = {0.0: "nothing is added to the variances of a box", "": "{} is added to both variances of every box"}
+
 
 class Covariance(NamedTuple):
     """[[a, c], [c, b]] of each box, of the leading shape."""

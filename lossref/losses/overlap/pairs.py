@@ -91,8 +91,16 @@ def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
     }
 
 
+XYWH = {True: "boxes are given as (cx, cy, w, h)", False: "boxes are given as (x1, y1, x2, y2)"}
+ALPHA = {
+    "detached": "the factor alpha of CIoU takes no gradient",
+    "attached": "gradient flows through the factor alpha of CIoU, too",
+    "gated": "the factor alpha of CIoU takes no gradient, and is 0 below an IoU of 1/2",
+}
+
+
 BOX_PARAMS = {
-    "xywh": Param(True, (False,), "boxes are (cx, cy, w, h) rather than (x1, y1, x2, y2)", convention=True),
+    "xywh": Param(True, (False,), "boxes are (cx, cy, w, h) rather than (x1, y1, x2, y2)", True, means=XYWH),
     "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
 }
 

@@ -36,7 +36,7 @@ from lossref.losses.coordinates.rotated import (
     symmetric,
     transposed,
 )
-from lossref.losses.overlap.gaussians import Covariance, aspect_penalty, bhattacharyya, covariance, similarity
+from lossref.losses.overlap.gaussians import FLOOR, Covariance, aspect_penalty, bhattacharyya, covariance, similarity
 
 Turned = Callable[[Tensor, Tensor, Tensor, float], Covariance]  # of w, h, r and the floor
 
@@ -202,7 +202,7 @@ SPEC = Spec(
     params={
         "CIoU": Param(False, (True,), "subtract the aspect term of CIoU"),
         "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
-        "cov_floor": Param(0.0, (0.01, 1e-7), "added to both variances of both boxes; `floor` of ultralytics 8.4.190"),
+        "cov_floor": Param(0.0, (0.01, 1e-7), "added to both variances; `floor` of ultralytics 8.4.190", means=FLOOR),
     },
     terms=("probiou",),
     reference=probiou,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param
+from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.candidates import Pairs
 from lossref.losses.detection.batch import Grid, Slots, rows_at
 from lossref.losses.detection.oracle import Place, Task, oracle_match
@@ -24,8 +25,12 @@ from lossref.losses.keypoints.kpts_decode import decoded
 
 KINDS = ("oks", "ciou and oks")
 BY_KEYPOINTS = {
-    "metric_overlap": Param("ciou", ("iou", *KINDS), "overlap in the assigner's metric; oks: releases from 8.4.180"),
-    "levels": Param("all", ("by size",), "levels on which an object may have anchors; by size: from 8.4.187"),
+    "metric_overlap": Param(
+        "ciou", ("iou", *KINDS), "overlap in the assigner's metric; oks: releases from 8.4.180", means=words.OVERLAP
+    ),
+    "levels": Param(
+        "all", ("by size",), "levels on which an object may have anchors; by size: from 8.4.187", means=words.LEVELS
+    ),
 }
 SEGMENT = 0.53  # of the area of a box is covered by a person
 EPS = 1e-9

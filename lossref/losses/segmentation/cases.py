@@ -15,26 +15,14 @@ import numpy as np
 from lossref.core.declare import corner
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Case, Domain, Param, Params
+from lossref.core.nouns import Array, Case, Domain, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
 from lossref.losses.detection.laws import detection_laws
-from lossref.losses.masks.crop_mask import CROP
 
 Inputs = Mapping[str, Array]
-
-MASK_PARAMS = {
-    "overlap": Param(True, (False,), "masks number the objects of an image; False: one binary mask for each object"),
-    "crop": CROP,
-    "separate_masks": Param("all", ("truncated",), "truncated: images beyond the number of masks are left out (D3)"),
-    "zero_area_mask": Param("none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)"),
-}
-SEMANTIC_PARAMS = {
-    "semantic": Param(True, (False,), "whether the semantic logits are given to the loss"),
-    "semantic_background": Param("empty", ("class0",), "class0: an image without objects is trained as it is (D4)"),
-}
 
 
 def _whole(low: int, high: Any) -> Draw:

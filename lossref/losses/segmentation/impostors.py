@@ -22,7 +22,7 @@ from lossref.losses.detection.settings import scene_of
 from lossref.losses.detection.terms import Found, detect, scale_of
 from lossref.losses.masks.bce_dice import bce_dice
 from lossref.losses.masks.crop_mask import crop_mask
-from lossref.losses.segmentation.cases import MASK_PARAMS, SEMANTIC_PARAMS
+from lossref.losses.segmentation.settings import MASK_PARAMS, SEMANTIC_PARAMS
 
 NOT_OF_DETECTION = (*MASK_PARAMS, *SEMANTIC_PARAMS)
 

@@ -33,8 +33,9 @@ from lossref.losses.detection.tvp_detect import (
     zeros_to_train,
 )
 from lossref.losses.masks.boxes import MASKS
-from lossref.losses.segmentation.cases import MASK_PARAMS, SIZES, laws_of, maps_of, of_f, segmentation_inputs
+from lossref.losses.segmentation.cases import SIZES, laws_of, maps_of, of_f, segmentation_inputs
 from lossref.losses.segmentation.oracle import oracle_seg
+from lossref.losses.segmentation.settings import MASK_PARAMS
 from lossref.losses.segmentation.terms import SegmentationTerms
 from lossref.losses.segmentation.v8_segmentation import v8_segmentation, v8SegmentationLoss
 

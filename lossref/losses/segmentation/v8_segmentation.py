@@ -32,8 +32,6 @@ from lossref.losses.masks.bce_dice import BCEDiceLoss
 from lossref.losses.masks.boxes import MASKS
 from lossref.losses.masks.mask import single_mask_loss
 from lossref.losses.segmentation.cases import (
-    MASK_PARAMS,
-    SEMANTIC_PARAMS,
     SIZES,
     corners,
     laws_of,
@@ -43,6 +41,7 @@ from lossref.losses.segmentation.cases import (
 )
 from lossref.losses.segmentation.impostors import impostors
 from lossref.losses.segmentation.oracle import oracle_seg, oracle_semseg
+from lossref.losses.segmentation.settings import MASK_PARAMS, SEMANTIC_PARAMS
 from lossref.losses.segmentation.terms import (
     Choices,
     SegmentationTerms,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -65,10 +66,10 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
     moved = [case for case in moved if not row.one.legal or not tracing.spec.why_not(case)]
     try:
         with limited(CHECK_SECONDS[tracing.job.tier]):
-            verdict, failing = table.check(row.one, tracing.spec, tracing.held, moved, row.verdict.dtype)
+            verdict, failing = table.check(row.one, tracing.spec, tracing.held, moved, row.dtype)
     except TimeoutError:
         return row
-    return Judged(row.one, verdict, moved, failing)
+    return Judged(row.one, replace(verdict, dtype=row.verdict.dtype), moved, failing, row.instead)
 
 
 def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:

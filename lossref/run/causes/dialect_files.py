@@ -1,7 +1,8 @@
 """Dialects as files: the settings that a target is held to, with their reasons, and findings that are known.
 
 A file is TOML: `[[setting]]` with spec (names or globs, with commas between), name, value and reason; `[[known]]` with
-finding (its id) and reason; either may have `until`, the release from which on it holds no longer.
+finding (its id), reason, and perhaps spec, the specs that it is of; either may have `until`, the release from which on
+it holds no longer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import fnmatch
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lossref.core.nouns import Spec, Verdict
 
 SHIPPED = Path(__file__).parents[2] / "targets" / "dialects"
 FIELDS = {"setting": ("spec", "name", "value", "reason"), "known": ("finding", "reason")}
+MORE = {"setting": ("until",), "known": ("spec", "until")}
 
 
 class BadDialect(Exception):
@@ -40,11 +42,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Known:
-    """A finding that is expected, by its id, and why."""
+    """A finding that is expected, by its id, and why; of these specs, or of any."""
 
     finding: str
     reason: str
     until: str = ""
+    spec: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Dialect:
     def of(self, spec: Spec) -> dict[str, Any]:
         """The settings of one spec by name."""
         return {one.name: one.value for one in self.settings if one.name in spec.params and _fits(one, spec.name)}
+
+    def expected(self, specs: Collection[str], every_spec: bool) -> tuple[Known, ...]:
+        """The findings that a run of all checks on these specs has to have, if they are still there."""
+        return tuple(one for one in self.known if every_spec or any(_fits(one, spec) for spec in specs))
 
 
 def shipped() -> list[str]:
@@ -98,7 +105,7 @@ def _tables(path: Path, content: Mapping[str, Any], name: str) -> list[Mapping[s
 
 def _words(path: Path, kind: str, number: int, one: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of one table, all of them and no others."""
-    allowed = (*FIELDS[kind], "until")
+    allowed = (*FIELDS[kind], *MORE[kind])
     for name in FIELDS[kind]:
         if name not in one:
             raise BadDialect(f"{path}: [[{kind}]] number {number} has no {name!r}")
@@ -134,7 +141,7 @@ def _value(where: str, spec: Spec, one: Setting) -> Any:
     raise BadDialect(f"{where}: {one.name} is {given!r}, expected one of {', '.join(map(repr, allowed))}")
 
 
-def _fits(one: Setting, spec: str) -> bool:
+def _fits(one: Setting | Known, spec: str) -> bool:
     return any(fnmatch.fnmatchcase(spec, pattern.strip()) for pattern in one.spec.split(","))
 
 

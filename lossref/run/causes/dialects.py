@@ -24,7 +24,10 @@ SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
-PIVOTS = 6  # failing cases that candidates are tried on first
+PIVOTS = {
+    False: 6,
+    True: 3,
+}  # failing cases that candidates are tried on first; of a composite fewer, each takes its time
 
 Settings = Mapping[str, Any]
 Place = tuple[Case, str]
@@ -110,7 +113,7 @@ def involved(compared: Compared, case: Case, kind: str) -> list[str]:
 def _next(compared: Compared) -> Settings:
     """One more setting, or two at once where neither helps alone."""
     bad = [place for place, error in compared.errors.items() if error > 1]
-    pivots = list(dict.fromkeys(case for case, _ in bad))[:PIVOTS]
+    pivots = list(dict.fromkeys(case for case, _ in bad))[: PIVOTS[compared.spec.composite]]
     singles = list(_singles(compared))
     for exactly in (True, False):
         tried = list[Settings]()
@@ -122,7 +125,7 @@ def _next(compared: Compared) -> Settings:
         if best and _score(compared, bad, best, exactly) > 0:
             return best
     pairs = list(_pairs(compared))
-    for exactly, case in itertools.product((True, False), pivots[:2]):
+    for exactly, case in itertools.product((True, False), pivots[: 1 if compared.spec.composite else 2]):
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change

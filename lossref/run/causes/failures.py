@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,7 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
     compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
     names = list[str]()
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-        for case in failing.cases[:MOST_OF_A_KIND]:
+        for case in failing.cases[: 1 if tracing.spec.composite else MOST_OF_A_KIND]:
             names += [name for name in dialects.involved(compared, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
     case = _small(tracing, tracing.target, row, failing, ("settings", *settings))
@@ -107,7 +108,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
-    if failing.kind.startswith("law ") and row.verdict.dtype == "float64":
+    if failing.kind.startswith("law ") and row.dtype == "float64":
         return _of_precision(tracing, row)
     return tracing.claims.get(key, "")
 
@@ -144,15 +145,15 @@ def _hint(tracing: Tracing, kind: str, shown: Sequence[Shown]) -> str:
 
 def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
     """A small case that fails in this way: made small once, and taken again where the row fails on it, too."""
-    dtype, spec = row.verdict.dtype, tracing.spec
+    dtype, spec = row.dtype, tracing.spec
     before = tracing.smallest.get(key)
     if before is not None and row.one.shrunk_to and row.one.explained_on:
-        if _problem(row.one, spec, target, before, dtype, failing.kind):
+        if _problem(tracing, row.one, target, before, dtype, failing.kind):
             return before
         return min(failing.cases, key=_size)
-    smallest = failing.cases[0]
+    smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=_size)
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
-        return min(failing.cases, key=_size)
+        return smallest
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
     if row.one.certified:
@@ -164,10 +165,10 @@ def _size(case: Case) -> int:
     return sum(array.size for array in case.inputs.values())
 
 
-def _problem(one: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
+def _problem(tracing: Tracing, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
     """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""
     try:
-        found = table.examine(one, spec, target, case, dtype)
+        found = tracing.examined(one, target, case, dtype)
     except (TargetEnded, CannotAnswer) as error:
         found = wrong(str(error), kind=kind)
     return next((problem for problem in found.problems if problem.kind == kind), None)
@@ -177,10 +178,11 @@ def _failure(
     tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
 ) -> Failure:
     """The failure with its smallest case saved."""
-    problem = _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind)
+    known = next((found for one, found in failing.found if one is case), None) if tracing.spec.composite else None
+    problem = known or _problem(tracing, row.one, target, case, row.dtype, failing.kind)
     if problem is None:
         case, problem = failing.found[0]
-        if _problem(row.one, tracing.spec, target, case, row.verdict.dtype, failing.kind) is None:
+        if _problem(tracing, row.one, target, case, row.dtype, failing.kind) is None:
             problem = replace(problem, sentence=f"{problem.sentence} (not on every call: it does not repeat itself)")
     usual = [found for one, found in failing.found if table.drawn(one)]
     detail = {name: float(problem.detail.get(name, math.nan)) for name in ("got", "want", "error", "budget")}
@@ -212,10 +214,16 @@ def saved(job: Job, spec: Spec, target: Target, row: Judged, case: Case, problem
     if not job.out:
         return ""
     dtype, device = row.verdict.dtype, target.device
-    kept = SavedCase(case, row.one.name, dtype, job.word, job.as_spec, label=target.label, device=device)
+    kept = SavedCase(case, row.one.name, row.dtype, job.word, job.as_spec, device=device, lodging=job.lodging)
     where = "" if device == "cpu" else f"-{distinct(device)}"
     again = f"-{number + 1}" if number else ""
     name = f"cases/{spec.name}-{distinct(target.label)}-{row.one.name}-{dtype}{where}{again}.json"
-    found_by = f"found by `lossref validate {job.word}`, seed {job.seed}"
+    found_by = f"found by `{_asked_by(job)}`, seed {job.seed}"
     save(Path(job.out) / name, spec, kept, target, Evidence(1, 0.0, 0, (problem,)), why=found_by)
     return name
+
+
+def _asked_by(job: Job) -> str:
+    """The command that asks the target of a job."""
+    python = ["--python", job.lodging.python] if job.lodging.python else []
+    return shlex.join(["lossref", "validate", *(["--command"] if job.lodging.command else []), job.word, *python])

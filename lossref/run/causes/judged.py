@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lossref.checks.attempts import Attempts
-from lossref.checks.table import Check, Failing
+from lossref.checks.attempts import Attempts, Change
+from lossref.checks.evidence import Evidence
+from lossref.checks.table import Check, Failing, examine
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
@@ -19,12 +20,21 @@ GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
 
 @dataclass(frozen=True)
 class Judged:
-    """One row as it came out: its verdict, the cases that it was given, and what failed, by kind."""
+    """One row as it came out: its verdict, the cases that it was given, and what failed, by kind.
+
+    `instead` is the dtype in which it was judged, if the target cannot compute in that of the row.
+    """
 
     one: Check
     verdict: Verdict
     cases: Sequence[Case]
     failing: tuple[Failing, ...]
+    instead: str = ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in which it was judged."""
+        return self.instead or self.verdict.dtype
 
 
 @dataclass
@@ -38,13 +48,24 @@ class Tracing:
     settings: dict[str, Any] = field(default_factory=dict)
     smallest: dict[tuple[str, ...], Case] = field(default_factory=dict)
     claims: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _held: dict[Change, Target] = field(default_factory=dict)
+    _found: dict[tuple[str, Change, Case, str], Evidence] = field(default_factory=dict)
 
     @property
     def held(self) -> Target:
-        """The target as one that implements the adopted settings."""
-        return replace(self.target, fixed={**self.target.fixed, **self.settings})
+        """The target as one that implements the adopted settings; one object, so that it is asked everything once."""
+        if self.change not in self._held:
+            self._held[self.change] = replace(self.target, fixed={**self.target.fixed, **self.settings})
+        return self._held[self.change]
+
+    def examined(self, one: Check, target: Target, case: Case, dtype: str) -> Evidence:
+        """What a check finds on a case, of the target itself or as it is held; asked once."""
+        key = one.name, () if target is self.target else self.change, case, dtype
+        if key not in self._found:
+            self._found[key] = examine(one, self.spec, target, case, dtype)
+        return self._found[key]
 
     @property
-    def change(self) -> tuple[tuple[str, Any], ...]:
+    def change(self) -> Change:
         """The adopted settings as a change of a case."""
         return tuple(self.settings.items())

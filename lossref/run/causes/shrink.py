@@ -1,48 +1,56 @@
-"""The smallest case on which a check still fails."""
+"""The smallest case on which a check still fails: fewer rows, then plainer numbers, of the failing case itself."""
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from lossref.checks.material import strategy
 from lossref.checks.table import Check, examine
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
 
-SHRINK_CALLS = 150  # candidates of one size; never seconds, or a run that is repeated saves other cases
-COMPOSITE_CALLS = 8  # of a loss whose oracle takes about half a second for each
+CALLS = {False: 40, True: 8}  # candidates; never seconds, or a run that is repeated saves other cases
+OBJECTS = "n"  # the axis of a composite that may become shorter: its other axes belong to one geometry
+GRIDS = (8, 32)  # steps of the grids that numbers are rounded to, from 0 to the largest of them
+SEVERAL = 16  # numbers of an input that are made plainer one by one
+Fails = Callable[[Case], bool]
+Simpler = Callable[[Case], Case | None]
 
 
 def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str, kind: str = "") -> Case:
-    """The smallest case of the same families on which the check still fails in this way; the case itself at worst."""
+    """The smallest case reached on which the check still fails in this way; the case itself at worst."""
     if not check.shrunk_to:
         return case
+    left = iter(range(CALLS[spec.composite]))
 
     def fails(candidate: Case) -> bool:
         """Whether the target fails, and the reference does not: a case that it fails, too, is no legal one."""
         legal = not check.legal or not spec.why_not(candidate)
         return (
             legal
+            and next(left, None) is not None
             and _fails(check, spec, target, candidate, dtype, kind)
             and not _fails(check, spec, itself(spec), candidate, dtype)
         )
 
-    if spec.composite:
-        return _fewer(spec, case, fails)
-    like = case if any("=" in flag for flag in case.flags) else None
-    for dims in spec.sizes[check.shrunk_to]:
-        if _size(spec, dims, case) <= sum(x.size for x in case.inputs.values()):
-            smallest = _smallest(strategy(spec, dims, case.params, like), fails)
-            if smallest is not None:
-                return replace(smallest, why=f"shrunk from {case.id or 'a drawn case'}")
-    return case if check.certified else _halved(spec, case, fails)
+    smaller = case
+    for axis in [OBJECTS] if spec.composite else _axes(spec, case):
+        smaller = _shorter(spec, axis, smaller, fails)
+    for simpler in _plainer(spec, smaller):
+        candidate = simpler(smaller)
+        smaller = candidate if candidate is not None and fails(candidate) else smaller
+    return case if smaller is case else _described(smaller, case)
+
+
+def _described(smaller: Case, case: Case) -> Case:
+    """Its families are no longer sure: other rows, other numbers."""
+    flags = tuple(flag for flag in case.flags if "=" not in flag)
+    return replace(smaller, id="", flags=flags, why=f"shrunk from {case.id or 'a drawn case'}")
 
 
 def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str = "") -> bool:
@@ -50,81 +58,88 @@ def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str, kin
     return any(kind in ("", problem.kind) for problem in problems)
 
 
-def _fewer(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:
-    """Objects left out, then whole inputs set to zero, one after the other, while the check still fails."""
-    left = iter(range(COMPOSITE_CALLS))
-    for smaller in _simpler(spec, case):
-        while (candidate := smaller(case)) is not None:
-            if spec.why_not(candidate) or next(left, None) is None or not fails(candidate):
-                break
-            case = replace(candidate, why=f"shrunk from {case.id or 'a drawn case'}")
-    return case
+# Fewer rows -------------------------------------------------------------------------------------------
 
 
-def _simpler(spec: Spec, case: Case) -> Iterator[Callable[[Case], Case | None]]:
-    objects = {name for name, domain in spec.inputs.items() if name_of((domain.axes.split() or [""])[0]) == "n"}
-    for at in (0, -1):
-        yield partial(_without_object, objects, at)
+def _axes(spec: Spec, case: Case) -> list[str]:
+    """Every named axis along which an input can be cut: one that is no multiple of a size ("4 R" is cut nowhere)."""
+    found = dict[str, bool]()
     for name, domain in spec.inputs.items():
-        if name not in objects and not domain.dtype:
-            yield partial(_zeroed, name)
+        axes = domain.axes.split()
+        for axis in axes if len(axes) == case.inputs[name].ndim else ():
+            if name_of(axis):
+                found[name_of(axis)] = found.get(name_of(axis), True) and axis == name_of(axis)
+    return [axis for axis, whole in found.items() if whole]
 
 
-def _without_object(objects: set[str], at: int, case: Case) -> Case | None:
-    if not objects or min(len(case.inputs[name]) for name in objects) < 2:
-        return None
-    kept = {name: np.delete(x, at, 0) if name in objects else x for name, x in case.inputs.items()}
-    return replace(case, inputs=kept)
-
-
-def _zeroed(name: str, case: Case) -> Case | None:
-    if not case.inputs[name].any():
-        return None
-    return replace(case, inputs={**case.inputs, name: np.zeros_like(case.inputs[name])})
-
-
-def _smallest(cases: Any, fails: Callable[[Case], bool]) -> Case | None:
-    """The last failing case that Hypothesis reaches within the limits; it only tries simpler ones."""
-    from hypothesis import HealthCheck, Phase, find, settings
-    from hypothesis.errors import HypothesisException
-
-    found: list[Case] = []
-    calls = iter(range(SHRINK_CALLS))
-
-    def fails_early(candidate: Case) -> bool:
-        failed = next(calls, None) is not None and fails(candidate)
-        found[:] = [candidate] if failed else found
-        return failed
-
-    phases, unlimited = (Phase.generate, Phase.shrink), list(HealthCheck)
-    quiet = settings(
-        max_examples=100, deadline=None, database=None, derandomize=True, phases=phases, suppress_health_check=unlimited
-    )
-    with contextlib.suppress(HypothesisException):
-        find(cases, fails_early, settings=quiet)
-    return found[0] if found else None
-
-
-def _halved(spec: Spec, case: Case, fails: Callable[[Case], bool]) -> Case:
-    """Half of the first axis of the first input, and of all that share it, while the check still fails."""
-    first = {name: name_of((domain.axes.split() or [""])[0]) for name, domain in spec.inputs.items()}
-    shared = {name for name in first if first[name] and first[name] == next(iter(first.values()))}
-    while shared and min(len(case.inputs[name]) for name in shared) > 1:
-        for half in (0, 1):
-            parts = {name: _half(x, half) if name in shared else x for name, x in case.inputs.items()}
-            smaller = replace(case, inputs=parts)
-            if fails(smaller):
-                case = smaller
-                break
-        else:
+def _shorter(spec: Spec, axis: str, case: Case, fails: Fails) -> Case:
+    """Half of an axis, and half of that again, while the check still fails."""
+    while True:
+        halves = (_half(spec, axis, case, which) for which in (0, 1))
+        smaller = next((half for half in halves if half is not None and fails(half)), None)
+        if smaller is None:
             return case
-    return case
+        case = smaller
 
 
-def _half(array: Array, half: int) -> Array:
-    middle = len(array) // 2
-    return array[:middle] if half == 0 else array[middle:]
+def _half(spec: Spec, axis: str, case: Case, which: int) -> Case | None:
+    """One half of every input along an axis; None where it is one long."""
+    places = {name: _place(spec.inputs[name].axes.split(), axis, case.inputs[name]) for name in spec.inputs}
+    sizes = {case.inputs[name].shape[place] for name, place in places.items() if place is not None}
+    if len(sizes) != 1 or max(sizes) < 2:
+        return None
+    size = max(sizes)
+    kept = np.arange(size)[: size // 2] if which == 0 else np.arange(size)[size // 2 :]
+    inputs = {
+        name: array if places.get(name) is None else array.take(kept, places[name])
+        for name, array in case.inputs.items()
+    }
+    return replace(case, inputs=inputs)
 
 
-def _size(spec: Spec, dims: Any, case: Case) -> int:
-    return sum(int(np.prod(domain.shape(spec.dims(case.params, dims)))) for domain in spec.inputs.values())
+def _place(axes: list[str], axis: str, array: Array) -> int | None:
+    return axes.index(axis) if axis in axes and len(axes) == array.ndim else None
+
+
+# Plainer numbers --------------------------------------------------------------------------------------
+
+
+def _plainer(spec: Spec, case: Case) -> Iterator[Simpler]:
+    """Whole inputs set to zero or rounded; of an elementary loss number by number, too."""
+    whole = {OBJECTS} if spec.composite else set[str]()
+    free = [name for name, one in spec.inputs.items() if not one.dtype and not whole & set(one.axes.split())]
+    if spec.composite:
+        yield from (partial(_changed, name, np.zeros_like) for name in free)
+        return
+    yield from (partial(_all_rounded, free, steps) for steps in GRIDS)
+    yield from (partial(_all_rounded, [name], steps) for name in free for steps in GRIDS)
+    for name in free:
+        if case.inputs[name].size <= SEVERAL:
+            numbers = range(case.inputs[name].size)
+            yield from (partial(_changed, name, partial(_one_rounded, number)) for number in numbers)
+
+
+def _changed(name: str, change: Callable[[Array], Array], case: Case) -> Case | None:
+    """The case with one input changed; None where that changes nothing."""
+    changed = change(case.inputs[name])
+    return None if np.array_equal(changed, case.inputs[name]) else replace(case, inputs={**case.inputs, name: changed})
+
+
+def _all_rounded(names: list[str], steps: int, case: Case) -> Case | None:
+    """Inputs on one grid, so that what coincides still does; None where they are on it, or have no largest number."""
+    largest = max(float(np.abs(case.inputs[name]).max(initial=0.0)) for name in names)
+    if not (0 < largest < math.inf):
+        return None
+    step = 2.0 ** math.floor(math.log2(largest)) / steps
+    rounded = {name: np.round(case.inputs[name] / step) * step + 0.0 for name in names}
+    same = all(np.array_equal(x, case.inputs[name]) for name, x in rounded.items())
+    return None if same else replace(case, inputs={**case.inputs, **rounded})
+
+
+def _one_rounded(number: int, array: Array) -> Array:
+    """One number at its nearest power of two, or whole number."""
+    changed = array.copy()
+    value = float(array.flat[number])
+    small = math.isfinite(value) and 0 < abs(value) < 1
+    changed.flat[number] = math.copysign(2.0 ** round(math.log2(abs(value))), value) if small else np.round(value)
+    return changed

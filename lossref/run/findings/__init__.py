@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 from lossref.checks.table import CHECKS
@@ -13,14 +15,16 @@ from lossref.core.nouns import NUMBER, Failure, Finding, Verdict
 from lossref.losses import specs
 from lossref.run.findings import words
 
-__all__ = ["AGAINST", "findings", "headline", "owner", "where_of"]
+__all__ = ["AGAINST", "accepted", "findings", "headline", "owner", "where_of"]
 
 AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 """The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
 ENDED = ("crashed", "timeout", "blocked")
 MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype")
 NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
-NAMED = re.compile(r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)")
+ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
+NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")
+PART = "the gradient: the part of "  # how claims begin about the gradient of one term
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
 
@@ -34,12 +38,32 @@ class Part(NamedTuple):
 
 def findings(verdicts: Sequence[Verdict]) -> list[Finding]:
     """One finding for each cause; a row that fails in several ways belongs to several."""
-    groups: dict[Key, list[Part]] = {}
-    for part in _parts(verdicts):
-        for key in _keys(part):
-            groups.setdefault((family(part.row.target), *key), []).append(part)
-    found = [_finding(key, parts) for key, parts in _joined(groups).items()]
+    found = [_finding(key, parts) for key, parts in _grouped(verdicts).items()]
     return sorted(found, key=lambda one: (-one.weight, one.kind == "dialect", one.sentence, one.id))
+
+
+def accepted(verdicts: Sequence[Verdict], known: Mapping[str, str]) -> tuple[list[Verdict], set[str]]:
+    """The rows where findings are known, by id, each with its reason; and the ids of those that were found.
+
+    A row of which all failures are known has the status "known"; of another one those that are known are left out.
+    """
+    ids: dict[int, set[str]] = {}
+    for key, parts in _grouped(verdicts).items():
+        for part in parts:
+            ids.setdefault(id(part.failure), set()).add(_id(key))
+    rows = [_less_known(row, ids, known) for row in verdicts]
+    return rows, {one for them in ids.values() for one in them} & known.keys()
+
+
+def _less_known(row: Verdict, ids: Mapping[int, set[str]], known: Mapping[str, str]) -> Verdict:
+    causes = [(one, ids.get(id(one), set())) for one in row.failures]
+    left = tuple(one for one, found in causes if not found or not found <= known.keys())
+    if len(left) == len(causes):
+        return row
+    if left:
+        return replace(row, failures=left, note=left[0].problem, explanation=left[0].explanation, case=left[0].case)
+    reasons = dict.fromkeys(known[name] for _, found in causes for name in sorted(found))
+    return replace(row, status="known", note=f"{row.note} (known: {'; '.join(reasons)})")
 
 
 def headline(target: str, version: str, found: Sequence[Finding], otherwise: str = "conforms") -> str:
@@ -70,6 +94,19 @@ def where_of(where: str) -> tuple[str, int, str]:
     place, _, name = where.rpartition(" ")
     file, _, line = place.rpartition(":")
     return (file, int(line), name) if file and line.isdecimal() else ("", 0, name)
+
+
+def _grouped(verdicts: Sequence[Verdict]) -> dict[Key, list[Part]]:
+    """Failures by cause."""
+    groups: dict[Key, list[Part]] = {}
+    for part in _parts(verdicts):
+        for key in _keys(part):
+            groups.setdefault((family(part.row.target), *key), []).append(part)
+    return _joined(groups)
+
+
+def _id(key: Key) -> str:
+    return hashlib.sha256("\n".join(key).encode()).hexdigest()[:8]
 
 
 # Which failures have one cause ---------------------------------------------------------------------------
@@ -110,14 +147,19 @@ def claimed(explanation: str) -> str:
     """A claim without the quantity that it is about, for one cause makes several wrong; a narrow type by itself."""
     found = NARROW.search(explanation)
     claim = re.sub(r"^(the gradient to \S+|the value|\S+) (?=agrees )", "", explanation)
-    return found[0] if found else re.sub(r"^the gradient to \S+(?=:? )", "the gradient", claim)
+    return found[0] if found else re.sub(r"^the gradient to \S+?(?=:? )", "the gradient", claim)
 
 
 def settings_of(explanation: str) -> list[str]:
     """The settings that an explanation names, as "name=value"."""
-    if not explanation.startswith("agrees when ") or " is expected" in explanation or NARROW.search(explanation):
-        return []
-    return [f"{name}={value}" for name, value in NAMED.findall(explanation)]
+    claim = ALL_NAMED.fullmatch(explanation.partition(";")[0])
+    found = NAMED.findall(claim[0]) if claim else []
+    return [f"{name}={value}" for name, value in found] if all(name in _parameters() for name, _ in found) else []
+
+
+@cache
+def _parameters() -> frozenset[str]:
+    return frozenset(name for spec in specs().values() for name in spec.params)
 
 
 def _alike(sentence: str) -> str:
@@ -142,6 +184,9 @@ def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
 def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
     if key[1] == "behaviour" and (*key[:1], "raises", key[-1]) in groups:
         return *key[:1], "raises", key[-1]
+    whole = key[-1].removeprefix(PART)
+    if key[1] == "because" and whole != key[-1] and (*key[:2], whole) in groups:
+        return *key[:2], whole  # the value of the term is wrong by the same factor
     if key[1] != "wrong" or not key[-1].startswith(("gradient ", "no gradient", "law ")):
         return key
     claimed = [one for one, parts in groups.items() if one[:2] == (key[0], "because") and _of_value(parts, key[2])]
@@ -166,7 +211,7 @@ def _finding(key: Key, parts: list[Part]) -> Finding:
     heaviest, small = max(parts, key=words.weight), min(parts, key=_smallness)
     kind = _kind(key, parts)
     return Finding(
-        id=hashlib.sha256("\n".join(key).encode()).hexdigest()[:8],
+        id=_id(key),
         kind=kind,
         target=key[0],
         sentence=words.sentence(key[1:], small.row, small.failure, [part.failure.kind for part in parts]),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from lossref.core.nouns import KINDS, Failure, Finding, Verdict
+from lossref.core.nouns import KINDS, Failure, Finding, Param, Verdict
 from lossref.losses import specs
 
 KINDS_IN_ORDER = tuple(kind for kind in KINDS if kind != "dialect")
@@ -77,15 +77,29 @@ def setting(spec: str, one: str) -> str:
     name, _, value = one.partition("=")
     doc, default = _doc(spec, name)
     instead = f" where the specification has {default}" if default else ""
-    return f"{name} is {value}{instead}{f' ({doc})' if doc else ''}"
+    means = _means(spec, name, value)
+    return f"{name} is {value}{instead}{f': {means}' if means else ''}{f' ({doc})' if doc and not means else ''}"
 
 
 def _doc(spec: str, name: str) -> tuple[str, str]:
     """What a parameter does, and its default; of another spec that has it where this one has not."""
-    mine = [specs()[spec]] if spec in specs() else []
-    found = (one.params[name] for one in (*mine, *specs().values()) if name in one.params)
-    param = next(found, None)
+    param = _param(spec, name)
     return (param.doc, repr(param.default)) if param else ("", "")
+
+
+def _means(spec: str, name: str, value: str) -> str:
+    """What an implementation does that has this value, given as its repr."""
+    param = _param(spec, name)
+    known = (param.default, *param.others, *param.means) if param else ()
+    like = next((one for one in known if repr(one) == value), None)
+    if param is None:
+        return ""
+    return param.meaning(like) if like is not None or value == "None" else param.means.get("", "").format(value)
+
+
+def _param(spec: str, name: str) -> Param | None:
+    mine = [specs()[spec]] if spec in specs() else []
+    return next((one.params[name] for one in (*mine, *specs().values()) if name in one.params), None)
 
 
 def _quantity(kinds: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from lossref.checks.table import Check, named
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
+from lossref.hosts.process import Lodging
 from lossref.losses import origin
 from lossref.oracle.answers import weights
 from lossref.run.atomic import write_text
@@ -25,6 +26,8 @@ from lossref.run.saved.arrays import encode, restored, stored
 from lossref.run.saved.schema import Fault, read
 
 SCHEMA = 1
+HERE = Lodging()
+KEPT = ("python", "command", "timeout", "memory", "tf32")  # of a lodging
 LONGEST = 400
 LONGEST_NAME = 160  # of a file or folder; a system takes 255
 
@@ -35,7 +38,10 @@ class SavedCaseError(Exception):
 
 @dataclass(frozen=True)
 class SavedCase:
-    """One failing case, with the check, dtype and target it belongs to; `origin` is where a stranger's spec is from."""
+    """One failing case, with the check, dtype and target it belongs to, and how that was kept.
+
+    `origin` is where a stranger's spec is from.
+    """
 
     case: Case
     check: str
@@ -47,6 +53,7 @@ class SavedCase:
     where: str = ""
     recorded: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    lodging: Lodging = HERE
 
 
 def file_name(*words: str) -> str:
@@ -109,6 +116,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "label": target.label,
         "where": target.where,
         "as": saved.as_spec,
+        "lodging": {name: getattr(saved.lodging, name) for name in KEPT},
         "params": {**case.params, **case.asked},
         "inputs": stored(path, case.inputs),
         "flags": sorted(set(case.flags)),
@@ -148,5 +156,6 @@ def _loaded(path: Path, content: Mapping[str, Any]) -> SavedCase:
         label=content.get("label", ""),
         where=content.get("where", ""),
         device=str(content.get("device", "cpu")),
+        lodging=Lodging(**content.get("lodging", {})),
         recorded={"problem": content["problem"], **content["detail"]},
     )

@@ -9,11 +9,15 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.factors import constant_offset, multiples, swapped_columns
-from lossref.run.causes.explain.fitted import fitted
 from lossref.run.causes.explain.formula.altered import Altered, Bench
-from lossref.run.causes.explain.inputs import taken
-from lossref.run.causes.explain.mistakes import (
+from lossref.run.causes.explain.memory import FULL, Whole, memory_of
+from lossref.run.causes.explain.mostly import mostly
+from lossref.run.causes.explain.narrow import TYPES, right_to, shows
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.causes.explain.variants.fitted import fitted
+from lossref.run.causes.explain.variants.grids import on_grids
+from lossref.run.causes.explain.variants.inputs import taken
+from lossref.run.causes.explain.variants.mistakes import (
     Variant,
     changed,
     changed_twice,
@@ -22,14 +26,12 @@ from lossref.run.causes.explain.mistakes import (
     mistakes,
     two_mistakes,
 )
-from lossref.run.causes.explain.mostly import mostly
-from lossref.run.causes.explain.narrow import TYPES, right_to, shows
-from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
-from lossref.run.causes.explain.reductions import reduced
-from lossref.run.causes.explain.terms import of_gradients, of_values
+from lossref.run.causes.explain.whole.factors import constant_offset, multiples, swapped_columns
+from lossref.run.causes.explain.whole.reductions import reduced
+from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
 
 ITSELF = ["agrees"]
-Whole = Callable[[Quantity, Told], Array | None]
+FEW = 3  # cases that a claim about some cases alone is held against at least
 
 
 def explain(
@@ -48,7 +50,22 @@ def explain(
     if kind.startswith("raises"):
         return ""
     search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
-    return next(search.sentences(), "") if any(one.apart for one in search.told) else ""
+    if not any(one.apart for one in search.told):
+        return ""
+    found = next(search.sentences(), "")
+    for name, value in () if found else deciding([one for one in search.told if one.apart], search.told):
+        there = [one for one in shown if one.case.params.get(name) == value]
+        said = explain(spec, target, kind, there, known, settings, dtype)
+        found = found or (said and f"{said}, at {name} = {value!r} only")
+    return found
+
+
+def deciding(wrong: Sequence[Told], cases: Sequence[Told]) -> Iterator[tuple[str, Any]]:
+    """A parameter that has one value on all cases that are wrong, a few at least, and another one where it is right."""
+    values = wrong[0].shown.case.params if len(wrong) >= FEW else {}
+    for name, value in values.items():
+        if all((one.shown.case.params.get(name) == value) == one.apart for one in cases) and len(wrong) < len(cases):
+            yield name, value
 
 
 class _Search:
@@ -58,30 +75,42 @@ class _Search:
         self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
     ) -> None:
         self.what, self.target, self.known, self.settings = what, target, known, settings
-        self.told = told(what, shown, settings, dtype)
+        self.told = sorted(told(what, shown, settings, dtype), key=lambda one: not one.apart)
         self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
+        self.memory = memory_of(known)
 
     def sentences(self) -> Iterator[str]:
         """Every sentence that is true, the plain ones first."""
+        yield from self._before()
         settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
         yield from self._variants(settings)
         yield from self._narrow(ITSELF, [right])
+        yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
         yield from self._of_the_whole()
         yield from self._variants(self._first())
         yield from self._variants(self._second())
-        yield from self._variants(list(taken(self.what.spec, self.settings)))
+        yield from self._variants(self._of_inputs())
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
         variants = [*settings, *self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
-        yield from mostly(self.what, self.told, self.known, [*variants, *taken(self.what.spec, self.settings)])
+        alone = [*settings, *self._first(), *self._of_inputs()]
+        yield from mostly(self.what, self.told, self.known, alone)
+
+    def _before(self) -> Iterator[str]:
+        """What explained another failure of this target: all that is wrong with it, or that failure alone."""
+        for whole in (True, False):
+            for sentence, (gives, able, of_all) in self.memory.claims.items():
+                cases = [one for one in self.told if able(one)] if of_all is whole else []
+                if any(one.apart for one in cases) and reproduces(partial(gives, self.what), cases):
+                    yield sentence if whole else f"{self.what.words} {sentence}"
 
     def _of_the_whole(self) -> Iterator[str]:
         """What is made of the right quantity: a multiple, a reduction, another term."""
         subject, spec = self.what.words, self.what.spec
         ends = [
-            *multiples(spec, self.told, right),
+            *multiples(spec, self.told, right, settings=self.settings),
             *reduced(self.told),
             *of_values(self.what, self.told),
             *filter(None, (constant_offset(self.told), swapped_columns(self.told))),
@@ -101,8 +130,11 @@ class _Search:
         spec = self.what.spec
         return [
             *changed_twice(spec, self.target, self.known.own, self.settings),
-            *mistake_and_setting(spec, self.target, self.settings),
+            *mistake_and_setting(spec, self.target, self.settings, self.what, self.told, self.known),
         ]
+
+    def _of_inputs(self) -> list[Variant]:
+        return [*taken(self.what.spec, self.settings), *on_grids(self.what.spec, self.settings)]
 
     def _variants(self, variants: Sequence[Variant]) -> Iterator[str]:
         """What another implementation of ours gives."""
@@ -123,16 +155,25 @@ class _Search:
                 yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 
     def _altered(self) -> Iterator[str]:
-        bench = Bench(self.what, self.told, self.settings)
+        every = [(self.what, self.told), *self.elsewhere()]
+        wrong = {what.term for what, cases in every if what.term and any(one.apart for one in cases)}
+        bench = Bench(
+            self.what, self.told, self.settings, wrong, self.memory.purse if self.what.spec.composite else FULL
+        )
         for choice in (bench.singles, bench.pairs()):
             fits: list[Altered] = list(bench.found(choice))
-            yield from self._said((f"agrees when {one.words}", bench.on(one)) for one in fits)
+            yield from self._said(((f"agrees when {one.words}", bench.on(one)) for one in fits), bench.able)
 
-    def _said(self, claims: Iterable[tuple[str, Whole]]) -> Iterator[str]:
-        """Claims that explain the quantity: first those that explain all else, too, then what the others explain."""
+    def _said(self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = bool) -> Iterator[str]:
+        """Claims that explain the quantity: first those that explain all else, too, then what the others explain.
+
+        They are held against the cases that they are `able` to speak of.
+        """
         partly: list[str] = []
         for sentence, gives in claims:
-            if all(reproduces(partial(gives, what), cases) for what, cases in self.elsewhere()):
+            whole = all(reproduces(partial(gives, what), filter(able, cases)) for what, cases in self.elsewhere())
+            self.memory.claims.setdefault(sentence, (gives, able, whole))
+            if whole:
                 yield sentence
             partly.append(f"{self.what.words} {sentence}")
         yield from partly
@@ -141,7 +182,7 @@ class _Search:
         """Mistakes with a factor, and two mistakes at once."""
         spec, found = self.what.spec, mistakes(self.what.spec, self.settings)
         for one in found:
-            for end in multiples(spec, self.told, one.on(self.what, self.known), "that"):
+            for end in multiples(spec, self.told, one.on(self.what, self.known), "that", sized=not spec.composite):
                 yield f"{one.sentence}; {self.what.words} {end}"
         for sentence, gives in two_mistakes(self.what, self.known, found):
             if reproduces(gives, self.told):

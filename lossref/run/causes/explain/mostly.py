@@ -1,4 +1,7 @@
-"""What removes most of the error, where nothing removes all of it."""
+"""What removes most of the error, where nothing removes all of it.
+
+That has to be small beside the target's own numbers, too: of numbers that are nearly 0 whatever gives 0 is near.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,19 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
-from lossref.run.causes.explain.mistakes import Variant
 from lossref.run.causes.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.variants.mistakes import Variant
 
-MOST_LEFT = 0.05
+MOST_LEFT, NOTHING = 0.05, 1e-9
 
 
 def mostly(what: Quantity, told: Sequence[Told], known: Attempts, variants: Sequence[Variant]) -> Iterator[str]:
     """The variant that leaves the smallest share of the error, if that is small on every case."""
     shares = [(_left(what, told, known, one), number) for number, one in enumerate(variants)]
     share, number = min(shares, default=(1.0, 0))
-    if share <= MOST_LEFT:
+    if share <= NOTHING:
+        yield f"{what.words} {variants[number].sentence}"
+    elif share <= MOST_LEFT:
         yield f"nearly {variants[number].sentence}: that leaves at most {share:.1g} of the error of {what.words}"
 
 
@@ -39,6 +44,7 @@ def _share(one: Told, claimed: Array | None) -> float:
     with np.errstate(all="ignore"):
         left, all_of_it = (np.abs(one.got.ravel() - x.ravel()) for x in (claimed, one.want))
         over = np.where(left <= one.room.ravel(), 0.0, left)
-    total = float(np.nan_to_num(all_of_it, nan=np.inf).max(initial=0.0))
+    whole = float(np.nan_to_num(all_of_it, nan=np.inf).max(initial=0.0))
+    total = min(whole, float(np.nan_to_num(np.abs(one.got), nan=np.inf).max(initial=0.0)))
     rest = float(np.nan_to_num(over, nan=np.inf).max(initial=0.0))
     return rest / total if total else float(rest > 0)

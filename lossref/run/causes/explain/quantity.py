@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossref.checks.attempts import Attempt, at
-from lossref.core.nouns import Array, Case, Spec
+from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.budgets import gradient_budget, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
+NONE: Params = MappingProxyType({})
 OWN, FAR = 2.0**-36, 4.0
 SPARE = 4.0  # budgets that a claim may be off: target and claim both round
 
@@ -131,7 +133,7 @@ def close(got: Array, want: Array, room: Array | float) -> bool:
     return bool(fits.all())
 
 
-def reproduces(gives: Gives, told: Sequence[Told]) -> bool:
+def reproduces(gives: Gives, told: Iterable[Told]) -> bool:
     """Whether a claim has the target's numbers on every case. That the truth does not is asked beforehand."""
     return all(_fits(gives(one), one) for one in told)
 

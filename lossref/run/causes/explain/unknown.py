@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from lossref.checks.attempts import at
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.causes.explain.factors import same
-from lossref.run.causes.explain.quantity import Quantity, Shown, Told, quantity_of, told
+from lossref.run.causes.explain.decisions import decisions
+from lossref.run.causes.explain.quantity import NONE, Quantity, Shown, Told, quantity_of, told
+from lossref.run.causes.explain.whole.factors import same
 
 BEGIN = "nothing known explains it: "
-NONE: Params = MappingProxyType({})
 
 
 def unexplained(
@@ -34,6 +33,7 @@ def unexplained(
         *_sizes(wrong),
         *_columns(wrong),
         *_beside(what, [one.shown for one in wrong], settings, dtype),
+        *decisions(spec, [one.shown for one in wrong]),
         *_only(spec, wrong, right, settings),
     ]
     return BEGIN + ", ".join(parts)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import linecache
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lossref.checks.attempts import Attempt
-from lossref.core.nouns import Array, Case, Params, Spec
-from lossref.oracle.answers import weights
+from lossref.core.nouns import Array, Params, Spec
 from lossref.run.causes.explain.formula.changes import Change, changes
-from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flows
+from lossref.run.causes.explain.formula.places import line_of, text_of
+from lossref.run.causes.explain.formula.plain import Constants, Place, Step
+from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
+from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
-MOST_NUMBERS = 4_000  # of a run that is tried in hundreds of ways
 MOST_PAIRS = 1_500
 ROOM_OF_FLOATS = 4.0
 NAMES = {"add": "sum", "sub": "difference", "mul": "product", "div": "quotient", "less": "comparison"}
 NAMES |= dict.fromkeys(("min", "max"), "min or max")
-ERRORS = (ArithmeticError, ValueError, TypeError, IndexError, AttributeError)
-Setting = tuple[tuple[str, Any], ...]
-Seen = dict[Place, Constants]
 
 
 class Altered(NamedTuple):
@@ -40,46 +37,94 @@ class Altered(NamedTuple):
 
 
 class Bench:
-    """The formula of an elementary loss, ready to be run on the cases with other steps."""
+    """The formula of a loss, ready to be run on the cases with other steps.
 
-    def __init__(self, what: Quantity, told: Sequence[Told], settings: Params) -> None:
-        self.what, self.settings = what, tuple(settings.items())
-        usable = not what.spec.composite and all(one.got.size == one.want.size for one in told)
+    `wrong` are the terms of which any value is; of a composite no step is changed that terms that are right depend on,
+    and no more steps are carried out than the `purse` has left.
+    """
+
+    def __init__(
+        self, what: Quantity, told: Sequence[Told], settings: Params, wrong: Collection[str] = (), purse: Purse = FULL
+    ) -> None:
+        self.what, self.settings, self.purse = what, tuple(settings.items()), purse
+        usable = told and all(one.got.size == one.want.size for one in told)
         self.told = sorted(told, key=lambda one: (not one.apart, size(one))) if usable else []
-        self.singles = self._learnt() if self.told else []
+        self.singles = self._learnt(wrong) if self.told else []
 
-    def _learnt(self) -> list[Altered]:
+    def _learnt(self, wrong: Collection[str]) -> list[Altered]:
         """Every change at every place that the formula passes on these cases; none where floats cannot carry it out."""
         seen: Seen = {}
-        for place, one in enumerate(self.told):
-            usual, here = learnt(self.what.spec, one.shown.case, self.settings)
-            numbers = None if usual is None else _shaped(usual, self.what, one)
+        kept = list[Told]()
+        spec = self.what.spec
+        for one in self.told:
+            usual = learnt(spec, one.shown.case, self.settings)
+            numbers = None if usual.given is None else _shaped(usual.given, self.what, one)
+            if spec.composite and numbers is None:
+                continue  # it takes too long
             if numbers is None or numbers.size != one.want.size:
                 return []
-            seen = {**here, **seen}
+            seen = {**usual.seen, **seen}
             off = np.abs(numbers.ravel() - one.want.ravel())
             room = one.room.ravel() + ROOM_OF_FLOATS * np.where(np.isfinite(off), off, 0.0)
-            self.told[place] = one._replace(room=room.reshape(one.want.shape))
-        return list(every(tuple(seen.items()))) if any(one.apart for one in self.told) else []
+            kept.append(one._replace(room=room.reshape(one.want.shape)))
+        self.told = sorted(kept, key=lambda one: (not one.apart, self.takes(one))) if spec.composite else kept
+        if not any(one.apart for one in kept):
+            return []
+        found = list(every(tuple(seen.items())))
+        return (
+            _plausible(spec, found, learnt(spec, self.told[0].shown.case, self.settings), wrong)
+            if spec.composite
+            else found
+        )
+
+    def takes(self, one: Told) -> int:
+        """How many steps the formula is on a case, and how many numbers it is given."""
+        return learnt(self.what.spec, one.shown.case, self.settings).steps + size(one)
+
+    def able(self, one: Told) -> bool:
+        """Whether the formula can be run on a case as often as it takes."""
+        return learnt(self.what.spec, one.shown.case, self.settings).given is not None
 
     def gives(self, altered: Altered, what: Quantity, one: Told) -> Array | None:
         """A quantity on a case by the formula with other steps."""
         found = outcome(self.what.spec, one.shown.case, self.settings, altered.steps)
-        return None if found is None else _shaped(found, what, one)
+        numbers = None if found.given is None else _shaped(found.given, what, one)
+        if numbers is not None and found.steep and what.wrt and numbers.size == one.got.size:
+            return np.where(np.isfinite(one.got), numbers.reshape(one.got.shape), np.nan)
+        return numbers
 
     def on(self, altered: Altered) -> Callable[[Quantity, Told], Array | None]:
         """The same for one way to alter it."""
         return partial(self.gives, altered)
 
     def found(self, of: Iterable[Altered]) -> Iterator[Altered]:
-        """Those that have the target's numbers of the quantity on every case."""
-        yield from (one for one in of if reproduces(partial(self.gives, one, self.what), self.told))
+        """Those that have the target's numbers of the quantity on every case, until the purse is empty."""
+        takes = self.takes(self.told[0]) if self.told else 0
+        for one in of:
+            if self.purse.spend(takes) and reproduces(partial(self.gives, one, self.what), self.told):
+                yield one
 
     def pairs(self) -> Iterator[Altered]:
         """Two gradients that are cut off, or let through, at once."""
         cuts = [one for one in self.singles if one.cuts and "operand" not in one.words] if self.what.wrt else []
         pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
         yield from itertools.islice(pairs, MOST_PAIRS)
+
+
+def _plausible(spec: Spec, singles: Sequence[Altered], usual: Learnt, wrong: Collection[str]) -> list[Altered]:
+    """The changes that leave alone what is right: the values where none is wrong, else the terms that are right.
+
+    One at each place, then a second one at each, and so on, so that a purse that runs dry has left out no place.
+    """
+    if not wrong:
+        return [one for one in singles if one.cuts or "gradient" in one.words]
+    right = frozenset().union(*(usual.terms[term] for term in spec.terms if term not in wrong))
+    part_of = frozenset().union(*(usual.terms[term] for term in wrong))
+    fits = [one for one in singles if all(place not in right for place, _ in one.steps)]
+    if right:
+        fits = [one for one in fits if all(place in part_of for place, _ in one.steps)]
+    turns = Counter[Place]()
+    return sorted(fits, key=lambda one: (len(one.steps) > 1, turns.update([one.steps[0][0]]) or turns[one.steps[0][0]]))
 
 
 def _shaped(found: Attempt, what: Quantity, one: Told) -> Array | None:
@@ -108,86 +153,9 @@ def _alike(places: tuple[tuple[Place, Constants], ...]) -> Iterator[Altered]:
     alike: dict[tuple[str, str], dict[Place, Change]] = {}
     for place, constants in places:
         name = NAMES.get(place[2], place[2])
-        for change, where in itertools.product(changes(place[2], constants), (_line(place), "of the formula")):
+        for change, where in itertools.product(changes(place[2], constants), (line_of(place), "of the formula")):
             alike.setdefault((f"every {name} {where}", change.words), {})[place] = change
     for (which, words), them in alike.items():
         if len(them) > 1:
             steps = tuple((place, change.other) for place, change in them.items())
             yield Altered(f"{which} {words}", steps, all(change.cuts for change in them.values()))
-
-
-# Runs ------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=512)
-def learnt(spec: Spec, case: Case, settings: Setting) -> tuple[Attempt | None, Seen]:
-    """What the formula gives as it is, and the steps that it takes; nothing where a run takes too long."""
-    if sum(array.size for array in case.inputs.values()) > MOST_NUMBERS:
-        return None, {}
-    m = Floats()
-    m.seen = {}
-    found = run(spec, m, case, settings)
-    return found, m.seen
-
-
-@lru_cache(maxsize=60_000)
-def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Attempt | None:
-    """What the formula gives with other steps, asked once."""
-    return run(spec, Floats(dict(steps)), case, settings)
-
-
-def run(spec: Spec, m: Floats, case: Case, settings: Setting) -> Attempt | None:
-    """Value and gradients by the formula on these numbers; None where that fails."""
-    leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in spec.inputs.items()}
-    count = len(m.nodes)
-    inputs = {name: _nest(cells) for name, cells in leaves.items()}
-    try:
-        output = spec.oracle(m, **inputs, **{**case.params, **dict(settings)})
-    except ERRORS:
-        return None
-    numbers = _flat(m, output)
-    value = np.array([number.value for number in numbers])
-    if not numbers or not spec.wrt:
-        return Attempt(value, tuple(np.zeros(leaves[name].shape) for name in spec.wrt))
-    found = flows(list(zip(numbers, weights((len(numbers),)), strict=True)), count)
-    return Attempt(value, tuple(_at(leaves[name], found) for name in spec.wrt))
-
-
-def _at(leaves: Array, found: Sequence[float]) -> Array:
-    return np.array([found[leaf.order] for leaf in leaves.flat]).reshape(leaves.shape)
-
-
-def _leaves(m: Floats, dtype: str, array: Array) -> Array:
-    kinds = {"bool": bool, "int64": int}
-    made = np.empty(array.size, dtype=object)
-    for place, x in enumerate(np.asarray(array).flat):
-        made[place] = kinds[dtype](x) if dtype else m.number(float(x))
-    return made.reshape(np.shape(array))
-
-
-def _nest(cells: Any) -> Any:
-    if not isinstance(cells, np.ndarray):
-        return cells
-    return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
-
-
-def _flat(m: Floats, nested: Any) -> list[Plain]:
-    if isinstance(nested, (tuple, list)):
-        return [cell for part in nested for cell in _flat(m, part)]
-    return [nested if isinstance(nested, Plain) else m.number(float(nested))]
-
-
-@lru_cache(maxsize=2048)
-def text_of(place: Place) -> str:
-    """The source of a step, and where it stands."""
-    code, instruction, _ = place
-    line, last, begin, end = list(code.co_positions())[instruction // 2]
-    source = linecache.getline(code.co_filename, line or 0).encode()
-    text = source[begin:end] if line == last else source[begin:].strip() + b" ..."
-    return f"`{text.decode()}` ({_line(place)[3:]}, {code.co_name})"
-
-
-def _line(place: Place) -> str:
-    code, instruction, _ = place
-    file, line = Path(code.co_filename), list(code.co_positions())[instruction // 2][0]
-    return f"in {file.parent.name}/{file.name}, line {line}"

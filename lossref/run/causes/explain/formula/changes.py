@@ -32,6 +32,7 @@ from lossref.run.causes.explain.formula.steps import (
     times,
     turned,
     with_,
+    with_eps,
 )
 
 Constants = tuple[float | None, ...]
@@ -122,6 +123,11 @@ def _of_div(args: Constants) -> Iterator[Change]:
     yield Change("is not divided", partial(operand, 0))
     yield Change("is a product", partial(as_, "mul"))
     yield Change("is squared", squared)
+    if args[1] is None:
+        yield Change("has eps added to its divisor", partial(with_eps, 1, plus))
+        yield Change("has its divisor kept at eps or above", partial(with_eps, 1, at_least))
+    if args[0] is None:
+        yield Change("has eps added to its dividend", partial(with_eps, 0, plus))
     if args[1] is None:
         for size in SIZES:
             yield Change(f"has {size!r} added to its divisor", partial(with_, 1, partial(plus, size)))

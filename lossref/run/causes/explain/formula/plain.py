@@ -18,6 +18,7 @@ from lossref.run.causes.explain.formula import derived
 Place = tuple[CodeType, int, str]  # the code, the instruction, and the operation
 Constants = tuple[float | None, ...]  # what operands were Python numbers
 Step = Callable[..., Any]
+MOST_STEPS = 2_000_000  # of one run
 
 
 class Plain:
@@ -67,24 +68,29 @@ class Plain:
         return bool(self.tape.step("less", sys._getframe(1), other, self))
 
 
-def _constant(x: Any) -> float | None:
+def constant_of(x: Any) -> float | None:
+    """The operand if it is a Python number."""
     return float(x) if isinstance(x, (int, float)) else None
 
 
 class Floats:
     """The arithmetic `m` of an oracle, on plain floats; at the `places` that are given another step is taken."""
 
-    def __init__(self, places: Mapping[Place, Step] | None = None) -> None:
+    def __init__(self, places: Mapping[Place, Step] | None = None, most: int = MOST_STEPS) -> None:
         self.nodes: list[Plain] = []
-        self.places = places or {}
+        self.places, self.left = places or {}, most
         self.seen: dict[Place, Constants] | None = None
+        self.eps: float | None = None  # that of the case, if it has one
         self.pi = Plain(self, math.pi)
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
-        """The operation, or what is done instead of it at this place."""
+        """The operation, or what is done instead of it at this place. Raises ArithmeticError after too many of them."""
+        self.left -= 1
+        if self.left < 0:
+            raise ArithmeticError("a formula that is changed here comes to no end")
         place = (frame.f_code, frame.f_lasti, name)
         if self.seen is not None:
-            self.seen.setdefault(place, tuple(map(_constant, args)))
+            self.seen.setdefault(place, tuple(map(constant_of, args)))
         instead = self.places.get(place)
         usual = derived.RAW[name]
         return usual(self, *args, **kwargs) if instead is None else instead(self, usual, *args, **kwargs)
@@ -124,14 +130,19 @@ class Floats:
 
 
 def flows(outputs: Sequence[tuple[Plain, float]], count: int) -> list[float]:
-    """d (weighted sum of the outputs) / d node, for the first so many nodes of the tape."""
+    """d (weighted sum of the outputs) / d node, for the first so many nodes of the tape.
+
+    As torch does, a flow of 0 through an infinite slope is NaN; what no output depends on has 0.
+    """
     nodes = outputs[0][0].tape.nodes
-    adjoint = [0.0] * len(nodes)
+    adjoint: list[float | None] = [None] * len(nodes)
     for output, factor in outputs:
-        adjoint[output.order] += float(factor)
+        adjoint[output.order] = (adjoint[output.order] or 0.0) + float(factor)
     for node in reversed(nodes):
         flow = adjoint[node.order]
-        if flow:
+        if flow is not None:
             for operand, partial in node.inputs:
-                adjoint[operand.order] += flow * float(partial)  # numpy warns of inf - inf, Python does not
-    return adjoint[:count]
+                added = flow * float(partial)  # numpy warns of inf - inf, Python does not
+                before = adjoint[operand.order]
+                adjoint[operand.order] = added if before is None else before + added
+    return [found or 0.0 for found in adjoint[:count]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lossref.run.causes.explain.formula.derived import RAW, value_of
@@ -65,6 +66,13 @@ def with_(place: int, change: Callable[[Any, Any], Any], m: Any, usual: Usual, *
 def plus(size: float, m: Any, x: Any) -> Any:
     """An operand and a little."""
     return RAW["add"](m, x, size)
+
+
+def with_eps(place: int, change: Callable[[float, Any, Any], Any], m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
+    """The usual step on one operand that is changed by the eps of the case. Raises ValueError where it has none."""
+    if m.eps is None:
+        raise ValueError("no eps")
+    return with_(place, partial(change, m.eps), m, usual, *args, **how)
 
 
 def at_least(size: float, m: Any, x: Any) -> Any:

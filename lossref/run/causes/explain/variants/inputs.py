@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
 
 MOST_COLUMNS = 6
 Change = Callable[[Tensor], Tensor]
@@ -55,8 +56,8 @@ WEIGHTS = (
     Taken("is divided by its sum", lambda x: x / x.sum()),
 )
 FOUR = (
-    Taken("is read as xyxy where it is xywh", lambda x: _joined((_a(x) + _b(x)) / 2, _b(x) - _a(x))),
-    Taken("is read as xywh where it is xyxy", lambda x: _joined(_a(x) - _b(x) / 2, _a(x) + _b(x) / 2)),
+    Taken("is read as xyxy where it is xywh", sides_of),
+    Taken("is read as xywh where it is xyxy", corners_of),
     Taken("has its first corner taken for its centre", lambda x: _joined(_a(x) + _b(x) / 2, _b(x))),
     Taken("has its centre taken for its first corner", lambda x: _joined(_a(x) - _b(x) / 2, _b(x))),
     Taken("has 1 added to its last two columns", lambda x: _joined(_a(x), _b(x) + 1)),
@@ -116,16 +117,9 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
-    yield from _other_notation(spec, settings)
+    yield from other_notation(spec, settings)
     for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
-
-
-def _other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
-    for name, param in spec.params.items():
-        if param.convention and len(param.others) == 1:
-            words = f"agrees when {name} means the opposite ({param.default!r} for {param.others[0]!r} and the reverse)"
-            yield Variant(words, flipped(spec, name), settings)
 
 
 @lru_cache(maxsize=512)
@@ -143,9 +137,11 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
     if last.isdigit() and 1 < int(last) <= MOST_COLUMNS:
         yield from _exchanges(int(last))
         yield from _columns(int(last))
-    if last[:1].isdigit() and not last.isdigit():
-        parts = int(last.removesuffix(name_of(last)))
-        yield Taken("is read with its last axis the other way round", partial(_regrouped, parts))
+    for place, axis in enumerate(axes.split()):
+        if axis[:1].isdigit() and not axis.isdigit():
+            parts = int(axis.removesuffix(name_of(axis)))
+            where = "its last axis" if axis is last else f"its axis {axis}"
+            yield Taken(f"is read with {where} the other way round", partial(_regrouped, parts, place))
 
 
 @lru_cache(maxsize=16)
@@ -177,8 +173,9 @@ def _swapped(one: int, other: int, x: Tensor) -> Tensor:
     return x[..., order]
 
 
-def _regrouped(parts: int, x: Tensor) -> Tensor:
-    regrouped: Tensor = x.unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2)
+def _regrouped(parts: int, axis: int, x: Tensor) -> Tensor:
+    """An axis of parts x R numbers, read as one of R x parts."""
+    regrouped: Tensor = x.movedim(axis, -1).unflatten(-1, (-1, parts)).transpose(-1, -2).flatten(-2).movedim(-1, axis)
     return regrouped
 
 
@@ -207,17 +204,6 @@ def given_back(spec: Spec, one: Taken) -> Target:
         return lambda *inputs: one.change(spec.reference(*inputs, **params))
 
     return Target(spec.name, build, one.words, tuple(spec.params), trusted=True)
-
-
-@lru_cache(maxsize=64)
-def flipped(spec: Spec, name: str) -> Target:
-    """The reference with a parameter of two values at the other one."""
-    values = (spec.params[name].default, *spec.params[name].others)
-
-    def build(**params: Any) -> Any:
-        return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
-
-    return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:

@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from lossref.core.axes import name_of
-from lossref.core.nouns import Array, Case, Spec
-from lossref.run.causes.explain.quantity import Gives, Told, close, reproduces
+from lossref.core.nouns import Array, Params, Spec
+from lossref.run.causes.explain.quantity import NONE, Gives, Told, close, reproduces
+from lossref.run.causes.explain.whole.sizes import sizes_of
 
 LARGEST = 12
 NEAR = 1e-9
@@ -22,8 +22,18 @@ POWERS = (-2, -1, 1, 2)
 Numbers = Mapping[str, float]
 
 
-def multiples(spec: Spec, told: Sequence[Told], base: Gives, of: str = "the right value") -> Iterator[str]:
-    """Sentences' ends ("is 2 times the right value") that hold on every case; `base` is what is multiplied."""
+def multiples(
+    spec: Spec,
+    told: Sequence[Told],
+    base: Gives,
+    of: str = "the right value",
+    settings: Params = NONE,
+    sized: bool = True,
+) -> Iterator[str]:
+    """Sentences' ends ("is 2 times the right value") that hold on every case; `base` is what is multiplied.
+
+    Unless `sized` the factor has to be one number, and none in step with a size of the case.
+    """
     known: list[tuple[Told, float]] = []
     for one in sorted(told, key=lambda one: not one.apart):
         factor = ratio(one, base(one))
@@ -38,7 +48,8 @@ def multiples(spec: Spec, told: Sequence[Told], base: Gives, of: str = "the righ
         if all(_fits(one, base(one), steady) for one in told):
             yield in_words(steady, of)
         return
-    yield from _in_step(spec, told, known, base, of)
+    if sized:
+        yield from _in_step(spec, told, known, base, of, settings)
 
 
 def _fits(one: Told, base: Array | None, factor: float) -> bool:
@@ -114,10 +125,10 @@ def _written(found: Fraction, word: str, power: int) -> str:
 
 
 def _in_step(
-    spec: Spec, told: Sequence[Told], known: Sequence[tuple[Told, float]], base: Gives, of: str
+    spec: Spec, told: Sequence[Told], known: Sequence[tuple[Told, float]], base: Gives, of: str, settings: Params
 ) -> Iterator[str]:
     """Factors that are a number times a size, or two, of the case."""
-    sizes = {id(one): features(spec, one.shown.case) for one in told}
+    sizes = {id(one): sizes_of(spec, one, settings) for one in told}
     factors = np.array([factor for _, factor in known])
     first = sizes[id(known[0][0])]
     common = [name for name in first if all(one.get(name) for one in sizes.values())]
@@ -162,27 +173,6 @@ def _said(steady: float, words: str, of: str) -> str:
     sign = "minus " if steady < 0 else ""
     constant = "" if abs(abs(steady) - 1) < NEAR else f"{named(abs(steady))} x "
     return f"is {sign}{of} times {constant}{words}"
-
-
-def features(spec: Spec, case: Case) -> dict[str, float]:
-    """Numbers that a formula may divide by: sizes of axes, single numbers, sums and counts of weights and masks."""
-    found: dict[str, float] = {}
-    for name, domain in spec.inputs.items():
-        array = case.inputs[name]
-        axes = domain.axes.split()
-        if len(axes) == array.ndim:
-            for axis, size in zip(axes, array.shape, strict=True):
-                if name_of(axis):
-                    found.setdefault(f"the size of axis {name_of(axis)}", size / int(axis[: -len(name_of(axis))] or 1))
-        if array.size == 1 and name not in spec.wrt:
-            found |= {name: float(array.ravel()[0]), f"max({name}, 1)": max(float(array.ravel()[0]), 1.0)}
-        elif name not in spec.wrt:
-            found[f"sum of {name}"] = float(np.sum(array))
-            count = float(np.count_nonzero(array > 0))
-            found |= {f"number of {name} above 0": count, f"max(number of {name} above 0, 1)": max(count, 1.0)}
-    found |= {f"sides of {name}": float(case.inputs[name].size) for name in list(spec.inputs)[:1]}
-    numbers = {k: v for k, v in case.params.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    return found | {name: float(value) for name, value in numbers.items() if name not in found}
 
 
 # Whole arrays ----------------------------------------------------------------------------------------

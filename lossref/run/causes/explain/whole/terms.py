@@ -11,10 +11,12 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.factors import LARGEST, in_words, rounded
 from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
+from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.whole.factors import LARGEST, in_words, rounded
 
 MOST_TERMS = 8
+NEAR = 1e-9
 
 
 def of_values(what: Quantity, told: Sequence[Told]) -> Iterator[str]:
@@ -26,6 +28,43 @@ def of_values(what: Quantity, told: Sequence[Told]) -> Iterator[str]:
         for chosen in itertools.combinations(spec.terms, count):
             if chosen != (what.term,) and reproduces(partial(_summed, spec, chosen), told):
                 yield f"is that of {chosen[0]}" if count == 1 else f"is the sum {' + '.join(chosen)}"
+
+
+def in_another_order(spec: Spec, told: Sequence[Told], settings: Params) -> Iterator[Variant]:
+    """The reference that returns its terms in the order in which the target does, if that is another one."""
+    pairs = [(one.shown.got, one.shown.want) for one in told]
+    if len(spec.terms) < 2 or any(got is None or want is None for got, want in pairs):
+        return
+    cases = [(cut(got, got.value), cut(want, want.value)) for got, want in pairs if got and want]
+    if any(len(part) != len(spec.terms) for both in cases for part in both):
+        return
+    order = list[int]()
+    for place in range(len(spec.terms)):
+        like = (at for at in (place, *range(len(spec.terms))) if at not in order and _is_that(cases, place, at))
+        order.append(next(like, -1))
+    if -1 not in order and order != sorted(order):
+        words = ", ".join(spec.terms[at] for at in order)
+        yield Variant(f"agrees when the terms come in the order {words}", ordered(spec, tuple(order)), settings)
+
+
+def _is_that(cases: Sequence[tuple[list[Array], list[Array]]], place: int, at: int) -> bool:
+    """Whether a term of the target is one of the truth on every case."""
+    pairs = [(got[place], want[at]) for got, want in cases]
+    return all(a.size == b.size and np.allclose(a.ravel(), b.ravel(), rtol=NEAR, atol=NEAR) for a, b in pairs)
+
+
+@lru_cache(maxsize=64)
+def ordered(spec: Spec, order: tuple[int, ...]) -> Target:
+    """The reference with its terms in another order."""
+
+    def build(**params: Any) -> Any:
+        def asked(*inputs: Any) -> Any:
+            terms = tuple(spec.reference(*inputs, **params))
+            return tuple(terms[at] for at in order)
+
+        return asked
+
+    return Target(spec.name, build, "another order", tuple(spec.params), trusted=True)
 
 
 def _summed(spec: Spec, chosen: Sequence[str], one: Told) -> Array | None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Params, Target
-from lossref.run.causes.explain.mistakes import Variant
 from lossref.run.causes.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.variants.mistakes import Variant
 
 SCALES = (0.0, 1e-3, 0.1, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0, 10.0, 1e3)
 HALVINGS = 45

@@ -8,9 +8,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.quantity import Quantity, Told, close
 
 EPSILONS = (0.0, 1e-16, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
 
@@ -77,10 +79,30 @@ def changed_twice(spec: Spec, target: Target, own: Target, settings: Params) -> 
             yield Variant(f"agrees when {words} and {more}", own, {**settings, **change, **other})
 
 
-def mistake_and_setting(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
-    """A known mistake at one more setting."""
+def mistake_and_setting(
+    spec: Spec, target: Target, settings: Params, what: Quantity, told: Sequence[Told], known: Attempts
+) -> Iterator[Variant]:
+    """A known mistake at one more setting; of a composite, which takes its time, those that may add up to the error."""
+    apart = next((one for one in told if one.apart), None)
     for wrong, (words, change) in itertools.product(spec.impostors, settings_of(spec, target, settings)):
-        yield Variant(f"agrees with {_named(wrong)}, when {words}", wrong, {**settings, **change})
+        there = {**settings, **change}
+        parts = (Variant("", wrong, settings), Variant("", known.own, there))
+        if not spec.composite or (apart is not None and _may_add_up(what, known, apart, *parts)):
+            yield Variant(f"agrees with {_named(wrong)}, when {words}", wrong, there)
+
+
+def _may_add_up(what: Quantity, known: Attempts, at: Told, one: Variant, other: Variant) -> bool:
+    """Whether each has an effect on a case, and both together bring the truth nearer to the target than either."""
+    found = [variant.gives(what, at, known) for variant in (one, other)]
+    both = _added(what, known, one, other, at)
+    if both is None or any(x is None or close(x, at.want, at.room) for x in found):
+        return False
+    left = [
+        float(np.nan_to_num(np.abs(x.ravel() - at.got.ravel()), nan=np.inf).max())
+        for x in (both, *found)
+        if x is not None
+    ]
+    return left[0] < min(left[1:])
 
 
 def two_mistakes(

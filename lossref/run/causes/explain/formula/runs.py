@@ -1,0 +1,124 @@
+"""A formula carried out on plain floats: as it is, to learn its steps, and with other steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lossref.checks.attempts import Attempt
+from lossref.core.nouns import Array, Case, Spec
+from lossref.oracle.answers import weights
+from lossref.run.causes.explain.formula.influence import Noted, Terms, by_term
+from lossref.run.causes.explain.formula.places import text_of
+from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flows
+
+MOST_NUMBERS = {False: 4_000, True: 12_000}  # of a run that is tried in hundreds of ways: elementary, composite
+AT_MOST = 5  # times the usual steps that a changed formula may take
+ERRORS = (ArithmeticError, ValueError, TypeError, LookupError, AttributeError)
+Setting = tuple[tuple[str, Any], ...]
+Seen = Mapping[Place, Constants]
+
+
+class Learnt(NamedTuple):
+    """A formula as it was carried out on one case.
+
+    given: the value and gradients, None where that takes too long; seen: its steps; terms: the steps that each term
+    depends on; once: the numbers of steps that are taken a single time, and the parts of sums, by words; steps: a count
+    """
+
+    given: Attempt | None = None
+    seen: Seen = MappingProxyType({})
+    terms: Terms = MappingProxyType({})
+    once: Mapping[str, float] = MappingProxyType({})
+    steps: int = 0
+
+
+@lru_cache(maxsize=512)
+def learnt(spec: Spec, case: Case, settings: Setting) -> Learnt:
+    """What the formula gives as it is, and the steps that it takes; nothing where a run takes too long."""
+    if sum(array.size for array in case.inputs.values()) > MOST_NUMBERS[spec.composite]:
+        return Learnt()
+    m = Noted()
+    output, leaves = carried_out(spec, m, case, settings)
+    given = None if output is None else _given(spec, m, output, leaves)
+    terms = {} if given is None else by_term(m, spec.terms, output)
+    return Learnt(given, m.seen or {}, terms, _once(m), m.steps)
+
+
+def _once(m: Noted) -> dict[str, float]:
+    numbers = m.once()
+    parts = {
+        f"the number of parts of {text_of(place)}": float(m.parts[place]) for place in numbers if place[2] == "sum"
+    }
+    least = {f"max({words}, 1)": max(number, 1.0) for words, number in parts.items()}
+    return {text_of(place): number for place, number in numbers.items()} | parts | least
+
+
+class Outcome(NamedTuple):
+    """What a formula gives, None where it fails; `steep` if a slope on its way is infinite: its gradient may be NaN."""
+
+    given: Attempt | None
+    steep: bool
+
+
+@lru_cache(maxsize=60_000)
+def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Outcome:
+    """What the formula gives with other steps, asked once."""
+    m = Floats(dict(steps), AT_MOST * max(learnt(spec, case, settings).steps, 1))
+    output, leaves = carried_out(spec, m, case, settings)
+    given = None if output is None else _given(spec, m, output, leaves)
+    return Outcome(given, not spec.composite and not all(isfinite(x) for node in m.nodes for _, x in node.inputs))
+
+
+Leaves = Mapping[str, Array]
+
+
+def carried_out(spec: Spec, m: Floats, case: Case, settings: Setting) -> tuple[Any, Leaves]:
+    """What the formula returns on these numbers, None where it fails, and the numbers that it was given."""
+    leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in spec.inputs.items()}
+    inputs = {name: _nest(cells) for name, cells in leaves.items()}
+    params = {**case.params, **dict(settings)}
+    m.eps = params.get("eps")
+    try:
+        return spec.oracle(m, **inputs, **params), leaves
+    except ERRORS:
+        return None, leaves
+
+
+def _given(spec: Spec, m: Floats, output: Any, leaves: Leaves) -> Attempt:
+    numbers = _flat(m, output)
+    value = np.array([number.value for number in numbers])
+    if not numbers or not spec.wrt:
+        return Attempt(value, tuple(np.zeros(leaves[name].shape) for name in spec.wrt))
+    count = 1 + max((leaf.order for name in spec.wrt for leaf in leaves[name].flat), default=0)
+    found = flows(list(zip(numbers, weights((len(numbers),)), strict=True)), count)
+    return Attempt(value, tuple(_at(leaves[name], found) for name in spec.wrt))
+
+
+def _at(leaves: Array, found: Sequence[float]) -> Array:
+    return np.array([found[leaf.order] for leaf in leaves.flat]).reshape(leaves.shape)
+
+
+def _leaves(m: Floats, dtype: str, array: Array) -> Array:
+    kinds = {"bool": bool, "int64": int}
+    made = np.empty(array.size, dtype=object)
+    for place, x in enumerate(np.asarray(array).flat):
+        made[place] = kinds[dtype](x) if dtype else m.number(float(x))
+    return made.reshape(np.shape(array))
+
+
+def _nest(cells: Any) -> Any:
+    if not isinstance(cells, np.ndarray):
+        return cells
+    return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
+
+
+def _flat(m: Floats, nested: Any) -> list[Plain]:
+    if isinstance(nested, (tuple, list)):
+        return [cell for part in nested for cell in _flat(m, part)]
+    return [nested if isinstance(nested, Plain) else m.number(float(nested))]

@@ -1,0 +1,48 @@
+"""What is remembered from one failure of a target to the next: claims that held, and what may be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from lossref.checks.attempts import Attempts
+from lossref.core.nouns import Array
+from lossref.run.causes.explain.quantity import Quantity, Told
+
+STEPS = 800_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
+Whole = Callable[[Quantity, Told], Array | None]
+
+
+@dataclass
+class Purse:
+    """Steps that may still be carried out: counted, so that a busy machine changes no sentence."""
+
+    left: float
+
+    def spend(self, steps: int) -> bool:
+        """Take so many; whether there were enough."""
+        self.left -= steps
+        return self.left >= 0
+
+
+FULL = Purse(float("inf"))
+
+
+@dataclass
+class Memory:
+    """Of one target: claims that held, by sentence; and its purse.
+
+    Beside what a claim gives stand the cases that it can speak of, and whether it held of all numbers.
+    """
+
+    claims: dict[str, tuple[Whole, Callable[[Told], bool], bool]] = field(default_factory=dict)
+    purse: Purse = field(default_factory=lambda: Purse(STEPS))
+
+
+_KEPT: WeakKeyDictionary[Attempts, Memory] = WeakKeyDictionary()
+
+
+def memory_of(known: Attempts) -> Memory:
+    """What is remembered beside these attempts."""
+    return _KEPT.setdefault(known, Memory())
