@@ -63,6 +63,7 @@ def golden_record(
     from lossref.report.reviewed.terminal import overview, show
     from lossref.run.about import progress
     from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
+    from lossref.run.golden.changes.words import plural
     from lossref.run.golden.recording import Unrecordable, compute
 
     with _refusals(folder):
@@ -75,14 +76,10 @@ def golden_record(
         except Unrecordable as error:
             stop(str(error), INCOMPLETE)
     if not pending.changes:
-        typer.echo(f"{_specs(len(chosen))} recorded: nothing would change in {folder}")
+        typer.echo(f"{plural(len(chosen), 'spec')} recorded: nothing would change in {folder}")
         raise typer.Exit(CONFORMS)
     show(terminal.console(), overview(pending.changes))
     typer.echo(f"nothing has changed yet: lossref golden review{_option(folder)}")
-
-
-def _specs(number: int) -> str:
-    return f"{number} spec{'' if number == 1 else 's'}"
 
 
 def _option(folder: Path) -> str:
@@ -110,6 +107,7 @@ def golden_review(
     from lossref.report.reviewed import cards, terminal
     from lossref.report.reviewed import page as pages
     from lossref.report.terminal import console
+    from lossref.run.golden.changes.comparing import weightiest_first
     from lossref.run.golden.changes.pending import read, unchanged
 
     with _refusals(folder):
@@ -126,7 +124,7 @@ def golden_review(
         if _is_terminal():
             _decide_one_by_one(folder, pending, even_if_they_disagree)
             return
-        for number, card in enumerate(cards.cards(folder, pending, pending.open), 1):
+        for number, card in enumerate(cards.cards(folder, pending, weightiest_first(pending.open)), 1):
             terminal.show(screen, terminal.card(card, number, len(pending.open)))
     typer.echo("decide: lossref golden accept (or reject) --case ID, --spec SPEC or --all, --why TEXT")
 
@@ -141,10 +139,11 @@ def _decide_one_by_one(folder: Path, pending: Pending, even: bool) -> None:
     """Each open case in turn, until all are decided or skipped, or somebody has enough."""
     from lossref.report.reviewed import cards, terminal
     from lossref.report.terminal import console
+    from lossref.run.golden.changes.comparing import weightiest_first
 
     seen: set[tuple[str, str]] = set()
     total, why = len(pending.open), ""
-    while waiting := [one for one in pending.open if (one.spec, one.id) not in seen]:
+    while waiting := [one for one in weightiest_first(pending.open) if (one.spec, one.id) not in seen]:
         one = waiting[0]
         seen.add((one.spec, one.id))
         (card,) = cards.cards(folder, pending, [one])

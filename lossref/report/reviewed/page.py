@@ -11,7 +11,7 @@ from lossref.report.frame import filled
 from lossref.report.reviewed.cards import Card, cards
 from lossref.run.about import facts
 from lossref.run.atomic import write_text
-from lossref.run.golden.changes.comparing import Change
+from lossref.run.golden.changes.comparing import Change, weightiest_first
 from lossref.run.golden.changes.pending import Pending
 from lossref.run.golden.changes.words import number, plural
 
@@ -21,7 +21,7 @@ MOST = 400  # cases on a page
 def write(folder: Path, pending: Pending, path: Path) -> Path:
     """Write the page of what is pending in a folder; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    these = _open_first(pending.changes)
+    these = sorted(weightiest_first(pending.changes), key=lambda one: bool(one.decided))
     shown = list(cards(folder, pending, these[:MOST]))
     named = dict.fromkeys(one.change.spec for one in shown)
     write_text(
@@ -39,10 +39,6 @@ def write(folder: Path, pending: Pending, path: Path) -> Path:
         ),
     )
     return path
-
-
-def _open_first(changes: Sequence[Change]) -> list[Change]:
-    return sorted(changes, key=lambda one: bool(one.decided))
 
 
 def _counts(changes: Sequence[Change]) -> dict[str, int]:

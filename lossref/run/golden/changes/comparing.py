@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,17 @@ class Change:
     def disagrees(self) -> bool:
         """Whether oracle and reference disagree about the new answer."""
         return any(one.new is not None and one.new > 1 for one in self.reference)
+
+
+def weightiest_first(found: Iterable[Change]) -> list[Change]:
+    """Spec by spec, what disagrees first, then what moved farthest in budgets of the narrowest dtype that is judged."""
+    listed = list(found)
+    specs = list(dict.fromkeys(one.spec for one in listed))
+    return sorted(listed, key=lambda one: (specs.index(one.spec), not one.disagrees, -_weight(one)))
+
+
+def _weight(change: Change) -> float:
+    return max((move.budgets[-1] if move.budgets else HUGE for move in change.moves), default=0.0)
 
 
 def changes(
