@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from lossref import bbox_iou
+from lossref.checks.attempts import Attempts
+from lossref.checks.material import material
 from lossref.core.nouns import Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
-from shared.explaining import explained, without_itself
+from lossref.run.causes.explain.decisions import decisions
+from shared.explaining import explained, shown_of, without_itself
 
 
 def stranger(name: str, function: Callable[..., Any], *accepts: str, **fixed: Any) -> Target:
@@ -43,6 +46,50 @@ def no_eps_in_alpha(box1: Tensor, box2: Tensor, eps: float = 1e-7) -> Tensor:
     with torch.no_grad():
         alpha = v / (1 - iou + v).clamp_min(eps)
     return (iou - ((x - X) ** 2 + (y - Y) ** 2) / (wide**2 + tall**2 + eps) - v * alpha)[..., None]
+
+
+def ciou_with(box1: Tensor, box2: Tensor, eps: float, tall: float, over: float, gate: float) -> Tensor:
+    """CIoU of corners, `tall` added to heights, `over` to the intersection; alpha is 0 below an IoU of `gate`."""
+    (x, y, X, Y), (a, b, A, B) = box1.unbind(-1), box2.unbind(-1)
+    w, h, W, H = X - x, Y - y + tall, A - a, B - b + tall
+    across = (torch.minimum(X, A) - torch.maximum(x, a)).clamp(0)
+    inter = across * (torch.minimum(Y, B) - torch.maximum(y, b)).clamp(0)
+    iou = (inter + over) / (w * h + W * H - inter + eps)
+    wide, high = torch.maximum(X, A) - torch.minimum(x, a), torch.maximum(Y, B) - torch.minimum(y, b)
+    v = 4 / math.pi**2 * ((W / H).atan() - (w / h).atan()) ** 2
+    with torch.no_grad():
+        alpha = torch.where(iou >= gate, v / (v - iou + (1 + eps)), 0.0)
+    centres = ((a + A - x - X) ** 2 + (b + B - y - Y) ** 2) / 4
+    return (iou - centres / (wide**2 + high**2 + eps) - v * alpha)[..., None]
+
+
+def corners(box: Tensor) -> Tensor:
+    return torch.cat([box[..., :2] - box[..., 2:] / 2, box[..., :2] + box[..., 2:] / 2], -1)
+
+
+def half_converted(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    return ciou_with(corners(box1) if xywh else box1, box2, eps, eps, 0, -9)
+
+
+FIRST_TIME: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], str]] = [
+    ("right", lambda a, b, eps: ciou_with(a, b, eps, eps, 0, -9), {"xywh": False}, {}, ""),
+    ("no eps on heights", lambda a, b, eps: ciou_with(a, b, eps, 0, 0, -9), {"xywh": False}, {}, "`y2 - y1 + eps`"),
+    ("eps over the union", lambda a, b, eps: ciou_with(a, b, eps, eps, eps, -9), {"xywh": False}, {}, "its dividend"),
+    ("notations mixed", half_converted, {}, {}, "box2 is not in the notation that xywh names"),
+    ("two faults", lambda a, b, eps: ciou_with(a, b, eps, 0, 0, 0.5), {"xywh": False}, {"alpha": "gated"}, "y1 + eps`"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "fixed", "settings", "words"), [row[1:] for row in FIRST_TIME], ids=[row[0] for row in FIRST_TIME]
+)
+def test_a_first_file_is_told_what_is_wrong_in_value_and_gradient(
+    function: Callable[..., Any], fixed: dict[str, Any], settings: dict[str, Any], words: str
+) -> None:
+    target = stranger("ciou", function, *(name for name in ("xywh", "eps") if name not in fixed), **fixed)
+    rows = list(explained(find("ciou"), target, settings))
+    assert len(rows) == (3 if words else 0)
+    assert all(words in one.sentence for one in rows)
 
 
 def test_float64_with_another_eps_is_not_float32() -> None:
@@ -82,16 +129,6 @@ def test_an_eps_of_any_size_is_found() -> None:
     assert set(found.values()) == {"agrees when eps is 1.3e-07"}
 
 
-def test_a_step_of_the_formula_is_named() -> None:
-    spec = find("ciou")
-    kept = tuple(one for one in spec.impostors if one.label != "alpha attached")
-    wrong = next(one for one in spec.impostors if one not in kept)
-    lacking, target = without_itself(spec, wrong)
-    for one in explained(lacking, target):
-        assert "m.stop(factor)" in one.sentence
-        assert one.sentence.endswith("is left out")
-
-
 def test_what_nothing_explains_is_described() -> None:
     def odd(box1: Tensor, box2: Tensor, xywh: bool) -> Tensor:
         found: Tensor = bbox_iou(box1, box2, xywh)
@@ -111,6 +148,44 @@ def test_impostors_are_explained_without_themselves(name: str) -> None:
     rows = [one for wrong in find(name).impostors for one in explained(*without_itself(find(name), wrong))]
     assert sum(bool(one.sentence) for one in rows) >= 0.65 * len(rows)
     assert all(one.known for one in rows)
+
+
+# Composites -----------------------------------------------------------------------------------------------
+
+COMPOSITES = [
+    ("detr", "mean of four", "loss_bbox is 1/4 times the right value"),
+    ("task_aligned", "plain IoU", "agrees when overlap is 'iou'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "words"), COMPOSITES, ids=[f"{name} {label}" for name, label, _ in COMPOSITES]
+)
+def test_a_mistake_in_a_composite_is_explained_without_itself(name: str, label: str, words: str) -> None:
+    spec = find(name)
+    wrong = next(one for one in spec.impostors if one.label == label)
+    found = [one.sentence for one in explained(*without_itself(spec, wrong), checks=("value",))]
+    assert any(words in one for one in found), found
+
+
+DECIDED: list[tuple[dict[str, Any], float, str]] = [
+    ({}, 2.0, "the right anchors are assigned, with the right target scores"),
+    ({"tal_topk": 1}, 1.0, "the assignment differs: other anchors have a gradient (1 where "),
+]
+
+
+@pytest.mark.parametrize(("change", "factor", "words"), DECIDED, ids=["box term", "assignment"])
+def test_the_assignment_is_told_apart_from_the_terms(change: dict[str, Any], factor: float, words: str) -> None:
+    spec = find("v8_detection")
+    case = next(one for one in material(spec, "single", "quick", 1) if one.params["tal_topk"] > 1)
+
+    def other(*inputs: Tensor, **params: Any) -> Any:
+        box, cls, dfl = spec.reference(*inputs, **{**params, **change})
+        return factor * box, cls, dfl
+
+    target, known = stranger("v8_detection", other, *spec.params), Attempts(spec)
+    (one,) = shown_of(known, target, [case], {})
+    assert words in ", ".join(decisions(spec, [one]))
 
 
 def everything(chosen: list[Spec]) -> None:

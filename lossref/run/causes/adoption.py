@@ -73,13 +73,14 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
 
 
 def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
-    """Failing cases that the oracle can answer: a few of every kind of every row, at the defaults."""
-    for row in rows:
-        for failing in row.failing if row.one.certified else ():
-            good = (
-                case for case in failing.cases if not tracing.spec.why_not(case) and _answerable(tracing.spec, case)
-            )
-            yield from islice(good, MOST_OF_A_KIND)
+    """Failing cases that the oracle can answer: the first one of every kind of every row, then the second ones."""
+    good = [
+        (case for case in failing.cases if not tracing.spec.why_not(case) and _answerable(tracing.spec, case))
+        for row in rows
+        for failing in (row.failing if row.one.certified else ())
+    ]
+    for _ in range(MOST_OF_A_KIND):
+        yield from (case for cases in good if (case := next(cases, None)) is not None)
 
 
 def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ before, and disagrees nowhere where it agreed.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,10 +25,8 @@ SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
-PIVOTS = {
-    False: 6,
-    True: 3,
-}  # failing cases that candidates are tried on first; of a composite fewer, each takes its time
+WHOLE = 3  # wrong numbers of one quantity that speak for a setting if it sets all of them right
+PIVOTS = {False: 6, True: 3}  # failing cases that candidates are tried on first: of an elementary loss, of a composite
 
 Settings = Mapping[str, Any]
 Place = tuple[Case, str]
@@ -143,9 +142,11 @@ def _helps(compared: Compared, case: Case, change: Settings, exactly: bool) -> b
 def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: bool) -> float:
     """The share of the wrong numbers that a change sets right; 0 where it sets more wrong, or moves most in vain.
 
+    That it moves others in vain is no matter where it sets all of one quantity right: those have another fault, too.
     Where it need not be exact, a number is set right of which one hundredth of the error is left.
     """
     wrong, right, moved = set(bad), 0, 0
+    left = Counter(name for _, name in bad)  # of each quantity, the places that are not set right
     for case in dict.fromkeys(case for case, _ in compared.errors):
         for name, error in compared.at(case, change).items():
             before = compared.errors.get((case, name), np.inf)
@@ -156,7 +157,9 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
             if error != before:
                 moved += 1
                 right += error <= 1 or (not exactly and error <= MOSTLY * before)
-    return right / len(bad) if bad and 2 * right >= moved > 0 else 0.0
+                left[name] -= error <= 1
+    whole = any(not count and sum(name == one for _, name in bad) >= WHOLE for one, count in left.items())
+    return right / len(bad) if bad and moved and (whole or 2 * right >= moved) else 0.0
 
 
 def _singles(compared: Compared) -> Iterator[Settings]:

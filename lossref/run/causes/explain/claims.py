@@ -24,6 +24,7 @@ from lossref.run.causes.explain.variants.mistakes import (
     epsilons,
     mistake_and_setting,
     mistakes,
+    off_by_one,
     two_mistakes,
 )
 from lossref.run.causes.explain.whole.factors import constant_offset, multiples, swapped_columns
@@ -52,12 +53,14 @@ def explain(
     search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
     if not any(one.apart for one in search.told):
         return ""
-    found = next(search.sentences(), "")
-    for name, value in () if found else deciding([one for one in search.told if one.apart], search.told):
+    only = list(deciding([one for one in search.told if one.apart], search.told))
+    of_notation = any(spec.params[name].convention for name, _ in only)  # then it is cheaper to look there first
+    found = "" if of_notation else next(search.sentences(), "")
+    for name, value in () if found else only:
         there = [one for one in shown if one.case.params.get(name) == value]
         said = explain(spec, target, kind, there, known, settings, dtype)
         found = found or (said and f"{said}, at {name} = {value!r} only")
-    return found
+    return found or (next(search.sentences(), "") if of_notation else "")
 
 
 def deciding(wrong: Sequence[Told], cases: Sequence[Told]) -> Iterator[tuple[str, Any]]:
@@ -124,6 +127,7 @@ class _Search:
         return [
             *mistakes(spec, self.settings),
             *epsilons(spec, self.target, own, self.settings),
+            *off_by_one(spec, self.target, self.settings),
         ]
 
     def _second(self) -> list[Variant]:

@@ -12,13 +12,14 @@ import numpy as np
 
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Params, Spec
-from lossref.run.causes.explain.formula.changes import Change, changes
+from lossref.run.causes.explain.formula.changes import ROUNDED, Change, changes
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
 from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
+SLIGHT = 2.0**-20  # of the largest number: more, rounding a step does not make of it
 MOST_PAIRS = 1_500
 ROOM_OF_FLOATS = 4.0
 NAMES = {"add": "sum", "sub": "difference", "mul": "product", "div": "quotient", "less": "comparison"}
@@ -71,11 +72,11 @@ class Bench:
         if not any(one.apart for one in kept):
             return []
         found = list(every(tuple(seen.items())))
-        return (
-            _plausible(spec, found, learnt(spec, self.told[0].shown.case, self.settings), wrong)
-            if spec.composite
-            else found
-        )
+        if not spec.composite:
+            return found
+        fits = _plausible(spec, found, learnt(spec, self.told[0].shown.case, self.settings), wrong)
+        slight = all(map(_slight, self.told))
+        return sorted(fits, key=lambda one: ROUNDED not in one.words) if slight else fits
 
     def takes(self, one: Told) -> int:
         """How many steps the formula is on a case, and how many numbers it is given."""
@@ -109,6 +110,12 @@ class Bench:
         cuts = [one for one in self.singles if one.cuts and "operand" not in one.words] if self.what.wrt else []
         pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
         yield from itertools.islice(pairs, MOST_PAIRS)
+
+
+def _slight(one: Told) -> bool:
+    """Whether the error is one that rounding to float32 can make, or there is none."""
+    error, largest = np.abs(one.got.ravel() - one.want.ravel()), np.abs(one.want).max(initial=0.0)
+    return not one.apart or float(error.max(initial=0.0)) <= SLIGHT * largest
 
 
 def _plausible(spec: Spec, singles: Sequence[Altered], usual: Learnt, wrong: Collection[str]) -> list[Altered]:

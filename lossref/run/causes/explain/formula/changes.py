@@ -24,6 +24,7 @@ from lossref.run.causes.explain.formula.steps import (
     one_bound,
     operand,
     plus,
+    rounded,
     scaled,
     squared,
     straight,
@@ -39,6 +40,7 @@ Constants = tuple[float | None, ...]
 Other = Callable[..., Any]
 SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2
+ROUNDED = "is rounded to float32"
 FACTORS = (2.0, 0.5)
 RESCALED = {
     **{2.0: "doubled", 0.5: "halved", -1.0: "negated", 4.0: "taken 4 times", 0.25: "a quarter of it"},
@@ -123,6 +125,7 @@ def _of_div(args: Constants) -> Iterator[Change]:
     yield Change("is not divided", partial(operand, 0))
     yield Change("is a product", partial(as_, "mul"))
     yield Change("is squared", squared)
+    yield from _rescaled()
     if args[1] is None:
         yield Change("has eps added to its divisor", partial(with_eps, 1, plus))
         yield Change("has its divisor kept at eps or above", partial(with_eps, 1, at_least))
@@ -132,7 +135,6 @@ def _of_div(args: Constants) -> Iterator[Change]:
         for size in SIZES:
             yield Change(f"has {size!r} added to its divisor", partial(with_, 1, partial(plus, size)))
             yield Change(f"has its divisor kept at {size!r} or above", partial(with_, 1, partial(at_least, size)))
-    yield from _rescaled()
 
 
 def _of_neg(args: Constants) -> Iterator[Change]:
@@ -239,4 +241,5 @@ def changes(name: str, args: Constants) -> Iterator[Change]:
     yield from OF.get(name, _none)(args)
     if name not in ("less", "stop"):
         yield Change("is detached", detached, cuts=True)
+        yield Change(ROUNDED, rounded)
         yield from _cut_operands(args)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from lossref.run.causes.explain.formula.derived import RAW, value_of
 
 Usual = Callable[..., Any]
@@ -20,6 +22,13 @@ def number(m: Any, x: Any) -> Any:
 def detached(m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
     """The usual result with no gradient through it."""
     return RAW["stop"](m, usual(m, *args, **how))
+
+
+def rounded(m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
+    """The usual result, rounded to float32."""
+    found = usual(m, *args, **how)
+    with np.errstate(over="ignore"):
+        return RAW["add"](m, found, float(np.float32(value_of(found))) - value_of(found))
 
 
 def operand(place: int, m: Any, usual: Usual, *args: Any, **how: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,6 +69,24 @@ def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterat
     """The reference at one more setting."""
     for words, change in settings_of(spec, target, settings):
         yield Variant(f"agrees when {words}", own, {**settings, **change})
+
+
+def off_by_one(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
+    """The reference that is given one more, or one less, than the target of a number that it takes."""
+    for name, param in spec.params.items():
+        if name in target.accepts and type(param.default) is int:
+            for by, words in ((-1, "one less"), (1, "one more")):
+                yield Variant(f"agrees when {name} counts as {words} than it is", shifted(spec, name, by), settings)
+
+
+@lru_cache(maxsize=256)
+def shifted(spec: Spec, name: str, by: int) -> Target:
+    """The reference with another value of a parameter than it is given."""
+
+    def build(**params: Any) -> Any:
+        return partial(spec.reference, **{**params, name: max(params[name] + by, 1)})
+
+    return Target(spec.name, build, f"{name} {by:+d}", tuple(spec.params), trusted=True)
 
 
 def changed_twice(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
