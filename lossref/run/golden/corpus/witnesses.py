@@ -162,4 +162,4 @@ def agree(one: Witness, value: Array) -> None:
     for word, number in zip(words, value.ravel(), strict=True):
         digits = len(word.partition(".")[2])
         if not math.isclose(float(word), number, rel_tol=0, abs_tol=0.51 * 10.0**-digits if digits > 4 else 0.0):
-            raise Contradicted(f"{one.spec}: {one.name}: {one.source} prints {word}, the oracle gives {number!r}")
+            raise Contradicted(f"{one.spec}: {one.name}: {one.source} prints {word}, the oracle gives {float(number)}")
