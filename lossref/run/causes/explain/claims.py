@@ -27,7 +27,7 @@ from lossref.run.causes.explain.variants.mistakes import (
     off_by_one,
     two_mistakes,
 )
-from lossref.run.causes.explain.whole.factors import constant_offset, multiples, swapped_columns
+from lossref.run.causes.explain.whole.factors import constant_offset, multiples, nearly_multiple, swapped_columns
 from lossref.run.causes.explain.whole.reductions import reduced
 from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
 
@@ -98,6 +98,7 @@ class _Search:
         yield from self._combined()
         variants = [*settings, *self._first(), *self._second()]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
+        yield from (f"{self.what.words} {end}" for end in nearly_multiple(self.told))
         alone = [*settings, *self._first(), *self._of_inputs()]
         yield from mostly(self.what, self.told, self.known, alone)
 

@@ -102,11 +102,12 @@ def mistake_and_setting(
 ) -> Iterator[Variant]:
     """A known mistake at one more setting; of a composite, which takes its time, those that may add up to the error."""
     apart = next((one for one in told if one.apart), None)
-    for wrong, (words, change) in itertools.product(spec.impostors, settings_of(spec, target, settings)):
+    alone = [*mistakes(spec, settings), *off_by_one(spec, target, settings)]
+    for one, (words, change) in itertools.product(alone, settings_of(spec, target, settings)):
         there = {**settings, **change}
-        parts = (Variant("", wrong, settings), Variant("", known.own, there))
+        parts = (one, Variant("", known.own, there))
         if not spec.composite or (apart is not None and _may_add_up(what, known, apart, *parts)):
-            yield Variant(f"agrees with {_named(wrong)}, when {words}", wrong, there)
+            yield Variant(f"{one.sentence}, when {words}", one.who, there)
 
 
 def _may_add_up(what: Quantity, known: Attempts, at: Told, one: Variant, other: Variant) -> bool:

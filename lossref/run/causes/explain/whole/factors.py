@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from lossref.run.causes.explain.whole.sizes import sizes_of
 
 LARGEST = 12
 NEAR = 1e-9
+FEW = 3  # cases that have to agree on a factor that is no number with a name
 CLEAR = 1e6
 CONSTANTS = {"": 1.0, "pi": math.pi, "pi^2": math.pi**2, "e": math.e, "ln 2": math.log(2), "sqrt(2)": math.sqrt(2)}
 DEGREES = math.pi / 180
@@ -45,11 +47,32 @@ def multiples(
     factors = [factor for _, factor in known]
     steady = float(np.median(factors))
     if same(factors, steady):
-        if all(_fits(one, base(one), steady) for one in told):
+        telling = len(known) >= FEW or _simple(steady) or _with_constant(steady)
+        if telling and all(_fits(one, base(one), steady) for one in told):
             yield in_words(steady, of)
         return
     if sized:
         yield from _in_step(spec, told, known, base, of, settings)
+
+
+def nearly_multiple(told: Sequence[Told]) -> Iterator[str]:
+    """The end of a sentence about a simple factor that fits every number nearly: another, small fault is there, too."""
+    apart = [one for one in told if one.apart and one.got.size == one.want.size]
+    if len(apart) < FEW:
+        return
+    got, want = (np.concatenate([getattr(one, part).ravel() for one in apart]) for part in ("got", "want"))
+    kept = np.abs(want) > CLEAR * np.concatenate([np.broadcast_to(one.room, one.want.shape).ravel() for one in apart])
+    with np.errstate(all="ignore"):
+        ratios = got[kept] / want[kept]
+    factor = float(np.median(ratios)) if ratios.size else 0.0
+    steady = float(Fraction(factor).limit_denominator(LARGEST)) if np.isfinite(factor) else 0.0
+    if steady not in (0.0, 1.0) and _simple(steady) and np.isfinite(ratios).all() and same(ratios.tolist(), steady):
+        yield f"{in_words(steady)}, to a millionth: something small is wrong, too"
+
+
+def _with_constant(factor: float) -> bool:
+    """Whether it is a small fraction of pi, e or the like."""
+    return not re.fullmatch(r"[-+.\de]+", named(abs(factor)))
 
 
 def _fits(one: Told, base: Array | None, factor: float) -> bool:
