@@ -156,7 +156,6 @@ def test_a_full_disk_is_one_sentence_and_what_fitted_is_kept(tmp_path: Path) -> 
 OUTPUTS = {
     "a full disk": ("show ciou > /dev/full", 3, "lossref: standard output: No space left on device\n"),
     "all that is read and printed closed": ("validate reference --spec iou --check pure -j 1 <&- >&- 2>&-", 0, ""),
-    "its input closed": ("validate reference --spec iou --check pure -j 2 <&- > said", 0, ""),
 }
 
 
