@@ -56,15 +56,18 @@ def _fed(spec: Spec, stored: Stored) -> bool:
     path = cache.place("answer", spec, case_of(spec.name, stored))
     if path is None or path.exists():
         return False
-    kept(path, answer_of(stored))
+    kept(path, answer_of(spec, stored))
     return True
 
 
-def answer_of(stored: Stored) -> Answer:
-    """The recorded answer in balls that hold the certified number; of a composite nothing else is asked of it."""
+def answer_of(spec: Spec, stored: Stored) -> Answer:
+    """The recorded answer in balls that hold the certified number; of a composite nothing else is asked of it.
+
+    Terms and inputs stand in the order of the spec: those who put the terms in a row rely on it.
+    """
     value, gradient = (
-        {name: each(_ball, array, object) for name, array in answers_of(stored, kind).items()}
-        for kind in ("value", "gradient")
+        {name: each(_ball, found[name], object) for name in names}
+        for found, names in ((answers_of(stored, "value"), spec.terms), (answers_of(stored, "gradient"), spec.wrt))
     )
     condition = {name: np.zeros(array.shape) for name, array in value.items()}
     return Answer(value, gradient, condition, math.nan, stored.entry.ties, 0, 53)
