@@ -10,16 +10,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from lossref import bbox_iou
-from lossref.checks.attempts import Attempts
+from lossref.checks.attempts import Attempt, Attempts
 from lossref.checks.material import material
-from lossref.core.nouns import Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
+from lossref.run.causes.explain import Shown
 from lossref.run.causes.explain.decisions import decisions
 from shared.explaining import explained, shown_of, without_itself
 
@@ -186,6 +188,19 @@ def test_the_assignment_is_told_apart_from_the_terms(change: dict[str, Any], fac
     target, known = stranger("v8_detection", other, *spec.params), Attempts(spec)
     (one,) = shown_of(known, target, [case], {})
     assert words in ", ".join(decisions(spec, [one]))
+
+
+def test_halved_targets_are_read_from_the_gradient() -> None:
+    logits = np.linspace(-2, 2, 8).reshape(1, 2, 4)
+    targets = np.zeros((1, 2, 4))
+    targets[0, 1, 2] = 0.5
+    sure, boxes = 1 / (1 + np.exp(-logits)), np.zeros((1, 64, 4))
+    boxes[0, :, 2] = 1.0
+    spec = find("v8_detection")
+    case = Case(spec.name, {"scores": logits})
+    got, want = (Attempt(np.zeros(3), (boxes, 1.25 * (sure - t))) for t in (targets / 2, targets))
+    said = list(decisions(spec, [Shown(case, got, want)]))
+    assert said == ["the right anchors are assigned", "with target scores that are 1/2 times the right ones"]
 
 
 def everything(chosen: list[Spec]) -> None:

@@ -63,9 +63,16 @@ def _of_targets(of: str, read: Sequence[tuple[Decided, Decided]]) -> Iterator[st
     if not moved:
         yield f"with the right target scores{of}"
     else:
-        where = [mine.targets[_at(truth)] for mine, truth in moved if mine.targets is not None]
-        all_one = all(np.allclose(one, 1, atol=NEAR) for one in where)
-        yield f"with target scores{of} of 1" if all_one else f"with other target scores{of}"
+        pairs = [(mine.targets, truth.targets, _at(truth)) for mine, truth in moved]
+        where = [(mine[at], truth[at]) for mine, truth, at in pairs if mine is not None and truth is not None]
+        got, want = (np.concatenate(side) for side in zip(*where, strict=True))
+        factor = float(np.median(got / want)) if got.size else 0.0
+        if np.allclose(got, 1, atol=NEAR):
+            yield f"with target scores{of} of 1"
+        elif factor > 0 and same((got / want).tolist(), factor):
+            yield f"with target scores{of} that are {named(factor)} times the right ones"
+        else:
+            yield f"with other target scores{of}"
     ratios = [mine.over / truth.over for mine, truth in read]
     if not same(ratios, 1.0):
         steady = same(ratios, float(np.median(ratios)))
