@@ -456,7 +456,7 @@ def test_what_it_does_while_it_is_timed_is_its_row_and_the_others_go_on(
     line, verdict, said = ENDS[name]
     monkeypatch.setattr(bench, "LATE", 100)
     (tmp_path / "bench_ends.py").write_text(LARGE.replace("LINE", line))
-    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=1.5))
+    settings = Settings((str(tmp_path / "bench_ends.py"),), sizes=("train",), seconds=3, lodging=Lodging(timeout=4))
     rows, finished = bench.run(bench.plan(settings), settings, tmp_path, Console(stderr=True))
     seconds = {target: [row for row in rows if row.metric == "seconds" and row.target == target] for target in ENDING}
     assert finished
