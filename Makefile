@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: what they import is compiled once
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit hosts golden golden-check readme speed bench ratios lowest clean
+.PHONY: help validate test lint unit coverage hosts golden golden-check readme speed bench ratios lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,16 +58,20 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate.
-COVERED := $(BIN)/python -m slipcover --source $(CURDIR)/lossref --json --out .coverage.json
 # Whole runs over targets that hang and die, and runs that are killed: four minutes on two cores.
 RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py
+PYTEST := pytest -n 3 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
+	-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py \
+	$(addprefix --ignore=,$(RUNS))
 unit: $(VENV)/.runtimes ## property_tests and regression, on three processes, for some only wait; SEED=n draws other cases
-	@LOSSREF_SEED=$(SEED) $(COVERED) -m pytest -n 3 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
-		-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py \
-		$(addprefix --ignore=,$(RUNS))
-	@$(BIN)/python -c 'import json; print("coverage of lossref by property_tests and regression, without the processes" \
-		" that lossref starts: {percent_covered:.0f} % of lines".format_map(json.load(open(".coverage.json"))["summary"]))'
+	@LOSSREF_SEED=$(SEED) $(BIN)/python -m $(PYTEST)
+
+# SlipCover counts the lines of lossref that ran in the tests' own processes, for about a tenth more time; no gate. It
+# rewrites bytecode, so that the steps of a formula lose their places in the source: tests that read those fail here.
+coverage: $(VENV)/.runtimes ## the lines of lossref that property_tests and regression ran, without the processes that it starts
+	@$(BIN)/python -m slipcover --source $(CURDIR)/lossref --json --out .coverage.json -m $(PYTEST); \
+		$(BIN)/python -c 'import json; print("coverage of lossref by property_tests and regression: {percent_covered:.0f} %" \
+		" of lines".format_map(json.load(open(".coverage.json"))["summary"]))'
 
 hosts: $(VENV)/.test ## what unit leaves out: whole runs over hostile targets, and runs that are killed
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS)
