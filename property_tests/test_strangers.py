@@ -94,6 +94,29 @@ def test_a_shrunk_case_is_a_legal_one() -> None:
     assert "raised" not in examine(row, one, wrong, smaller, "float64").problem
 
 
+@pytest.mark.parametrize("name", ["rle_keypoints", "keypoint", "dfl", "crop_mask"])
+def test_an_axis_that_has_one_size_is_not_cut(name: str) -> None:
+    """Coordinates of a point are an axis, too: half of them are no case, and no error of the search either."""
+    one, row = spec(name), named("value")
+    wrong = replace(itself(one), build=lambda **params: doubled(one, params), label="doubled", trusted=False)
+    case = next(
+        case for case in cases_for(row, one, wrong, "quick", 0) if examine(row, one, wrong, case, "float64").problem
+    )
+    smaller = shrink(one, wrong, row, case, "float64")
+    assert examine(row, one, wrong, smaller, "float64").problem
+    assert not examine(row, one, itself(one), smaller, "float64").problem
+
+
+def doubled(one: Spec, params: Any) -> Any:
+    """Twice the right numbers, and one more."""
+
+    def asked(*inputs: Tensor) -> Any:
+        found = one.reference(*inputs, **params)
+        return found * 2 + 1 if isinstance(found, Tensor) else type(found)(*(term * 2 + 1 for term in found))
+
+    return asked
+
+
 def test_logits_that_cancel_are_no_failure_at_full_size() -> None:
     """ce(z, k) = logsumexp(z) - z_k, literally, with logits of 10000."""
 

@@ -13,6 +13,7 @@ from lossref.checks.table import Check, examine
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import itself
+from lossref.run.causes.judged import GAVE_UP
 
 CALLS = {False: 40, True: 8}  # candidates; never seconds, or a run that is repeated saves other cases
 OBJECTS = "n"  # the axis of a composite that may become shorter: its other axes belong to one geometry
@@ -30,13 +31,15 @@ def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str, kin
 
     def fails(candidate: Case) -> bool:
         """Whether the target fails, and the reference does not: a case that it fails, too, is no legal one."""
-        legal = not check.legal or not spec.why_not(candidate)
-        return (
-            legal
-            and next(left, None) is not None
-            and _fails(check, spec, target, candidate, dtype, kind)
-            and not _fails(check, spec, itself(spec), candidate, dtype)
-        )
+        if (check.legal and spec.why_not(candidate)) or next(left, None) is None:
+            return False
+        try:
+            failed = _fails(check, spec, target, candidate, dtype, kind)
+            return failed and not _fails(check, spec, itself(spec), candidate, dtype)
+        except GAVE_UP:
+            raise
+        except Exception:  # a size that the formula does not have: no legal case, whatever the axes say
+            return False
 
     smaller = case
     for axis in [OBJECTS] if spec.composite else _axes(spec, case):
