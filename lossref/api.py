@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lossref import losses
 from lossref.core.nouns import Case, Target, Verdict
 from lossref.core.nouns import Finding as Finding
-from lossref.hosts.process import Lodging
+from lossref.hosts.process import HERE as IN_A_HOST
 from lossref.run.ask import asked, unasked
 from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.findings import AGAINST, findings
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 FAILING = (*AGAINST, "inconclusive")
 HERE = "in this process"
-IN_A_HOST = Lodging()
 
 
 @dataclass(frozen=True, eq=False)

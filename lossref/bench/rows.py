@@ -17,7 +17,7 @@ import lossref
 from lossref.bench.timing import Interval, Spread
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.endings import TargetEnded
-from lossref.hosts.process import Lodging
+from lossref.hosts.process import HERE, Lodging
 from lossref.hosts.worker.timed import Footprint
 from lossref.run.atomic import write_text
 from lossref.targets.lodged import version
@@ -27,7 +27,6 @@ NUMBERS = ("median", "q20", "q80", "ratio", "ci_low", "ci_high")
 COUNTS = ("peak_live_bytes", "operators")
 COMPARED = ("faster", "same", "slower", "unsure")
 TIMED = (*COMPARED, "baseline", "alone")
-HERE = Lodging()
 NO_SPEC = "-"
 
 

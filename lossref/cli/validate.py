@@ -97,8 +97,7 @@ def validate(
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        whole = not (check or dtype)
-        due = held.expected({job.spec for job in plan}, every_spec=not spec) if whole else ()
+        due = () if check or dtype else held.expected({job.spec for job in plan}, every_spec=not spec)
         known = tuple((one.finding, one.reason, one in due) for one in held.known)
         status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known)
     raise typer.Exit(status)

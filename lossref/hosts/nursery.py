@@ -88,9 +88,7 @@ def close_all() -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.wait()
-    others = [one for one in _shared() if one[0] != str(os.getpid())]
-    os.environ.pop(NAMED, None)
-    _share(others)
+    _share([one for one in _shared() if one[0] != str(os.getpid())])
 
 
 def _nursery(command: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -128,6 +126,7 @@ def _shared() -> list[tuple[str, ...]]:
 
 
 def _share(known: Sequence[tuple[str, ...]]) -> None:
+    os.environ.pop(NAMED, None)
     if known:
         os.environ[NAMED] = ",".join(map(" ".join, known))
 

@@ -39,6 +39,9 @@ class Lodging:
     tf32: bool = False
 
 
+HERE = Lodging()  # this Python, on a CPU, within the usual limits
+
+
 class Unimportable(Exception):
     """What a word names cannot be imported in the host; `lacking` is the package that is not there."""
 

@@ -28,6 +28,7 @@ from lossref.run.causes.failures import saved
 from lossref.run.causes.judged import CHECK_SECONDS, Judged
 from lossref.run.golden.feeding import fed
 from lossref.run.plan import Job
+from lossref.run.saved.finished import Outcome
 from lossref.targets.lodged import Ended, lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
@@ -35,7 +36,6 @@ ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
 ENDING = 8  # deadlines that one hang may take: an import and the question, and both once more
 VERDICTS = "verdicts.jsonl"
-Outcome = tuple[list[Verdict], dict[str, int]]
 Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases
 Row = tuple[Verdict, Counter[str]]  # of one check, with the families of inputs that were drawn for it
 

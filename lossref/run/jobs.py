@@ -15,8 +15,9 @@ from dataclasses import replace
 from lossref import losses
 from lossref.core.nouns import Verdict
 from lossref.hosts.interrupts import deaf, deferred
-from lossref.run.ask import ENOUGH, Outcome, unasked, work
+from lossref.run.ask import ENOUGH, unasked, work
 from lossref.run.plan import Job
+from lossref.run.saved.finished import Outcome
 
 SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles: looking for some took a fifth of a run
 

@@ -12,14 +12,13 @@ from typing import Any
 from lossref import losses
 from lossref.checks import table
 from lossref.core.nouns import Spec, Target
-from lossref.hosts.process import Lodging
+from lossref.hosts.process import HERE, Lodging
 from lossref.hosts.worker.words import plain
 from lossref.run.causes.dialect_files import Dialect
 from lossref.targets.lodged import Ended, lodged, out_of_reach
 from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable
 
-HERE = Lodging()
 AT_DEFAULTS = Dialect("")
 IMPORT = ("import", "-")  # the one row of a word of which nothing is known, because it cannot be imported
 

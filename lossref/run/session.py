@@ -20,10 +20,10 @@ from lossref.core.nouns import Verdict, verdict_of
 from lossref.run import jobs as running
 from lossref.run import plan as planning
 from lossref.run.about import of_checks, progress
-from lossref.run.ask import VERDICTS, Outcome
+from lossref.run.ask import VERDICTS
 from lossref.run.atomic import append_line, held, write_text
 from lossref.run.findings import accepted
-from lossref.run.saved.finished import line_of, of_lines
+from lossref.run.saved.finished import Outcome, line_of, of_lines
 from lossref.run.saved.schema import Fault, read
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")

@@ -54,6 +54,8 @@ class Tracing:
     @property
     def held(self) -> Target:
         """The target as one that implements the adopted settings; one object, so that it is asked everything once."""
+        if not self.settings:
+            return self.target
         if self.change not in self._held:
             self._held[self.change] = replace(self.target, fixed={**self.target.fixed, **self.settings})
         return self._held[self.change]

@@ -47,6 +47,8 @@ def accepted(verdicts: Sequence[Verdict], known: Mapping[str, str]) -> tuple[lis
 
     A row of which all failures are known has the status "known"; of another one those that are known are left out.
     """
+    if not known:
+        return list(verdicts), set()
     ids: dict[int, set[str]] = {}
     for key, parts in _grouped(verdicts).items():
         for part in parts:

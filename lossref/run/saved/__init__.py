@@ -18,7 +18,7 @@ from lossref.checks.table import Check, named
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
-from lossref.hosts.process import Lodging
+from lossref.hosts.process import HERE, Lodging
 from lossref.losses import origin
 from lossref.oracle.answers import weights
 from lossref.run.atomic import write_text
@@ -26,7 +26,6 @@ from lossref.run.saved.arrays import encode, restored, stored
 from lossref.run.saved.schema import Fault, read
 
 SCHEMA = 1
-HERE = Lodging()
 KEPT = ("python", "command", "timeout", "memory", "tf32")  # of a lodging
 LONGEST = 400
 LONGEST_NAME = 160  # of a file or folder; a system takes 255
