@@ -51,11 +51,11 @@ def arguments(spec: str) -> str:
 
 def innocent(spec: str) -> str:
     call = "probiou(box1, box2, eps=eps)" if spec == "probiou" else f"bbox_iou(box1, box2, xywh, eps=eps{KIND[spec]})"
-    return f"@lossref.target({spec!r})\ndef innocent{arguments(spec)}:\n    return lossref.{call}\n"
+    return f"@lossref.target({spec!r})\ndef innocent_{spec}{arguments(spec)}:\n    return lossref.{call}\n"
 
 
 def hostile(number: int, body: str, spec: str) -> str:
-    return f"@lossref.target({spec!r})\ndef hostile{number}{arguments(spec)}:\n    {body}\n"
+    return f"@lossref.target({spec!r})\ndef hostile{number}_{spec}{arguments(spec)}:\n    {body}\n"
 
 
 def written(place: Path, count: int) -> list[str]:
@@ -91,9 +91,9 @@ def main() -> int:
         words = written(place, count)
         alone, _, _ = run(place, "alone", ["innocent.py"])
         rows, status, left = run(place, "together", words)
-        mine = [one for one in rows if one.target == "innocent"]
-        same = sorted(mine, key=str) == sorted(alone, key=str)
-        others = sorted({(one.target, one.status) for one in rows if one.target != "innocent"})
+        mine = [one for one in rows if one.target.startswith("innocent")]
+        same = len(mine) == len(SPECS) and sorted(mine, key=str) == sorted(alone, key=str)
+        others = sorted({(one.target, one.status) for one in rows if not one.target.startswith("innocent")})
         page_there = (place / "together" / "index.html").is_file()
     print(f"{len(rows)} rows of {len(words) * len(SPECS)}, exit status {status}, page {page_there}, left: {left or 0}")
     print(f"innocent: {len(mine)} rows, {'exactly' if same else 'NOT'} as alone: {[one.status for one in mine]}")
