@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    DOES_NOT,
+    INCOMPLETE,
+    SpecFiles,
+    SpecGlob,
+    UnreadSpecFiles,
+    app,
+    globs,
+    only,
+    plain_errors,
+    read_specs,
+    stop,
+)
 
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
@@ -28,11 +41,12 @@ def golden_write(words: Annotated[list[str] | None, typer.Argument()] = None) ->
 
 @golden_app.command("check")
 def golden_check(
+    context: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC]", help="Only specs that match ('*iou'); none: all.")
     ] = None,
     spec: SpecGlob = None,
-    specs: SpecFiles = None,
+    specs: UnreadSpecFiles = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where they are [./golden, else those that lossref brings].")
     ] = None,
@@ -45,6 +59,8 @@ def golden_check(
     """Compare the record with its list of files, with the oracle (bit for bit) and the reference (within budget)."""
     from lossref.run.golden.recorded import folder_to_check
 
+    if specs or not files:
+        read_specs(context, specs)
     where, asked = folder or folder_to_check(), [*(words or []), *(spec or [])]
     _settle(where)
     with plain_errors():
