@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,8 +64,7 @@ def golden_check(
     if specs or not files:
         read_specs(context, specs)
     where, asked = folder or folder_to_check(), [*(words or []), *(spec or [])]
-    _settle(where)
-    with plain_errors():
+    with in_order(where):
         checked, problems = _read(where, asked) if files else _compared(where, asked, (quick, seed), device, jobs)
     for problem in problems:
         typer.echo(problem)
@@ -73,16 +74,19 @@ def golden_check(
     raise typer.Exit(DOES_NOT if problems else CONFORMS)
 
 
-def _settle(where: Path) -> None:
-    """What an interrupted change left is completed or undone first."""
+@contextmanager
+def in_order(folder: Path) -> Iterator[None]:
+    """What an interrupted change left is completed or undone first; what a user can cause is one sentence."""
     from lossref.run.golden.changes.journal import Unsettled, settled
 
     try:
-        said = settled(where)
+        with plain_errors():
+            said = settled(folder)
+            if said:
+                typer.echo(f"lossref: {said}", err=True)
+            yield
     except Unsettled as error:
         stop(str(error), INCOMPLETE)
-    if said:
-        typer.echo(f"lossref: {said}", err=True)
 
 
 def _read(where: Path, asked: list[str]) -> tuple[int, list[str]]:
@@ -131,8 +135,7 @@ def golden_export(
 
     only(" ".join(FORMATS), form)
     where = folder or folder_to_check()
-    _settle(where)
-    with plain_errors():
+    with in_order(where):
         try:
             written = [exported(one, where, form, out) for one in losses.matching(globs(words))]
         except Damaged as error:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, plain_errors, stop
-from lossref.cli.recorded import golden_app
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, stop
+from lossref.cli.recorded import golden_app, in_order
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Spec
@@ -34,20 +34,14 @@ ANSWERS = "a accept, r reject, A accept all of {0}, R reject all of {0}, s skip,
 
 @contextmanager
 def _refusals(folder: Path) -> Iterator[None]:
-    """What an interrupted change left is put in order first; what is refused is one sentence."""
-    from lossref.run.golden.changes.journal import Unsettled, settled
+    """The folder is put in order first; what is refused is one sentence, too."""
     from lossref.run.golden.changes.pending import Refused
 
     try:
-        with plain_errors():
-            said = settled(folder)
-            if said:
-                typer.echo(f"lossref: {said}", err=True)
+        with in_order(folder):
             yield
     except Refused as error:
         stop(str(error))
-    except Unsettled as error:
-        stop(str(error), INCOMPLETE)
 
 
 @golden_app.command("record")
