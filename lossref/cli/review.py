@@ -56,8 +56,8 @@ def golden_record(
     from lossref.report import terminal
     from lossref.report.reviewed.terminal import overview, show
     from lossref.run.about import progress
+    from lossref.run.findings.words import count
     from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
-    from lossref.run.golden.changes.words import plural
     from lossref.run.golden.recording import Unrecordable, compute
 
     with _refusals(folder):
@@ -70,7 +70,7 @@ def golden_record(
         except Unrecordable as error:
             stop(str(error), INCOMPLETE)
     if not pending.changes:
-        typer.echo(f"{plural(len(chosen), 'spec')} recorded: nothing would change in {folder}")
+        typer.echo(f"{count(len(chosen), 'spec')} recorded: nothing would change in {folder}")
         raise typer.Exit(CONFORMS)
     show(terminal.console(), overview(pending.changes))
     typer.echo(f"nothing has changed yet: lossref golden review{_option(folder)}")
