@@ -16,10 +16,9 @@ from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.listing import beside, headed, without
 from lossref.run.golden.changes.pending import Pending, Refused
-from lossref.run.golden.changes.proposing import forbid_in_ci, recorded
+from lossref.run.golden.changes.proposing import forbid_in_ci, list_in, recorded
 from lossref.run.golden.changes.words import DISAGREE
 from lossref.run.golden.errors import NAME as ERRORS
-from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import NAME, Manifest, listed, manifest_bytes
 from lossref.run.golden.files.strict import sha
 from lossref.run.golden.files.volume import Stored, Volume, bytes_of
@@ -86,7 +85,7 @@ def accepted(
     gone = [name for name, volume in volumes.items() if not volume.cases]
     files |= {ERRORS: without(files[ERRORS] or b"", gone)} if gone else {}
     codes = {one.name: _code(pending, these, one) for one in specs}
-    content = manifest_bytes(_with(headed(_manifest(folder)), files, codes))
+    content = manifest_bytes(_with(headed(list_in(folder)), files, codes))
     return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
 
@@ -163,10 +162,6 @@ def _after(cases: Mapping[str, Stored]) -> Iterator[tuple[str, str]]:
     """Every case, and the one before it."""
     names = list(cases)
     return zip(names, ["", *names], strict=False)
-
-
-def _manifest(folder: Path) -> Manifest:
-    return manifest_in(folder) if (folder / NAME).exists() else Manifest("", {}, ())
 
 
 def _code(pending: Pending, these: Sequence[Change], spec: Spec) -> str:

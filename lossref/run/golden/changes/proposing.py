@@ -16,7 +16,7 @@ from lossref.run.golden.changes.comparing import Change, changes
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.pending import Pending, Refused
 from lossref.run.golden.files.folder import manifest_in, volume_in
-from lossref.run.golden.files.manifest import NAME
+from lossref.run.golden.files.manifest import NAME, Manifest
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Volume
 from lossref.run.jobs import processes
@@ -31,19 +31,19 @@ def forbid_in_ci() -> None:
         raise Refused("CI is set, and a job of CI records and accepts nothing: record and review where a person looks")
 
 
-def recorded_specs(folder: Path) -> tuple[str, ...]:
-    """The specs that the record of a folder has. Raises `Refused` where its list is damaged."""
+def list_in(folder: Path) -> Manifest:
+    """The list of files of a folder, empty where there is none. Raises `Refused` where it is damaged."""
     if not (folder / NAME).exists():
-        return ()
+        return Manifest("", {}, ())
     try:
-        return manifest_in(folder).specs
+        return manifest_in(folder)
     except Damaged as error:
         raise Refused(f"{folder}: {error}; restore it from git before recording") from None
 
 
 def recorded(folder: Path, spec: str) -> Volume | None:
     """The record of a spec; None: there is none. Raises `Refused` where it is damaged."""
-    if spec not in recorded_specs(folder):
+    if spec not in list_in(folder).specs:
         return None
     try:
         return volume_in(folder, spec)
@@ -53,7 +53,7 @@ def recorded(folder: Path, spec: str) -> Volume | None:
 
 def missing(folder: Path, specs: Container[str]) -> tuple[str, ...]:
     """The specs that the record has, and that there are no more."""
-    return tuple(name for name in recorded_specs(folder) if name not in specs)
+    return tuple(name for name in list_in(folder).specs if name not in specs)
 
 
 def proposed(
@@ -110,7 +110,7 @@ def _draft(spec: Spec, folder: Path, compute: Compute) -> Draft:
 
 def _code(folder: Path, spec: str) -> str:
     """The digest of the code that computed the record of a spec; nothing where nobody can say."""
-    said = manifest_in(folder).file(f"{spec}.json") if (folder / NAME).exists() else None
+    said = list_in(folder).file(f"{spec}.json")
     return said.code if said else ""
 
 
