@@ -84,7 +84,7 @@ def accepted(
     files |= beside(folder, {name: volume for name, volume in volumes.items() if volume.cases})
     gone = [name for name, volume in volumes.items() if not volume.cases]
     files |= {ERRORS: without(files[ERRORS] or b"", gone)} if gone else {}
-    codes = {one.name: _code(pending, these, one) for one in specs}
+    codes = {one.name: _code(pending, these, one) for one in specs if one.name in volumes}
     content = manifest_bytes(_with(headed(list_in(folder)), files, codes))
     return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
