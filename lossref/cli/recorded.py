@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,14 +103,15 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
     from lossref import losses as catalog
     from lossref.report import terminal
     from lossref.run.about import progress
-    from lossref.run.golden.checking import THIRD, Share, all_checked
+    from lossref.run.golden.checking import THIRD, Share, check
     from lossref.run.golden.files.folder import general_faults
+    from lossref.run.jobs import each_spec
 
     quick, seed = part
     chosen = catalog.matching(globs(asked))
     problems = list(general_faults(where, None if asked else [one.name for one in chosen]))
-    share = Share(THIRD if quick else 1, 1, seed)
-    running = all_checked(chosen, where, share, device, jobs)
+    work = partial(check, folder=where, share=Share(THIRD if quick else 1, 1, seed), device=device)
+    running = each_spec(chosen, work, jobs)
     with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
         found = {name: advance(1) or one for name, one in running}
     return len(chosen), problems + [problem for name in sorted(found) for problem in found[name].problems]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from lossref import losses
 from lossref.core.nouns import Spec
 from lossref.oracle import cache
 from lossref.run.golden.changes import pending as pendings
@@ -19,7 +18,7 @@ from lossref.run.golden.files.folder import manifest_in, volume_in
 from lossref.run.golden.files.manifest import NAME, Manifest
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Volume
-from lossref.run.jobs import processes
+from lossref.run.jobs import each_spec
 
 Compute = Callable[[Spec, Volume | None], Volume]
 Draft = tuple[Volume | None, tuple[Change, ...]]
@@ -71,7 +70,7 @@ def proposed(
     """
     forbid_in_ci()
     code, drafts = code_of_recording(specs), dict[str, Draft]()
-    for name, draft in _drafts(specs, folder, compute, jobs):
+    for name, draft in each_spec(specs, partial(_draft, folder=folder, compute=compute), jobs):
         drafts[name] = draft
         advance(1)
     found = [change for spec in specs for change in drafts[spec.name][1]]
@@ -81,22 +80,6 @@ def proposed(
         raise Refused("the code was changed while this was recorded; record again with `lossref golden record`")
     replaced(folder, {**pendings.removed(folder), **_files(pending, drafts)})
     return pending
-
-
-def _drafts(specs: Sequence[Spec], folder: Path, compute: Compute, jobs: int) -> Iterator[tuple[str, Draft]]:
-    """Each spec by name, as it is done; in so many processes, where there is enough to do, the long ones first."""
-    if jobs == 1 or len(specs) < jobs:
-        yield from ((spec.name, _draft(spec, folder, compute)) for spec in specs)
-        return
-    with processes(jobs) as executor:
-        order = sorted(specs, key=lambda one: not one.composite)
-        waiting = {executor.submit(_named, spec.name, folder, compute): spec.name for spec in order}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
-
-
-def _named(name: str, folder: Path, compute: Compute) -> Draft:
-    return _draft(losses.spec(name), folder, compute)
 
 
 @cache.bypassed()
