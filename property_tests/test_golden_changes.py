@@ -386,7 +386,6 @@ def fed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Spec, Sto
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_code", lambda: "this code")
     feeding.fed.cache_clear()
-    feeding._listed.cache_clear()
     return spec, stored
 
 
@@ -402,6 +401,10 @@ def test_a_recorded_answer_is_not_computed_again(
     def never(*_: object) -> Answer:
         raise AssertionError("computed, although it is recorded")
 
+    feeding.fed.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(feeding, "volume_in", never)
+        assert feeding.fed(spec) == 0, "read again by the next process"
     monkeypatch.setattr(answers, "climbed", never)
     answers.outcome_of.cache_clear()
     true_gradient.cache_clear()
