@@ -22,8 +22,8 @@ from lossref.run.golden.files.volume import REFERENCE, Stored
 from lossref.run.golden.judging import asked
 from lossref.run.golden.recorded import case_of
 from lossref.run.golden.recording import Halfway, certified
+from lossref.targets.marks import DTYPES
 
-DTYPES = ("float64", "float32")
 THIRD = 3
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lossref.checks.material import draw_case
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result
-from lossref.run.golden.files.packing import DTYPES, budgets, digests, narrow, wide
+from lossref.run.golden.files.packing import budget_of, digests, narrow, wide
 from lossref.run.golden.files.volume import Stored
 
 
@@ -59,5 +59,5 @@ def differences(stored: Stored, found: Result, spec: Spec, dtype: str) -> dict[s
     """By part: what was found, what is recorded, and the budget of the dtype."""
     at = {name: wide(stored.tensors[f"at/{name}"]).astype(np.int64) for name in spec.wrt}
     got = picked(spec, found, at)
-    room = {name: budgets(stored.tensors[f"budget/{name}"])[DTYPES.index(dtype)] for name in got if name[:3] != "at/"}
+    room = {name: budget_of(stored.tensors, name, dtype) for name in got if name[:3] != "at/"}
     return {name: (got[name], wide(stored.tensors[name]), room[name]) for name in room}
