@@ -40,16 +40,29 @@ def evidence(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str)
 
 def asked(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str) -> tuple[Result | None, Evidence]:
     """The same, and what it gave; None where it raised, or was not asked: the dtype has no budget at all."""
-    if not any(np.isfinite(budget_of(stored.tensors, name, dtype)).any() for name in _judged(spec)):
+    lacking = _lacking(spec, stored)
+    if not lacking and not any(np.isfinite(budget_of(stored.tensors, name, dtype)).any() for name in _judged(spec)):
         return None, Evidence(left_out=1)
     try:
         result = call(spec, target, case, dtype, grad=bool(spec.wrt))
     except TargetRaised as error:
         return None, raised(error)
+    return result, judged(spec, target, stored, result, dtype)
+
+
+def judged(spec: Spec, target: Target, stored: Stored, result: Result, dtype: str) -> Evidence:
+    """What it gave, against the record; a record of a spec that had fewer terms or gradients is not this one."""
+    lacking = _lacking(spec, stored)
+    if lacking:
+        return wrong(f"{lacking}: the record does not have it", kind=f"no {lacking} in the record")
     found = _values(spec, target, stored.tensors, result, dtype)
     if not spec.wrt or not target.gradients:
-        return result, found
-    return result, beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
+        return found
+    return beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
+
+
+def _lacking(spec: Spec, stored: Stored) -> str:
+    return next((part for part in _judged(spec) if f"budget/{part}" not in stored.tensors), "")
 
 
 def _values(spec: Spec, target: Target, tensors: Tensors, result: Result, dtype: str) -> Evidence:
