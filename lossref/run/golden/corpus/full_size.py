@@ -30,7 +30,8 @@ def cases_of(spec: Spec) -> Iterator[tuple[Case, dict[str, Any]]]:
     """The cases of a composite, and how each is drawn again: seed and sizes."""
     sizes = spec.sizes.get("bulk", ()) if spec.composite else ()
     for number in range(FULL if sizes else 0):
-        drawn = {"seed": SEED + number, "sizes": dict(sizes[number % len(sizes)])}
+        of = {name: list(one) if isinstance(one, tuple) else one for name, one in sizes[number % len(sizes)].items()}
+        drawn = {"seed": SEED + number, "sizes": of}  # as JSON gives it back, so that a known case is found to be so
         yield drawn_again(spec, f"full size {number}", drawn), drawn
 
 
