@@ -366,6 +366,15 @@ def test_the_whole_list_is_read_quickly_and_without_torch() -> None:
     assert min(float(seconds) for _, seconds, *_ in runs) <= 1.0
 
 
+def test_the_command_that_reads_the_files_imports_no_torch() -> None:
+    words = ["-X", "importtime", "-m", "lossref", "golden", "check", ONE, "--files", "--folder", str(RECORDED)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+    assert done.stdout == f"golden: 1 specs read in {RECORDED}, 0 differences\n"
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "lossref.run.golden.files.folder" in imported
+    assert not {"torch", "flint"} & imported
+
+
 def test_the_corpus_is_as_large_as_it_should_be() -> None:
     files = [one for one in RECORDED.iterdir() if one.suffix in (".json", ".safetensors")]
     assert sum(one.stat().st_size for one in files) <= 25e6

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from lossref.cli import app
 from lossref.core.nouns import Answer, Spec
+from lossref.hosts.probe import itself
 from lossref.losses import spec as find
 from lossref.oracle import answers, cache
 from lossref.oracle.answers import true_gradient, true_value
@@ -26,9 +27,11 @@ from lossref.run.golden.changes.history import decisions, release_note
 from lossref.run.golden.changes.journal import JOURNAL, LIST, Unsettled, settled
 from lossref.run.golden.changes.moves import moves, steps
 from lossref.run.golden.changes.pending import Pending
+from lossref.run.golden.corpus import full_size
 from lossref.run.golden.files.folder import manifest_in, volume_in
 from lossref.run.golden.files.packing import narrow
 from lossref.run.golden.files.volume import Stored, Volume
+from lossref.run.golden.judging import evidence
 from lossref.run.golden.recorded import case_of
 
 ROOT = Path(__file__).parents[1]
@@ -176,6 +179,20 @@ def test_a_case_that_goes_stays_in_its_place_until_that_is_accepted(folder: Path
     assert ids(folder) == [FIRST, SECOND, THIRD]
     accept(folder, proposal(folder, Volume(NAME, (now.cases[2], now.cases[0]))))
     assert ids(folder) == [THIRD, FIRST]
+
+
+def test_a_case_at_full_size_is_drawn_as_its_record_says() -> None:
+    """A tuple comes back from JSON as a list: then every such case had changed, and none was known."""
+    _, drawn = next(full_size.cases_of(find("v8_obb")))
+    assert json.loads(json.dumps(drawn)) == drawn
+
+
+def test_a_gradient_that_the_record_lacks_is_a_sentence(now: Volume) -> None:
+    """It was made before there was one: the change is to be seen, not an error of Python."""
+    kept = {name: x for name, x in now.cases[0].tensors.items() if not name.endswith("gradient/box2")}
+    old = replace(now.cases[0], tensors=kept)
+    found = evidence(find(NAME), itself(find(NAME)), old, case_of(NAME, old), "float64")
+    assert found.problem == "gradient/box2: the record does not have it"
 
 
 def test_another_order_is_a_change(folder: Path, now: Volume) -> None:
@@ -386,7 +403,6 @@ def fed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Spec, Sto
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_code", lambda: "this code")
     feeding.fed.cache_clear()
-    feeding._listed.cache_clear()
     return spec, stored
 
 
@@ -402,6 +418,10 @@ def test_a_recorded_answer_is_not_computed_again(
     def never(*_: object) -> Answer:
         raise AssertionError("computed, although it is recorded")
 
+    feeding.fed.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(feeding, "volume_in", never)
+        assert feeding.fed(spec) == 0, "read again by the next process"
     monkeypatch.setattr(answers, "climbed", never)
     answers.outcome_of.cache_clear()
     true_gradient.cache_clear()

@@ -20,12 +20,13 @@ from lossref import losses
 from lossref.core.nouns import Array
 from lossref.hosts.probe import itself
 from lossref.oracle.budgets import UNIT
-from lossref.run.golden.changes.listing import DTYPES, errors_in
+from lossref.run.golden.changes.listing import errors_in
 from lossref.run.golden.errors import read
 from lossref.run.golden.files.folder import volume_in
 from lossref.run.golden.files.volume import Volume, bytes_of
 from lossref.run.golden.judging import asked, question
 from lossref.run.golden.recording import compute
+from lossref.targets.marks import DTYPES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VARIANTS = {

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -59,7 +59,7 @@ def stop(message: str, status: int = USAGE) -> NoReturn:
     raise typer.Exit(status)
 
 
-def _read_specs(context: typer.Context, files: list[str] | None) -> None:
+def read_specs(context: typer.Context, files: list[str] | None) -> None:
     """Read the specs of others: a file that gives none is an error, a broken plugin is a line of warning."""
     from lossref import losses
 
@@ -91,17 +91,15 @@ NoCache = Annotated[
 
 SpecGlob = Annotated[list[str] | None, typer.Option("--spec", help="Only specs that match ('*iou'); may be repeated.")]
 
-SpecFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--specs",
-        metavar="FILE",
-        help=f"A file that declares specs of your own; may be repeated. Also: LOSSREF_SPECS=FILE{os.pathsep}FILE.",
-        callback=_read_specs,
-        expose_value=False,
-    ),
-]
+_SPECS: dict[str, Any] = {
+    "metavar": "FILE",
+    "help": f"A file that declares specs of your own; may be repeated. Also: LOSSREF_SPECS=FILE{os.pathsep}FILE.",
+}
+SpecFiles = Annotated[list[str] | None, typer.Option("--specs", **_SPECS, callback=read_specs, expose_value=False)]
 """Every command that deals with specs takes it; reading the files is all that it does."""
+
+UnreadSpecFiles = Annotated[list[str] | None, typer.Option("--specs", **_SPECS)]
+"""The same for a command that calls `read_specs` where it wants them: that imports every loss, and torch."""
 
 
 def globs(words: list[str] | None) -> str:
@@ -125,6 +123,19 @@ def only(allowed: str, *words: str) -> None:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """What a user can cause becomes one sentence; a package that cannot be imported is incomplete."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except OSError as error:
+        stop(sentence(error), INCOMPLETE if error.errno in FULL else USAGE)
+    except Exception as error:
+        _stop_at(error)
+        raise
+
+
+def _stop_at(error: Exception) -> None:
+    """Stop if it is an error that a user can cause. Their kinds are imported here: all together bring torch."""
     from lossref.checks.table import UnknownCheck
     from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
@@ -133,14 +144,12 @@ def plain_errors() -> Iterator[None]:
     from lossref.run.saved import SavedCaseError
     from lossref.targets.resolve import Unavailable, UnknownTarget
 
-    try:
-        yield
-    except Unavailable as error:
+    if isinstance(error, Unavailable):
         stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
-    except (SpecsError, UnknownSpec, UnknownCheck, UnknownTarget, ReportError, SavedCaseError, BadDialect) as error:
+    if isinstance(
+        error, SpecsError | UnknownSpec | UnknownCheck | UnknownTarget | ReportError | SavedCaseError | BadDialect
+    ):
         stop(str(error))
-    except OSError as error:
-        stop(sentence(error), INCOMPLETE if error.errno in FULL else USAGE)
 
 
 def sentence(error: OSError) -> str:

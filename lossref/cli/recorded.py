@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    DOES_NOT,
+    INCOMPLETE,
+    SpecFiles,
+    SpecGlob,
+    UnreadSpecFiles,
+    app,
+    globs,
+    only,
+    plain_errors,
+    read_specs,
+    stop,
+)
 
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
@@ -28,11 +44,12 @@ def golden_write(words: Annotated[list[str] | None, typer.Argument()] = None) ->
 
 @golden_app.command("check")
 def golden_check(
+    context: typer.Context,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[SPEC]", help="Only specs that match ('*iou'); none: all.")
     ] = None,
     spec: SpecGlob = None,
-    specs: SpecFiles = None,
+    specs: UnreadSpecFiles = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where they are [./golden, else those that lossref brings].")
     ] = None,
@@ -45,9 +62,10 @@ def golden_check(
     """Compare the record with its list of files, with the oracle (bit for bit) and the reference (within budget)."""
     from lossref.run.golden.recorded import folder_to_check
 
+    if specs or not files:
+        read_specs(context, specs)
     where, asked = folder or folder_to_check(), [*(words or []), *(spec or [])]
-    _settle(where)
-    with plain_errors():
+    with in_order(where):
         checked, problems = _read(where, asked) if files else _compared(where, asked, (quick, seed), device, jobs)
     for problem in problems:
         typer.echo(problem)
@@ -57,16 +75,19 @@ def golden_check(
     raise typer.Exit(DOES_NOT if problems else CONFORMS)
 
 
-def _settle(where: Path) -> None:
-    """What an interrupted change left is completed or undone first."""
+@contextmanager
+def in_order(folder: Path) -> Iterator[None]:
+    """What an interrupted change left is completed or undone first; what a user can cause is one sentence."""
     from lossref.run.golden.changes.journal import Unsettled, settled
 
     try:
-        said = settled(where)
+        with plain_errors():
+            said = settled(folder)
+            if said:
+                typer.echo(f"lossref: {said}", err=True)
+            yield
     except Unsettled as error:
         stop(str(error), INCOMPLETE)
-    if said:
-        typer.echo(f"lossref: {said}", err=True)
 
 
 def _read(where: Path, asked: list[str]) -> tuple[int, list[str]]:
@@ -82,14 +103,15 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
     from lossref import losses as catalog
     from lossref.report import terminal
     from lossref.run.about import progress
-    from lossref.run.golden.checking import THIRD, Share, all_checked
+    from lossref.run.golden.checking import THIRD, Share, check
     from lossref.run.golden.files.folder import general_faults
+    from lossref.run.jobs import each_spec
 
     quick, seed = part
     chosen = catalog.matching(globs(asked))
     problems = list(general_faults(where, None if asked else [one.name for one in chosen]))
-    share = Share(THIRD if quick else 1, 1, seed)
-    running = all_checked(chosen, where, share, device, jobs)
+    work = partial(check, folder=where, share=Share(THIRD if quick else 1, 1, seed), device=device)
+    running = each_spec(chosen, work, jobs)
     with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
         found = {name: advance(1) or one for name, one in running}
     return len(chosen), problems + [problem for name in sorted(found) for problem in found[name].problems]
@@ -115,8 +137,7 @@ def golden_export(
 
     only(" ".join(FORMATS), form)
     where = folder or folder_to_check()
-    _settle(where)
-    with plain_errors():
+    with in_order(where):
         try:
             written = [exported(one, where, form, out) for one in losses.matching(globs(words))]
         except Damaged as error:

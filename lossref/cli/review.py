@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, plain_errors, stop
-from lossref.cli.recorded import golden_app
+from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, stop
+from lossref.cli.recorded import golden_app, in_order
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Spec
@@ -34,20 +34,14 @@ ANSWERS = "a accept, r reject, A accept all of {0}, R reject all of {0}, s skip,
 
 @contextmanager
 def _refusals(folder: Path) -> Iterator[None]:
-    """What an interrupted change left is put in order first; what is refused is one sentence."""
-    from lossref.run.golden.changes.journal import Unsettled, settled
+    """The folder is put in order first; what is refused is one sentence, too."""
     from lossref.run.golden.changes.pending import Refused
 
     try:
-        with plain_errors():
-            said = settled(folder)
-            if said:
-                typer.echo(f"lossref: {said}", err=True)
+        with in_order(folder):
             yield
     except Refused as error:
         stop(str(error))
-    except Unsettled as error:
-        stop(str(error), INCOMPLETE)
 
 
 @golden_app.command("record")
@@ -62,8 +56,8 @@ def golden_record(
     from lossref.report import terminal
     from lossref.report.reviewed.terminal import overview, show
     from lossref.run.about import progress
+    from lossref.run.findings.words import count
     from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
-    from lossref.run.golden.changes.words import plural
     from lossref.run.golden.recording import Unrecordable, compute
 
     with _refusals(folder):
@@ -76,7 +70,7 @@ def golden_record(
         except Unrecordable as error:
             stop(str(error), INCOMPLETE)
     if not pending.changes:
-        typer.echo(f"{plural(len(chosen), 'spec')} recorded: nothing would change in {folder}")
+        typer.echo(f"{count(len(chosen), 'spec')} recorded: nothing would change in {folder}")
         raise typer.Exit(CONFORMS)
     show(terminal.console(), overview(pending.changes))
     typer.echo(f"nothing has changed yet: lossref golden review{_option(folder)}")
@@ -166,26 +160,28 @@ def _key(spec: str) -> str:
 
 def _carried_out(folder: Path, pending: Pending, one: Change, key: str, why: str, even: bool) -> Pending:
     """What a key says; a refusal is said, and the review goes on."""
+    from lossref.run.golden.changes.deciding import accepted, rejected
     from lossref.run.golden.changes.pending import Refused
 
     these = [other for other in pending.open if other.spec == one.spec] if key in "AR" else [one]
     try:
-        return _accepted(folder, pending, these, why, even) if key in "aA" else _rejected(folder, pending, these, why)
+        if key in "aA":
+            return accepted(folder, pending, these, why, _asked_of(pending), even)
+        return rejected(folder, pending, these, why)
     except Refused as error:
         typer.echo(f"lossref: {error}", err=True)
         return pending
 
 
-def _accepted(folder: Path, pending: Pending, these: list[Change], why: str, even: bool) -> Pending:
-    from lossref.run.golden.changes.deciding import accepted
+def _named(
+    folder: Path, cases: list[str] | None, specs: list[str] | None, everything: bool
+) -> tuple[Pending, tuple[Change, ...]]:
+    """What is pending, and those of it that the options of a command name."""
+    from lossref.run.golden.changes.deciding import chosen
+    from lossref.run.golden.changes.pending import read
 
-    return accepted(folder, pending, these, why, _asked_of(pending), even)
-
-
-def _rejected(folder: Path, pending: Pending, these: list[Change], why: str) -> Pending:
-    from lossref.run.golden.changes.deciding import rejected
-
-    return rejected(folder, pending, these, why)
+    pending = read(folder)
+    return pending, chosen(pending, cases or (), specs or (), everything)
 
 
 def _left(pending: Pending) -> str:
@@ -204,13 +200,11 @@ def golden_accept(
     folder: Folder = GOLDEN,
 ) -> None:
     """Put pending cases into the record, all files in one step, with a reason."""
-    from lossref.run.golden.changes.deciding import chosen
-    from lossref.run.golden.changes.pending import read
+    from lossref.run.golden.changes.deciding import accepted
 
     with _refusals(folder):
-        pending = read(folder)
-        these = list(chosen(pending, case or (), spec or (), everything))
-        pending = _accepted(folder, pending, these, why, even_if_they_disagree)
+        pending, these = _named(folder, case, spec, everything)
+        pending = accepted(folder, pending, these, why, _asked_of(pending), even_if_they_disagree)
     typer.echo(f"accepted {len(these)}; {_left(pending)}")
 
 
@@ -224,13 +218,11 @@ def golden_reject(
     folder: Folder = GOLDEN,
 ) -> None:
     """Leave the record of pending cases as it is, with a reason."""
-    from lossref.run.golden.changes.deciding import chosen
-    from lossref.run.golden.changes.pending import read
+    from lossref.run.golden.changes.deciding import rejected
 
     with _refusals(folder):
-        pending = read(folder)
-        these = list(chosen(pending, case or (), spec or (), everything))
-        pending = _rejected(folder, pending, these, why)
+        pending, these = _named(folder, case, spec, everything)
+        pending = rejected(folder, pending, these, why)
     typer.echo(f"rejected {len(these)}; {_left(pending)}")
 
 

@@ -6,19 +6,21 @@ import gc
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from lossref import losses
-from lossref.core.nouns import Verdict
+from lossref.core.nouns import Spec, Verdict
 from lossref.hosts.interrupts import deaf, deferred
 from lossref.run.ask import ENOUGH, unasked, work
 from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome
 
+T = TypeVar("T")
 SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles: looking for some took a fifth of a run
 
 
@@ -87,6 +89,25 @@ def _taken_apart(job: Job) -> Outcome:
         verdicts += found[0] if found else [unasked(job, row, "crashed", "the process died while this check ran")]
         drawn.update(found[1] if found else {})
     return verdicts, dict(drawn)
+
+
+def each_spec(specs: Sequence[Spec], work: Callable[[Spec], T], jobs: int) -> Iterator[tuple[str, T]]:
+    """Each spec by name with what `work` gives, as it is done; in so many processes, where there is enough to do.
+
+    Long ones come first. `work` has to be found again by its name, as a function of a module or a `partial` of one.
+    """
+    order = sorted(specs, key=lambda one: not one.composite)
+    if jobs == 1 or len(order) < jobs:
+        yield from ((one.name, work(one)) for one in order)
+        return
+    with processes(jobs) as executor:
+        waiting = {executor.submit(_of_spec, work, one.name): one.name for one in order}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+
+
+def _of_spec(work: Callable[[Spec], T], name: str) -> T:
+    return work(losses.spec(name))
 
 
 @contextmanager

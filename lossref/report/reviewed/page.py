@@ -11,9 +11,10 @@ from lossref.report.frame import filled
 from lossref.report.reviewed.cards import Card, cards
 from lossref.run.about import facts
 from lossref.run.atomic import write_text
+from lossref.run.findings.words import count
 from lossref.run.golden.changes.comparing import Change, weightiest_first
 from lossref.run.golden.changes.pending import Pending
-from lossref.run.golden.changes.words import number, plural
+from lossref.run.golden.changes.words import number
 
 MOST = 400  # cases on a page
 
@@ -28,7 +29,7 @@ def write(folder: Path, pending: Pending, path: Path) -> Path:
         path,
         filled(
             "review.html",
-            {"svg": Markup, "short": number, "plural": plural},
+            {"svg": Markup, "short": number, "plural": count},
             run={**facts(len(these), 0, 1), "seed": None},
             folder=str(folder),
             counts=_counts(pending.changes),

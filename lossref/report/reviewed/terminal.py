@@ -13,9 +13,10 @@ from lossref.losses import specs
 from lossref.report.reviewed.cards import Card, Row
 from lossref.report.reviewed.sketch import sketch
 from lossref.report.terminal import table
+from lossref.run.findings.words import count
 from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.moves import JUDGED
-from lossref.run.golden.changes.words import DISAGREE, budgets_of, number, plural
+from lossref.run.golden.changes.words import DISAGREE, budgets_of, number
 
 INDENT, NAMES = "    ", 11  # before each line of a case; letters of the name of a line
 
@@ -24,7 +25,7 @@ def overview(changes: Sequence[Change]) -> Iterator[RenderableType]:
     """One line for each spec: how many cases of which kind, and how far they moved."""
     named = dict.fromkeys(one.spec for one in changes)
     rows = [_line(name, [one for one in changes if one.spec == name]) for name in named]
-    yield Text(f"{plural(len(changes), 'case')} of {plural(len(named), 'spec')} would change")
+    yield Text(f"{count(len(changes), 'case')} of {count(len(named), 'spec')} would change")
     yield table("spec cases kinds value gradient f64_budgets f32_budgets decided disagree", rows)
 
 

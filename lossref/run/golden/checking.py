@@ -6,11 +6,9 @@ What can be found without the oracle is found by `files.folder`; it comes first,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lossref import losses
 from lossref.core.nouns import Case, Spec
 from lossref.hosts.probe import itself
 from lossref.oracle import cache
@@ -24,9 +22,8 @@ from lossref.run.golden.files.volume import REFERENCE, Stored
 from lossref.run.golden.judging import asked
 from lossref.run.golden.recorded import case_of
 from lossref.run.golden.recording import Halfway, certified
-from lossref.run.jobs import processes
+from lossref.targets.marks import DTYPES
 
-DTYPES = ("float64", "float32")
 THIRD = 3
 
 
@@ -117,24 +114,3 @@ def _against_reference(spec: Spec, case: Case, stored: Stored, device: str, erro
             yield f"the reference in {dtype} on {device}: {evidence.problem}"
         elif result is not None:
             errors += measured.errors_of(spec, stored, result, dtype, device)
-
-
-# Of several specs ------------------------------------------------------------------------------------------
-
-
-def all_checked(
-    specs: Sequence[Spec], folder: Path, share: Share, device: str, jobs: int
-) -> Iterator[tuple[str, Found]]:
-    """Each spec by name with what was found, as it is done; in so many processes, where there is enough to do."""
-    order = [one.name for one in sorted(specs, key=lambda one: not one.composite)]
-    if jobs == 1 or len(order) < jobs:
-        yield from ((name, _named(name, folder, share, device)) for name in order)
-        return
-    with processes(jobs) as executor:
-        waiting = {executor.submit(_named, name, folder, share, device): name for name in order}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
-
-
-def _named(name: str, folder: Path, share: Share, device: str) -> Found:
-    return check(losses.spec(name), folder, share, device)

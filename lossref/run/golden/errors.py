@@ -18,7 +18,7 @@ from lossref.core.nouns import Array, Spec
 from lossref.hosts.probe import Result
 from lossref.oracle.budgets import UNIT, VALUE_FACTOR
 from lossref.run.golden import sampled
-from lossref.run.golden.files.packing import DTYPES, budgets, wide
+from lossref.run.golden.files.packing import budget_of, wide
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Stored
 
@@ -56,15 +56,10 @@ def errors_of(spec: Spec, stored: Stored, found: Result, dtype: str, device: str
         yield Error(spec.name, dtype, device, part, size, stored.entry.id)
 
 
-def _room(stored: Stored, name: str, dtype: str) -> Array:
-    return np.asarray(budgets(stored.tensors[f"budget/{name}"])[DTYPES.index(dtype)])
-
-
 def _values(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[tuple[Array, Array, Array]]:
-    want = [wide(stored.tensors[f"value/{term}"]) for term in spec.terms]
-    parts = np.split(found.value.ravel(), np.cumsum([one.size for one in want])[:-1])
-    for term, got, truth in zip(spec.terms, parts, want, strict=True):
-        yield got, truth.ravel(), _room(stored, f"value/{term}", dtype).ravel()
+    for term, got in zip(spec.terms, sampled.by_term(found), strict=True):
+        want = wide(stored.tensors[f"value/{term}"])
+        yield got.ravel(), want.ravel(), budget_of(stored.tensors, f"value/{term}", dtype).ravel()
 
 
 def _slopes(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[tuple[Array, Array, Array]]:
@@ -76,7 +71,7 @@ def _slopes(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[t
             yield (
                 got,
                 wide(stored.tensors[f"gradient/{name}"]).ravel(),
-                _room(stored, f"gradient/{name}", dtype).ravel(),
+                budget_of(stored.tensors, f"gradient/{name}", dtype).ravel(),
             )
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from flint import arb
 
-from lossref.core.nouns import Answer, Spec
+from lossref.core.nouns import Answer, Case, Spec
 from lossref.oracle import cache
 from lossref.oracle.answers import each
 from lossref.oracle.outcomes import kept
 from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.files.folder import manifest_in, volume_in
-from lossref.run.golden.files.manifest import NAME, Manifest
+from lossref.run.golden.files.manifest import NAME, File
 from lossref.run.golden.files.strict import Damaged
-from lossref.run.golden.files.volume import Stored, Volume
+from lossref.run.golden.files.volume import Stored
 from lossref.run.golden.recorded import answers_of, case_of, places
 
 HALF = arb(2.0**-53)  # a number is recorded as the nearest float64: so far off is it at most, relative
@@ -28,28 +28,29 @@ def fed(spec: Spec) -> int:
     """Put the recorded answers of a composite into the cache; how many were new there.
 
     Only lossref's own record is trusted, and only where the oracle's code is that by which it was computed. A damaged
-    record feeds nothing, without a word: `lossref golden check` is there to say so.
+    record feeds nothing, without a word: `lossref golden check` is there to say so. What the cache was once fed with
+    is noted in it, and the record not read again.
     """
-    if not spec.composite or cache.folder() is None:
+    folder = next((one for one in places()[1:] if (one / NAME).is_file()), None)
+    if folder is None or not spec.composite or cache.folder() is None:
         return 0
     try:
-        volume = _volume(spec)
+        said = manifest_in(folder).file(f"{spec.name}.json")
+        note = _note(spec, said) if said else None
+        if said is None or note is None or cache.read(note) is not None:
+            return 0
+        fits = said.code and said.code == code_of_answers(spec)
+        cases = volume_in(folder, spec.name).cases if fits else ()
     except (Damaged, OSError):
         return 0
-    return sum(_fed(spec, one) for one in volume.cases if one.entry.is_certified) if volume else 0
+    new = sum(_fed(spec, one) for one in cases if one.entry.is_certified)
+    cache.write(note, b"fed")
+    return new
 
 
-def _volume(spec: Spec) -> Volume | None:
-    folder = next((one for one in places()[1:] if (one / NAME).is_file()), None)
-    said = _listed(folder).file(f"{spec.name}.json") if folder else None
-    if folder is None or said is None or not said.code or said.code != code_of_answers(spec):
-        return None
-    return volume_in(folder, spec.name)
-
-
-@lru_cache(maxsize=1)
-def _listed(folder: Path) -> Manifest:
-    return manifest_in(folder)
+def _note(spec: Spec, said: File) -> Path | None:
+    """Where the cache notes that it was fed with this file of the record, beside the answers to its cases."""
+    return cache.place("fed", spec, Case(spec.name, {}, {}, f"{said.sha256} {said.code}"))
 
 
 def _fed(spec: Spec, stored: Stored) -> bool:

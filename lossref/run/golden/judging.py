@@ -16,7 +16,7 @@ from lossref.checks.evidence import (
 )
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, call
-from lossref.run.golden.files.packing import DTYPES, Tensors, budgets, wide
+from lossref.run.golden.files.packing import Tensors, budget_of, wide
 from lossref.run.golden.files.volume import Stored
 from lossref.run.golden.recorded import case_of
 from lossref.run.golden.sampled import drawn_again, norm, numbers
@@ -40,22 +40,35 @@ def evidence(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str)
 
 def asked(spec: Spec, target: Target, stored: Stored, case: Case, dtype: str) -> tuple[Result | None, Evidence]:
     """The same, and what it gave; None where it raised, or was not asked: the dtype has no budget at all."""
-    if not any(np.isfinite(_budget(stored.tensors, name, dtype)).any() for name in _judged(spec)):
+    lacking = _lacking(spec, stored)
+    if not lacking and not any(np.isfinite(budget_of(stored.tensors, name, dtype)).any() for name in _judged(spec)):
         return None, Evidence(left_out=1)
     try:
         result = call(spec, target, case, dtype, grad=bool(spec.wrt))
     except TargetRaised as error:
         return None, raised(error)
+    return result, judged(spec, target, stored, result, dtype)
+
+
+def judged(spec: Spec, target: Target, stored: Stored, result: Result, dtype: str) -> Evidence:
+    """What it gave, against the record; a record of a spec that had fewer terms or gradients is not this one."""
+    lacking = _lacking(spec, stored)
+    if lacking:
+        return wrong(f"{lacking}: the record does not have it", kind=f"no {lacking} in the record")
     found = _values(spec, target, stored.tensors, result, dtype)
     if not spec.wrt or not target.gradients:
-        return result, found
-    return result, beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
+        return found
+    return beside(found, lambda: _gradients(spec, target, stored.tensors, result, dtype))
+
+
+def _lacking(spec: Spec, stored: Stored) -> str:
+    return next((part for part in _judged(spec) if f"budget/{part}" not in stored.tensors), "")
 
 
 def _values(spec: Spec, target: Target, tensors: Tensors, result: Result, dtype: str) -> Evidence:
     parts = [f"value/{term}" for term in spec.terms]
     want = _in_a_row([_truth(tensors, part) for part in parts])
-    room = _in_a_row([_budget(tensors, part, dtype) for part in parts])
+    room = _in_a_row([budget_of(tensors, part, dtype) for part in parts])
     shapes = [tensors[part].shape for part in parts]
     return compare_values(spec, shapes, result.value, want, room, slack_of(target, CHECK))
 
@@ -72,15 +85,11 @@ def _judged(spec: Spec) -> list[str]:
     return [*(f"value/{term}" for term in spec.terms), *(f"gradient/{name}" for name in spec.wrt)]
 
 
-def _budget(tensors: Tensors, part: str, dtype: str) -> Array:
-    return np.asarray(budgets(tensors[f"budget/{part}"])[DTYPES.index(dtype)])
-
-
 def _gradients(spec: Spec, target: Target, tensors: Tensors, result: Result, dtype: str) -> Evidence:
     if any(f"at/{name}" in tensors for name in spec.wrt):
         return sum((_of_some(name, target, tensors, result, dtype) for name in spec.wrt), Evidence())
     want = {name: _truth(tensors, f"gradient/{name}") for name in spec.wrt}
-    room = {name: _budget(tensors, f"gradient/{name}", dtype) for name in spec.wrt}
+    room = {name: budget_of(tensors, f"gradient/{name}", dtype) for name in spec.wrt}
     return compare_gradients(spec, result, want, room, slack_of(target, CHECK))
 
 
@@ -100,5 +109,5 @@ def _of_some(name: str, target: Target, tensors: Tensors, result: Result, dtype:
 
 
 def _compared(part: str, mine: Array, said: str, target: Target, tensors: Tensors, dtype: str) -> Evidence:
-    want, room = _truth(tensors, part), _budget(tensors, part, dtype)
+    want, room = _truth(tensors, part), budget_of(tensors, part, dtype)
     return compare(said, mine, want, room, slack_of(target, CHECK), part.replace("/", " "))

@@ -11,8 +11,7 @@ import numpy as np
 from lossref.checks.material import draw_case
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result
-from lossref.run.golden.files.packing import DTYPES, budgets, digests, narrow, wide
-from lossref.run.golden.files.volume import Stored
+from lossref.run.golden.files.packing import digests, narrow
 
 
 def drawn_again(spec: Spec, name: str, drawn: Mapping[str, Any]) -> Case:
@@ -53,11 +52,3 @@ def numbers(found: Result, name: str) -> Array:
 def norm(slopes: Array) -> Array:
     """The root of the sum of squares of what is finite; at an eps of 0 the formula has no number for some."""
     return np.asarray(np.sqrt(np.sum(np.square(np.where(np.isfinite(slopes), slopes, 0.0)))))
-
-
-def differences(stored: Stored, found: Result, spec: Spec, dtype: str) -> dict[str, tuple[Array, Array, Array]]:
-    """By part: what was found, what is recorded, and the budget of the dtype."""
-    at = {name: wide(stored.tensors[f"at/{name}"]).astype(np.int64) for name in spec.wrt}
-    got = picked(spec, found, at)
-    room = {name: budgets(stored.tensors[f"budget/{name}"])[DTYPES.index(dtype)] for name in got if name[:3] != "at/"}
-    return {name: (got[name], wide(stored.tensors[name]), room[name]) for name in room}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lossref.core.nouns import Spec
+from lossref.run.findings import words
 from lossref.run.golden.changes import pending as pendings
 from lossref.run.golden.changes.code import code_of_answers
 from lossref.run.golden.changes.comparing import CODE, Change
@@ -15,10 +16,9 @@ from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.listing import beside, headed, without
 from lossref.run.golden.changes.pending import Pending, Refused
-from lossref.run.golden.changes.proposing import forbid_in_ci, recorded
-from lossref.run.golden.changes.words import DISAGREE, plural
+from lossref.run.golden.changes.proposing import forbid_in_ci, list_in, recorded
+from lossref.run.golden.changes.words import DISAGREE
 from lossref.run.golden.errors import NAME as ERRORS
-from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import NAME, Manifest, listed, manifest_bytes
 from lossref.run.golden.files.strict import sha
 from lossref.run.golden.files.volume import Stored, Volume, bytes_of
@@ -48,7 +48,7 @@ def _named(pending: Pending, word: str) -> list[Change]:
     found = [one for one in pending.open if one.id == word or (slash and (one.spec, one.id) == (spec, case))]
     if len(found) > 1:
         ways = " or ".join(f"{one.spec}/{one.id}" for one in found[:SHOWN])
-        raise Refused(f"{word!r} is a case of {plural(len(found), 'spec')}: say {ways}")
+        raise Refused(f"{word!r} is a case of {words.count(len(found), 'spec')}: say {ways}")
     if not found:
         decided = next((one.decided for one in pending.changes if word in (one.id, f"{one.spec}/{one.id}")), "")
         why = f"is {decided} already" if decided else "is no case that would change; `lossref golden review` lists them"
@@ -56,8 +56,8 @@ def _named(pending: Pending, word: str) -> list[Change]:
     return found
 
 
-def _listed(words: Collection[str]) -> str:
-    return ", ".join(sorted(words)) or "none"
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def accepted(
@@ -84,8 +84,8 @@ def accepted(
     files |= beside(folder, {name: volume for name, volume in volumes.items() if volume.cases})
     gone = [name for name, volume in volumes.items() if not volume.cases]
     files |= {ERRORS: without(files[ERRORS] or b"", gone)} if gone else {}
-    codes = {one.name: _code(pending, these, one) for one in specs}
-    content = manifest_bytes(_with(headed(_manifest(folder)), files, codes))
+    codes = {one.name: _code(pending, these, one) for one in specs if one.name in volumes}
+    content = manifest_bytes(_with(headed(list_in(folder)), files, codes))
     return _decided(folder, pending, these, "accepted", why, {**files, NAME: content}, sha(content))
 
 
@@ -106,9 +106,8 @@ def _allowed(these: Sequence[Change], why: str) -> None:
 def _agree(these: Sequence[Change]) -> None:
     amiss = [f"{one.spec}/{one.id}" for one in these if one.disagrees]
     if amiss:
-        more = f" and {len(amiss) - SHOWN} more" if len(amiss) > SHOWN else ""
         raise Refused(
-            f"{DISAGREE} of {', '.join(amiss[:SHOWN])}{more}: one of the two is wrong; mend it and record again,"
+            f"{DISAGREE} of {words.listed(amiss, SHOWN)}: one of the two is wrong; mend it and record again,"
             " or say --even-if-they-disagree"
         )
 
@@ -163,10 +162,6 @@ def _after(cases: Mapping[str, Stored]) -> Iterator[tuple[str, str]]:
     """Every case, and the one before it."""
     names = list(cases)
     return zip(names, ["", *names], strict=False)
-
-
-def _manifest(folder: Path) -> Manifest:
-    return manifest_in(folder) if (folder / NAME).exists() else Manifest("", {}, ())
 
 
 def _code(pending: Pending, these: Sequence[Change], spec: Spec) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import lossref
+from lossref.run.findings.words import count
 from lossref.run.golden.changes.comparing import Change
-from lossref.run.golden.changes.words import difference, plural
+from lossref.run.golden.changes.words import difference
 
 NAME = "HISTORY.md"
 TITLE = """# History of the recorded answers
@@ -44,7 +45,7 @@ def with_decision(text: str, decided: str, why: str, changes: Sequence[Change]) 
 
 def _section(decided: str, why: str, changes: Sequence[Change]) -> str:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    head = f"## {day}, {lossref.__version__}: {decided} {changes[0].spec}, {plural(len(changes), 'case')}"
+    head = f"## {day}, {lossref.__version__}: {decided} {changes[0].spec}, {count(len(changes), 'case')}"
     lines = [f"- `{one.id}`: {difference(one)}" for one in changes]
     return "\n".join([head, "", why, "", f"Largest difference: {largest(changes)}", "", *lines])
 
@@ -83,7 +84,7 @@ def release_note(found: Sequence[Decision], since: str = "") -> str:
 
 
 def _of_version(version: str, found: Sequence[Decision]) -> str:
-    lines = [f"- `{one.spec}`, {plural(one.cases, 'case')}: {one.why} ({one.largest}; {one.day})" for one in found]
+    lines = [f"- `{one.spec}`, {count(one.cases, 'case')}: {one.why} ({one.largest}; {one.day})" for one in found]
     return "\n".join([f"### Recorded answers that changed in {version}", "", *lines])
 
 

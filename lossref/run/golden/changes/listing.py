@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,7 @@ from lossref.run.golden.files.manifest import Manifest
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Volume
 from lossref.run.golden.judging import asked, question
-
-DTYPES = ("float64", "float32")
+from lossref.targets.marks import DTYPES
 
 
 def headed(manifest: Manifest) -> Manifest:
@@ -41,14 +40,14 @@ def beside(folder: Path, volumes: Mapping[str, Volume]) -> dict[str, bytes]:
 
 def errors_in(spec: Spec, volume: Volume, device: str = "cpu") -> list[Error]:
     """The largest errors of a reference over its recorded cases."""
-    return measured.largest(_errors(spec, volume, DTYPES, device))
+    return measured.largest(_errors(spec, volume, device))
 
 
-def _errors(spec: Spec, volume: Volume, dtypes: Sequence[str], device: str) -> Iterator[Error]:
+def _errors(spec: Spec, volume: Volume, device: str) -> Iterator[Error]:
     own = replace(itself(spec), device=device)
     for stored in volume.cases:
         case = question(spec, stored)
-        for dtype in dtypes:
+        for dtype in DTYPES:
             result, _ = asked(spec, own, stored, case, dtype)
             if result is not None:
                 yield from measured.errors_of(spec, stored, result, dtype, device)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from lossref import losses
 from lossref.core.nouns import Spec
 from lossref.oracle import cache
 from lossref.run.golden.changes import pending as pendings
@@ -16,10 +15,10 @@ from lossref.run.golden.changes.comparing import Change, changes
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.pending import Pending, Refused
 from lossref.run.golden.files.folder import manifest_in, volume_in
-from lossref.run.golden.files.manifest import NAME
+from lossref.run.golden.files.manifest import NAME, Manifest
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import Volume
-from lossref.run.jobs import processes
+from lossref.run.jobs import each_spec
 
 Compute = Callable[[Spec, Volume | None], Volume]
 Draft = tuple[Volume | None, tuple[Change, ...]]
@@ -31,19 +30,19 @@ def forbid_in_ci() -> None:
         raise Refused("CI is set, and a job of CI records and accepts nothing: record and review where a person looks")
 
 
-def recorded_specs(folder: Path) -> tuple[str, ...]:
-    """The specs that the record of a folder has. Raises `Refused` where its list is damaged."""
+def list_in(folder: Path) -> Manifest:
+    """The list of files of a folder, empty where there is none. Raises `Refused` where it is damaged."""
     if not (folder / NAME).exists():
-        return ()
+        return Manifest("", {}, ())
     try:
-        return manifest_in(folder).specs
+        return manifest_in(folder)
     except Damaged as error:
         raise Refused(f"{folder}: {error}; restore it from git before recording") from None
 
 
 def recorded(folder: Path, spec: str) -> Volume | None:
     """The record of a spec; None: there is none. Raises `Refused` where it is damaged."""
-    if spec not in recorded_specs(folder):
+    if spec not in list_in(folder).specs:
         return None
     try:
         return volume_in(folder, spec)
@@ -53,7 +52,7 @@ def recorded(folder: Path, spec: str) -> Volume | None:
 
 def missing(folder: Path, specs: Container[str]) -> tuple[str, ...]:
     """The specs that the record has, and that there are no more."""
-    return tuple(name for name in recorded_specs(folder) if name not in specs)
+    return tuple(name for name in list_in(folder).specs if name not in specs)
 
 
 def proposed(
@@ -71,7 +70,7 @@ def proposed(
     """
     forbid_in_ci()
     code, drafts = code_of_recording(specs), dict[str, Draft]()
-    for name, draft in _drafts(specs, folder, compute, jobs):
+    for name, draft in each_spec(specs, partial(_draft, folder=folder, compute=compute), jobs):
         drafts[name] = draft
         advance(1)
     found = [change for spec in specs for change in drafts[spec.name][1]]
@@ -81,22 +80,6 @@ def proposed(
         raise Refused("the code was changed while this was recorded; record again with `lossref golden record`")
     replaced(folder, {**pendings.removed(folder), **_files(pending, drafts)})
     return pending
-
-
-def _drafts(specs: Sequence[Spec], folder: Path, compute: Compute, jobs: int) -> Iterator[tuple[str, Draft]]:
-    """Each spec by name, as it is done; in so many processes, where there is enough to do, the long ones first."""
-    if jobs == 1 or len(specs) < jobs:
-        yield from ((spec.name, _draft(spec, folder, compute)) for spec in specs)
-        return
-    with processes(jobs) as executor:
-        order = sorted(specs, key=lambda one: not one.composite)
-        waiting = {executor.submit(_named, spec.name, folder, compute): spec.name for spec in order}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
-
-
-def _named(name: str, folder: Path, compute: Compute) -> Draft:
-    return _draft(losses.spec(name), folder, compute)
 
 
 @cache.bypassed()
@@ -110,7 +93,7 @@ def _draft(spec: Spec, folder: Path, compute: Compute) -> Draft:
 
 def _code(folder: Path, spec: str) -> str:
     """The digest of the code that computed the record of a spec; nothing where nobody can say."""
-    said = manifest_in(folder).file(f"{spec}.json") if (folder / NAME).exists() else None
+    said = list_in(folder).file(f"{spec}.json")
     return said.code if said else ""
 
 

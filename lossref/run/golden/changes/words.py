@@ -23,11 +23,6 @@ from lossref.run.golden.changes.moves import JUDGED, Move
 DISAGREE = "oracle and reference disagree about the new answer"
 
 
-def plural(number: int, noun: str) -> str:
-    """1 case, 2 cases."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def difference(change: Change) -> str:
     """What is different, in one line."""
     if change.kind in (NEW, GONE, BUDGETS, ORDER, CODE):

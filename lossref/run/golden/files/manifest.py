@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import lossref
@@ -83,8 +84,9 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     return written({"schema": SCHEMA, "version": manifest.version, "flags": dict(manifest.flags), "files": files})
 
 
+@lru_cache(maxsize=1)
 def read(content: bytes) -> Manifest:
-    """The list that a MANIFEST.json holds. Raises `Damaged`."""
+    """The list that a MANIFEST.json holds, parsed once for all who look at it. Raises `Damaged`."""
     found = parsed(NAME, content)
     fault = _fault(found) or ("" if is_sealed(content) else "the seal is not that of the file, so it was changed")
     if fault:

@@ -67,6 +67,11 @@ def budgets(kept: Array) -> Array:
     return np.where(kept == NO_BUDGET, np.inf, found)
 
 
+def budget_of(tensors: Tensors, part: str, dtype: str) -> Array:
+    """The budgets of one part of an answer, "value/TERM" or "gradient/NAME", in one dtype."""
+    return np.asarray(budgets(tensors[f"budget/{part}"])[DTYPES.index(dtype)])
+
+
 def digests(tensors: Tensors) -> dict[str, str]:
     """The digest of inputs, answers and budgets of one case."""
     return digests_of({name: (x.dtype.name, x.shape, _bytes(x)) for name, x in tensors.items()})
