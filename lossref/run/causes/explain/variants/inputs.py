@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossref.core.axes import name_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
 
 MOST_COLUMNS = 6
@@ -203,11 +203,11 @@ def given_back(spec: Spec, one: Taken) -> Target:
     def build(**params: Any) -> Any:
         return lambda *inputs: one.change(spec.reference(*inputs, **params))
 
-    return Target(spec.name, build, one.words, tuple(spec.params), trusted=True)
+    return otherwise(spec, one.words, build)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:
     def build(**params: Any) -> Any:
         return lambda *inputs: spec.reference(*change(inputs), **params)
 
-    return Target(spec.name, build, words, tuple(spec.params), trusted=True)
+    return otherwise(spec, words, build)
