@@ -65,7 +65,7 @@ def nearly_multiple(told: Sequence[Told]) -> Iterator[str]:
     with np.errstate(all="ignore"):
         ratios = got[kept] / want[kept]
     factor = float(np.median(ratios)) if ratios.size else 0.0
-    steady = float(Fraction(factor).limit_denominator(LARGEST)) if np.isfinite(factor) else 0.0
+    steady = rounded(factor) if np.isfinite(factor) else 0.0
     if steady not in (0.0, 1.0) and _simple(steady) and np.isfinite(ratios).all() and same(ratios.tolist(), steady):
         yield f"{in_words(steady)}, to a millionth: something small is wrong, too"
 
