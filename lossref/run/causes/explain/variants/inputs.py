@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.axes import name_of
+from lossref.core.axes import times_of
 from lossref.core.nouns import Params, Spec, Target
 from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
@@ -139,9 +139,8 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
         yield from _columns(int(last))
     for place, axis in enumerate(axes.split()):
         if axis[:1].isdigit() and not axis.isdigit():
-            parts = int(axis.removesuffix(name_of(axis)))
             where = "its last axis" if axis is last else f"its axis {axis}"
-            yield Taken(f"is read with {where} the other way round", partial(_regrouped, parts, place))
+            yield Taken(f"is read with {where} the other way round", partial(_regrouped, times_of(axis), place))
 
 
 @lru_cache(maxsize=16)
