@@ -87,21 +87,16 @@ def _shorter(spec: Spec, axis: str, case: Case, fails: Fails) -> Case:
 
 def _half(spec: Spec, axis: str, case: Case, which: int) -> Case | None:
     """One half of every input along an axis; None where it is one long."""
-    places = {name: _place(spec.inputs[name].axes.split(), axis, case.inputs[name]) for name in spec.inputs}
-    sizes = {case.inputs[name].shape[place] for name, place in places.items() if place is not None}
+    axes = {name: domain.axes.split() for name, domain in spec.inputs.items()}
+    having = [name for name, them in axes.items() if axis in them and len(them) == case.inputs[name].ndim]
+    places = {name: axes[name].index(axis) for name in having}
+    sizes = {case.inputs[name].shape[place] for name, place in places.items()}
     if len(sizes) != 1 or max(sizes) < 2:
         return None
     size = max(sizes)
-    kept = np.arange(size)[: size // 2] if which == 0 else np.arange(size)[size // 2 :]
-    inputs = {
-        name: array if places.get(name) is None else array.take(kept, places[name])
-        for name, array in case.inputs.items()
-    }
-    return replace(case, inputs=inputs)
-
-
-def _place(axes: list[str], axis: str, array: Array) -> int | None:
-    return axes.index(axis) if axis in axes and len(axes) == array.ndim else None
+    kept = np.arange(size // 2) if which == 0 else np.arange(size // 2, size)
+    halves = {name: case.inputs[name].take(kept, place) for name, place in places.items()}
+    return replace(case, inputs={**case.inputs, **halves})
 
 
 # Plainer numbers --------------------------------------------------------------------------------------
