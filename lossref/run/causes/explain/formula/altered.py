@@ -133,8 +133,12 @@ def _plausible(spec: Spec, singles: Sequence[Altered], usual: Learnt, wrong: Col
     fits = [one for one in singles if all(place not in right for place, _ in one.steps)]
     if right:
         fits = [one for one in fits if all(place in part_of for place, _ in one.steps)]
-    turns = Counter[Place]()
-    return sorted(fits, key=lambda one: (len(one.steps) > 1, turns.update([one.steps[0][0]]) or turns[one.steps[0][0]]))
+    turns, turn_of = Counter[Place](), dict[str, int]()
+    for one in fits:
+        place = one.steps[0][0]
+        turns[place] += 1
+        turn_of[one.words] = turns[place]
+    return sorted(fits, key=lambda one: (len(one.steps) > 1, turn_of[one.words]))
 
 
 def _shaped(found: Attempt, what: Quantity, one: Told) -> Array | None:
