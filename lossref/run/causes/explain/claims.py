@@ -69,7 +69,7 @@ def explain(
 
 
 class _Search:
-    """Everything that the families of claims look at."""
+    """Everything that the families of claims look at; of the cases those that fail come first."""
 
     def __init__(
         self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
@@ -165,7 +165,9 @@ class _Search:
             fits: list[Altered] = list(bench.found(choice))
             yield from self._said(((f"agrees when {one.words}", bench.on(one)) for one in fits), bench.able)
 
-    def _said(self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = bool) -> Iterator[str]:
+    def _said(
+        self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = lambda one: True
+    ) -> Iterator[str]:
         """Claims that explain the quantity: first those that explain all else, too, then what the others explain.
 
         They are held against the cases that they are `able` to speak of.

@@ -36,7 +36,7 @@ def multiples(
     Unless `sized` the factor has to be one number, and none in step with a size of the case.
     """
     known: list[tuple[Told, float]] = []
-    for one in sorted(told, key=lambda one: not one.apart):
+    for one in told:
         factor = ratio(one, base(one))
         if factor is not None and math.isnan(factor):
             return
