@@ -71,13 +71,17 @@ class Bench:
             off = np.abs(numbers.ravel() - one.want.ravel())
             room = one.room.ravel() + ROOM_OF_FLOATS * np.where(np.isfinite(off), off, 0.0)
             kept.append(one._replace(room=room.reshape(one.want.shape)))
-        self.told = sorted(kept, key=lambda one: (not one.apart, self.takes(one))) if spec.composite else kept
+        self.told = kept
         if not any(one.apart for one in kept):
             return []
         found = list(every(tuple(seen.items())))
-        if not spec.composite:
-            return found
-        fits = _plausible(spec, found, learnt(spec, self.told[0].shown.case, self.settings), wrong)
+        return self._thrifty(found, wrong) if spec.composite else found
+
+    def _thrifty(self, singles: Sequence[Altered], wrong: Collection[str]) -> list[Altered]:
+        """The changes worth their steps, those first that are likely; cases with few steps come first, too."""
+        self.told = sorted(self.told, key=lambda one: (not one.apart, self.takes(one)))
+        usual = learnt(self.what.spec, self.told[0].shown.case, self.settings)
+        fits = _plausible(self.what.spec, singles, usual, wrong)
         slight = all(map(_slight, self.told))
         return sorted(fits, key=lambda one: one.steps[0][1] is not rounded) if slight else fits
 
