@@ -19,6 +19,11 @@ def name_of(axis: str) -> str:
     return axis.lstrip("0123456789")
 
 
+def times_of(axis: str) -> int:
+    """How many times its name an axis is: 4 in "4R", 1 in "R"."""
+    return int(axis.removesuffix(name_of(axis)) or 1)
+
+
 def _size(axis: str, dims: Dims) -> int:
     match = re.fullmatch(r"(\d*)([A-Za-z]\w*)?", axis)
     if match is None:

@@ -22,14 +22,13 @@ from lossref.core.declare import impostor
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
 from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.dfl import DFLoss
-from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
+from lossref.losses.box_terms.domains import CIOU_ALPHA, EDITION, LAWS, SIZES, dense_inputs, oracle_terms
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, shared_impostors, variation
 from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
 from lossref.losses.overlap.ciou import EPS, ciou, oracle_ciou
-from lossref.losses.overlap.pairs import ALPHA
 
 
 def bbox_terms(
@@ -186,9 +185,7 @@ SPEC = Spec(
     wrt=("pred_dist", "pred_bboxes"),
     params={
         "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
-        "ciou_alpha": Param(
-            "detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5", means=ALPHA
-        ),
+        "ciou_alpha": CIOU_ALPHA,
         **EDITION,
     },
     terms=("iou", "dfl"),

@@ -15,6 +15,7 @@ from lossref.core.families import LOGIT_FAMILIES, hard_labels, soft_labels
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param
 from lossref.core.picking import Draw, Pick
+from lossref.losses.overlap.pairs import ALPHA
 
 Params = Mapping[str, Any]
 
@@ -183,6 +184,7 @@ def moved(f: Any, x: Mapping[str, Array], params: Params, tol: Array) -> str | N
     return differs(f({**x, **boxes, "anchor_points": x["anchor_points"] + step}), f(x), 4 * tol, "moving everything")
 
 
+CIOU_ALPHA = Param("detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5", means=ALPHA)
 EDITIONS = {
     "8.4": "one bin costs an L1 distance, small sides are enlarged for the assigner, and it may pick twice",
     "8.3": "as releases 8.3 of ultralytics: one bin has no distance term, no rule for small sides, no second top-k",

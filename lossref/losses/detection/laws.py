@@ -14,8 +14,9 @@ import numpy as np
 from lossref.core.laws import differs
 from lossref.core.nouns import Array, Derived, Param
 from lossref.losses.assignment import meanings as words
+from lossref.losses.assignment.cases import RULES as OF_ASSIGNER
+from lossref.losses.box_terms.domains import CIOU_ALPHA
 from lossref.losses.coordinates.dfl_decode import BINS
-from lossref.losses.overlap.pairs import ALPHA
 
 Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]
@@ -26,18 +27,14 @@ RULES = {
         "all", ("containing", "picked"), "objects that may get an anchor that several picked", means=words.CONFLICT
     ),
     "metric_overlap": Param("ciou", ("iou",), "overlap in the assigner's metric", means=words.OVERLAP),
-    "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k", means=words.ZERO_METRIC),
+    "zero_metric": OF_ASSIGNER["zero_metric"],
     "small_boxes": Param(
         "stride1", ("stride0", "raised", "off"), "what a small side counts as", means=words.SMALL_BOXES
     ),
     "reach": Param(None, (1.5,), "greatest distance of an anchor from an object's centre, in cells", means=words.REACH),
-    "at_least_one": Param(
-        "off", ("nearest", "best"), "anchor of an object without candidates; best: libreyolo", means=words.AT_LEAST_ONE
-    ),
-    "edge": Param("open", ("closed",), "whether an anchor on an edge is inside; closed: libreyolo", means=words.EDGE),
-    "ciou_alpha": Param(
-        "detached", ("attached", "gated"), "gradient of alpha; gated: alpha 0 below IoU 0.5", means=ALPHA
-    ),
+    "at_least_one": OF_ASSIGNER["at_least_one"],
+    "edge": OF_ASSIGNER["edge"],
+    "ciou_alpha": CIOU_ALPHA,
 }
 GRID = {
     "imgsz": Param((64, 64), ((32, 64),), "height and width of the image in pixels"),

@@ -139,10 +139,15 @@ _EXAMPLE: dict[str, Any] = {
 _HIT: dict[str, Any] = {"gt_kpt": [[(2, 3), (1, 1)]], "kpt_mask": [[1, 1]], "weights": _ONES}
 _GONE = [[(2, 3, -800, -800), (1.5, 0.75, 0.5, -1)]]
 
-SIGMA = {
-    "bounded": "sigma is kept at the smallest normal number of its dtype or above",
-    "unbounded": "sigma may become 0, and its logarithm infinite",
-}
+RLE_SIGMA = Param(
+    "bounded",
+    ("unbounded",),
+    "sigma is at least the smallest normal number of its dtype (D5)",
+    means={
+        "bounded": "sigma is kept at the smallest normal number of its dtype or above",
+        "unbounded": "sigma may become 0, and its logarithm infinite",
+    },
+)
 
 SPEC = Spec(
     name="rle_keypoints",
@@ -161,9 +166,7 @@ SPEC = Spec(
     },
     wrt=("pred_kpt",),
     params={
-        "rle_sigma": Param(
-            "bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)", means=SIGMA
-        ),
+        "rle_sigma": RLE_SIGMA,
         "residual": Param(True, (False,), "the terms ln(2 sigma) + |e|"),
         "size_average": Param(True, (False,), "divided by the number of visible keypoints"),
     },

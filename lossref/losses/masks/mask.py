@@ -160,10 +160,15 @@ def _many(n: int) -> dict[str, Any]:
     return {"proto": [[(1, 2, -1), (0.5, 0, 3)]], **{name: [row] * n for name, row in rows.items()}}
 
 
-ZERO_AREA = {
-    "none": "an object of zero area costs nothing",
-    "nan": "the cost of an object of zero area is divided by 0",
-}
+ZERO_AREA_MASK = Param(
+    "none",
+    ("nan",),
+    "an object of zero area costs nothing, or divides by 0 (D14)",
+    means={
+        "none": "an object of zero area costs nothing",
+        "nan": "the cost of an object of zero area is divided by 0",
+    },
+)
 
 
 SPEC = Spec(
@@ -182,9 +187,7 @@ SPEC = Spec(
     wrt=("pred", "proto"),
     params={
         "crop": CROP,
-        "zero_area_mask": Param(
-            "none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)", means=ZERO_AREA
-        ),
+        "zero_area_mask": ZERO_AREA_MASK,
     },
     terms=("loss",),
     reference=single_mask_loss,

@@ -27,7 +27,7 @@ from lossref.losses.detection.oracle import BOXES, oracle_detection, oracle_term
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
 from lossref.losses.keypoints.rle import RLELoss
-from lossref.losses.keypoints.rle_keypoints import SIGMA, rle_keypoints
+from lossref.losses.keypoints.rle_keypoints import RLE_SIGMA, rle_keypoints
 from lossref.losses.pose.cases import by_keypoints, hit, of_f, pose_corners
 from lossref.losses.pose.domains import (
     DERIVED,
@@ -208,9 +208,7 @@ SPEC = Spec(
         **POSE,
         "rle_gain": Param(1.0, (0.5,), "factor of the likelihood term"),
         "flow": Param(True, (False,), "head with flow_model (standard normal); else the term is 0"),
-        "rle_sigma": Param(
-            "bounded", ("unbounded",), "sigma is at least the smallest normal number of its dtype (D5)", means=SIGMA
-        ),
+        "rle_sigma": RLE_SIGMA,
         **RULES,
         **BY_KEYPOINTS,
     },

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lossref.core.nouns import Param
 from lossref.losses.masks.crop_mask import CROP
-from lossref.losses.masks.mask import ZERO_AREA
+from lossref.losses.masks.mask import ZERO_AREA_MASK
 
 SEPARATE = {
     "all": "images that have no mask of their number take part, too",
@@ -24,9 +24,7 @@ MASK_PARAMS = {
     "separate_masks": Param(
         "all", ("truncated",), "truncated: images beyond the number of masks are left out (D3)", means=SEPARATE
     ),
-    "zero_area_mask": Param(
-        "none", ("nan",), "an object of zero area costs nothing, or divides by 0 (D14)", means=ZERO_AREA
-    ),
+    "zero_area_mask": ZERO_AREA_MASK,
 }
 SEMANTIC_PARAMS = {
     "semantic": Param(True, (False,), "whether the semantic logits are given to the loss"),

@@ -146,7 +146,7 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
     Where it need not be exact, a number is set right of which one hundredth of the error is left.
     """
     wrong, right, moved = set(bad), 0, 0
-    left = Counter(name for _, name in bad)  # of each quantity, the places that are not set right
+    set_right = Counter[str]()  # places of each quantity
     for case in dict.fromkeys(case for case, _ in compared.errors):
         for name, error in compared.at(case, change).items():
             before = compared.errors.get((case, name), np.inf)
@@ -157,8 +157,8 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
             if error != before:
                 moved += 1
                 right += error <= 1 or (not exactly and error <= MOSTLY * before)
-                left[name] -= error <= 1
-    whole = any(not count and sum(name == one for _, name in bad) >= WHOLE for one, count in left.items())
+                set_right[name] += error <= 1
+    whole = any(set_right[name] == count >= WHOLE for name, count in Counter(name for _, name in bad).items())
     return right / len(bad) if bad and moved and (whole or 2 * right >= moved) else 0.0
 
 

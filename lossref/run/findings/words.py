@@ -78,7 +78,8 @@ def setting(spec: str, one: str) -> str:
     doc, default = _doc(spec, name)
     instead = f" where the specification has {default}" if default else ""
     means = _means(spec, name, value)
-    return f"{name} is {value}{instead}{f': {means}' if means else ''}{f' ({doc})' if doc and not means else ''}"
+    more = f": {means}" if means else f" ({doc})" if doc else ""
+    return f"{name} is {value}{instead}{more}"
 
 
 def _doc(spec: str, name: str) -> tuple[str, str]:
@@ -90,11 +91,10 @@ def _doc(spec: str, name: str) -> tuple[str, str]:
 def _means(spec: str, name: str, value: str) -> str:
     """What an implementation does that has this value, given as its repr."""
     param = _param(spec, name)
-    known = (param.default, *param.others, *param.means) if param else ()
-    like = next((one for one in known if repr(one) == value), None)
     if param is None:
         return ""
-    return param.meaning(like) if like is not None or value == "None" else param.means.get("", "").format(value)
+    like = (one for one in (param.default, *param.others, *param.means) if repr(one) == value)
+    return next((param.meaning(one) for one in like), param.means.get("", "").format(value))
 
 
 def _param(spec: str, name: str) -> Param | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache as cached
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from lossref.checks.attempts import Attempts
@@ -13,7 +14,7 @@ from lossref.run.causes.explain.formula.altered import Altered, Bench
 from lossref.run.causes.explain.memory import FULL, Whole, memory_of
 from lossref.run.causes.explain.mostly import mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
-from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, quantity_of, reproduces, told
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, deciding, quantity_of, reproduces, told
 from lossref.run.causes.explain.variants.fitted import fitted
 from lossref.run.causes.explain.variants.grids import on_grids
 from lossref.run.causes.explain.variants.inputs import taken
@@ -51,28 +52,24 @@ def explain(
     if kind.startswith("raises"):
         return ""
     search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
-    if not any(one.apart for one in search.told):
+    wrong, others = [one for one in search.told if one.apart], [one for one in search.told if not one.apart]
+    if not wrong:
         return ""
-    only = list(deciding([one for one in search.told if one.apart], search.told))
+    only = list(deciding(wrong, others)) if len(wrong) >= FEW else []
+
+    def at_one() -> Iterator[str]:
+        for name, value in only:
+            there = [one for one in shown if one.case.params.get(name) == value]
+            said = explain(spec, target, kind, there, known, settings, dtype)
+            yield from [f"{said}, at {name} = {value!r} only"] if said else []
+
     of_notation = any(spec.params[name].convention for name, _ in only)  # then it is cheaper to look there first
-    found = "" if of_notation else next(search.sentences(), "")
-    for name, value in () if found else only:
-        there = [one for one in shown if one.case.params.get(name) == value]
-        said = explain(spec, target, kind, there, known, settings, dtype)
-        found = found or (said and f"{said}, at {name} = {value!r} only")
-    return found or (next(search.sentences(), "") if of_notation else "")
-
-
-def deciding(wrong: Sequence[Told], cases: Sequence[Told]) -> Iterator[tuple[str, Any]]:
-    """A parameter that has one value on all cases that are wrong, a few at least, and another one where it is right."""
-    values = wrong[0].shown.case.params if len(wrong) >= FEW else {}
-    for name, value in values.items():
-        if all((one.shown.case.params.get(name) == value) == one.apart for one in cases) and len(wrong) < len(cases):
-            yield name, value
+    looks = (at_one(), search.sentences()) if of_notation else (search.sentences(), at_one())
+    return next(chain(*looks), "")
 
 
 class _Search:
-    """Everything that the families of claims look at."""
+    """Everything that the families of claims look at; of the cases those that fail come first."""
 
     def __init__(
         self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
@@ -90,17 +87,16 @@ class _Search:
         yield from self._narrow(ITSELF, [right])
         yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
         yield from self._of_the_whole()
-        yield from self._variants(self._first())
-        yield from self._variants(self._second())
-        yield from self._variants(self._of_inputs())
+        yield from self._variants(first := self._first())
+        yield from self._variants(second := self._second())
+        yield from self._variants(of_inputs := self._of_inputs())
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
-        variants = [*settings, *self._first(), *self._second()]
+        variants = [*settings, *first, *second]
         yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
         yield from (f"{self.what.words} {end}" for end in nearly_multiple(self.told))
-        alone = [*settings, *self._first(), *self._of_inputs()]
-        yield from mostly(self.what, self.told, self.known, alone)
+        yield from mostly(self.what, self.told, self.known, [*settings, *first, *of_inputs])
 
     def _before(self) -> Iterator[str]:
         """What explained another failure of this target: all that is wrong with it, or that failure alone."""
@@ -169,7 +165,9 @@ class _Search:
             fits: list[Altered] = list(bench.found(choice))
             yield from self._said(((f"agrees when {one.words}", bench.on(one)) for one in fits), bench.able)
 
-    def _said(self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = bool) -> Iterator[str]:
+    def _said(
+        self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = lambda one: True
+    ) -> Iterator[str]:
         """Claims that explain the quantity: first those that explain all else, too, then what the others explain.
 
         They are held against the cases that they are `able` to speak of.

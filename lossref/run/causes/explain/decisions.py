@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lossref.checks.attempts import Attempt
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Spec
 from lossref.run.causes.explain.quantity import Shown
@@ -21,13 +22,19 @@ LOGITS = ["b", "c", "A"]
 NEAR = 1e-6
 
 
+class Scored(NamedTuple):
+    """The targets of the classes (b, c, A), and K."""
+
+    targets: Array
+    over: float
+
+
 class Decided(NamedTuple):
-    """Of one branch on one case: what is positive, the targets of the classes (b, c, A) if they can be read, and K."""
+    """Of one branch on one case: what is positive, and how the classes are scored if that can be read."""
 
     what: str
     positive: Array
-    targets: Array | None
-    over: float
+    scored: Scored | None
 
 
 def decisions(spec: Spec, wrong: Sequence[Shown]) -> Iterator[str]:
@@ -35,7 +42,7 @@ def decisions(spec: Spec, wrong: Sequence[Shown]) -> Iterator[str]:
     if not spec.composite:
         return
     for boxes in (name for name in spec.wrt if "box" in name):
-        scores = boxes.replace("boxes", "scores").replace("bboxes", "scores")
+        scores = boxes.replace("boxes", "scores")
         pairs = [(_read(spec, one, one.got, boxes, scores), _read(spec, one, one.want, boxes, scores)) for one in wrong]
         read = [(mine, truth) for mine, truth in pairs if mine is not None and truth is not None]
         if len(read) == len(wrong):
@@ -53,19 +60,19 @@ def _compared(boxes: str, read: Sequence[tuple[Decided, Decided]]) -> Iterator[s
     if not any(mine.positive.any() for mine, _ in read):
         return
     yield f"the right {what}{of} are assigned"
-    read = [(mine, truth) for mine, truth in read if mine.targets is not None and truth.targets is not None]
-    if read:
-        yield from _of_targets(of, read)
+    scored = [(mine.scored, truth.scored) for mine, truth in read if mine.scored and truth.scored]
+    if scored:
+        yield from _of_targets(of, scored)
 
 
-def _of_targets(of: str, read: Sequence[tuple[Decided, Decided]]) -> Iterator[str]:
-    moved = [(mine, truth) for mine, truth in read if not _alike(mine.targets, truth.targets)]
+def _of_targets(of: str, read: Sequence[tuple[Scored, Scored]]) -> Iterator[str]:
+    pairs = [(mine.targets, truth.targets) for mine, truth in read]
+    moved = [(mine, truth) for mine, truth in pairs if not np.allclose(mine, truth, rtol=NEAR, atol=NEAR)]
     if not moved:
         yield f"with the right target scores{of}"
     else:
-        pairs = [(mine.targets, truth.targets, _at(truth)) for mine, truth in moved]
-        where = [(mine[at], truth[at]) for mine, truth, at in pairs if mine is not None and truth is not None]
-        got, want = (np.concatenate(side) for side in zip(*where, strict=True))
+        got = np.concatenate([mine[truth > NEAR] for mine, truth in moved])
+        want = np.concatenate([truth[truth > NEAR] for _, truth in moved])
         factor = float(np.median(got / want)) if got.size else 0.0
         if np.allclose(got, 1, atol=NEAR):
             yield f"with target scores{of} of 1"
@@ -80,17 +87,8 @@ def _of_targets(of: str, read: Sequence[tuple[Decided, Decided]]) -> Iterator[st
         yield f"the class term{of} is over all taken {by} times"
 
 
-def _alike(one: Array | None, other: Array | None) -> bool:
-    return one is not None and other is not None and bool(np.allclose(one, other, rtol=NEAR, atol=NEAR))
-
-
-def _at(one: Decided) -> Array:
-    found: Array = one.targets > NEAR if one.targets is not None else one.positive
-    return found
-
-
-def _read(spec: Spec, one: Shown, attempt: object, boxes: str, scores: str) -> Decided | None:
-    gradients = dict(zip(spec.wrt, getattr(attempt, "gradients", ()), strict=False))
+def _read(spec: Spec, one: Shown, attempt: Attempt | None, boxes: str, scores: str) -> Decided | None:
+    gradients = dict(zip(spec.wrt, attempt.gradients if attempt else (), strict=False))
     if boxes not in gradients or not np.isfinite(gradients[boxes]).all():
         return None
     found = positives(spec.inputs[boxes].axes, gradients[boxes])
@@ -98,21 +96,20 @@ def _read(spec: Spec, one: Shown, attempt: object, boxes: str, scores: str) -> D
         return None
     what, positive = found
     axes = [name_of(axis) for axis in spec.inputs[scores].axes.split()] if scores in gradients else []
-    nothing = Decided(what, positive, None, 0.0)
     if axes != LOGITS or gradients[scores].shape[2] != positive.shape[-1]:
-        return nothing
-    return _with_targets(nothing, one.case.inputs[scores], gradients[scores])
+        return Decided(what, positive, None)
+    return Decided(what, positive, _scored(positive, one.case.inputs[scores], gradients[scores]))
 
 
-def _with_targets(found: Decided, logits: Array, gradient: Array) -> Decided:
-    """With the targets and K, if K is the same wherever nothing is positive."""
+def _scored(positive: Array, logits: Array, gradient: Array) -> Scored | None:
+    """The targets and K, if K is the same wherever nothing is positive."""
     sure = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
-    quiet = ~np.broadcast_to(found.positive[:, None, :], logits.shape) & (sure > NEAR)
+    quiet = ~np.broadcast_to(positive[:, None, :], logits.shape) & (sure > NEAR)
     if not quiet.any():
-        return found
+        return None
     with np.errstate(all="ignore"):
         over = gradient[quiet] / sure[quiet]
     steady = float(np.median(over))
     if not steady or not np.isfinite(over).all() or not np.allclose(over, steady, rtol=NEAR, atol=0):
-        return found
-    return found._replace(targets=sure - gradient / steady, over=steady)
+        return None
+    return Scored(sure - gradient / steady, steady)

@@ -133,6 +133,14 @@ def close(got: Array, want: Array, room: Array | float) -> bool:
     return bool(fits.all())
 
 
+def deciding(wrong: Sequence[Told], right: Sequence[Told]) -> Iterator[tuple[str, Any]]:
+    """The parameters that have one value on all cases that are wrong, and other ones where it is right."""
+    for name, value in wrong[0].shown.case.params.items() if wrong and right else ():
+        bad, good = ([one.shown.case.params.get(name) == value for one in cases] for cases in (wrong, right))
+        if all(bad) and not any(good):
+            yield name, value
+
+
 def reproduces(gives: Gives, told: Iterable[Told]) -> bool:
     """Whether a claim has the target's numbers on every case. That the truth does not is asked beforehand."""
     return all(_fits(gives(one), one) for one in told)

@@ -13,7 +13,7 @@ from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes.explain.decisions import decisions
-from lossref.run.causes.explain.quantity import NONE, Quantity, Shown, Told, quantity_of, told
+from lossref.run.causes.explain.quantity import NONE, Quantity, Shown, Told, deciding, quantity_of, told
 from lossref.run.causes.explain.whole.factors import same
 
 BEGIN = "nothing known explains it: "
@@ -109,17 +109,11 @@ def _only(spec: Spec, wrong: Sequence[Told], right: Sequence[Told], settings: Pa
         return
     flags = [flag for flag in bad[0].flags if "=" in flag and _parts(bad, good, partial(_flagged, flag))]
     yield from (f"only where {flag.replace('=', ' is ')}" for flag in flags[:2])
-    for name, value in bad[0].params.items():
-        if _parts(bad, good, partial(_set, name, value)):
-            yield f"only at {name} = {value!r}"
+    yield from (f"only at {name} = {value!r}" for name, value in deciding(wrong, right))
 
 
 def _flagged(flag: str, case: Case) -> bool:
     return flag in case.flags
-
-
-def _set(name: str, value: Any, case: Case) -> bool:
-    return bool(case.params.get(name) == value)
 
 
 def _parts(bad: Sequence[Case], good: Sequence[Case], holds: Callable[[Case], bool]) -> bool:

@@ -12,10 +12,11 @@ import numpy as np
 
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Params, Spec
-from lossref.run.causes.explain.formula.changes import ROUNDED, Change, changes
+from lossref.run.causes.explain.formula.changes import Change, changes
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
+from lossref.run.causes.explain.formula.steps import rounded
 from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
@@ -27,14 +28,16 @@ NAMES |= dict.fromkeys(("min", "max"), "min or max")
 
 
 class Altered(NamedTuple):
-    """A formula with other steps: what is done otherwise, in words, and how."""
+    """A formula with other steps: in words, how, whether gradients are only cut off, or only flow otherwise."""
 
     words: str
     steps: tuple[tuple[Place, Step], ...]
     cuts: bool
+    flows: bool
 
     def __and__(self, other: Altered) -> Altered:
-        return Altered(f"{self.words}, and {other.words}", self.steps + other.steps, self.cuts and other.cuts)
+        words, steps = f"{self.words}, and {other.words}", self.steps + other.steps
+        return Altered(words, steps, self.cuts and other.cuts, self.flows and other.flows)
 
 
 class Bench:
@@ -68,15 +71,19 @@ class Bench:
             off = np.abs(numbers.ravel() - one.want.ravel())
             room = one.room.ravel() + ROOM_OF_FLOATS * np.where(np.isfinite(off), off, 0.0)
             kept.append(one._replace(room=room.reshape(one.want.shape)))
-        self.told = sorted(kept, key=lambda one: (not one.apart, self.takes(one))) if spec.composite else kept
+        self.told = kept
         if not any(one.apart for one in kept):
             return []
         found = list(every(tuple(seen.items())))
-        if not spec.composite:
-            return found
-        fits = _plausible(spec, found, learnt(spec, self.told[0].shown.case, self.settings), wrong)
+        return self._thrifty(found, wrong) if spec.composite else found
+
+    def _thrifty(self, singles: Sequence[Altered], wrong: Collection[str]) -> list[Altered]:
+        """The changes worth their steps, those first that are likely; cases with few steps come first, too."""
+        self.told = sorted(self.told, key=lambda one: (not one.apart, self.takes(one)))
+        usual = learnt(self.what.spec, self.told[0].shown.case, self.settings)
+        fits = _plausible(self.what.spec, singles, usual, wrong)
         slight = all(map(_slight, self.told))
-        return sorted(fits, key=lambda one: ROUNDED not in one.words) if slight else fits
+        return sorted(fits, key=lambda one: one.steps[0][1] is not rounded) if slight else fits
 
     def takes(self, one: Told) -> int:
         """How many steps the formula is on a case, and how many numbers it is given."""
@@ -124,14 +131,18 @@ def _plausible(spec: Spec, singles: Sequence[Altered], usual: Learnt, wrong: Col
     One at each place, then a second one at each, and so on, so that a purse that runs dry has left out no place.
     """
     if not wrong:
-        return [one for one in singles if one.cuts or "gradient" in one.words]
+        return [one for one in singles if one.cuts or one.flows]
     right = frozenset().union(*(usual.terms[term] for term in spec.terms if term not in wrong))
     part_of = frozenset().union(*(usual.terms[term] for term in wrong))
     fits = [one for one in singles if all(place not in right for place, _ in one.steps)]
     if right:
         fits = [one for one in fits if all(place in part_of for place, _ in one.steps)]
-    turns = Counter[Place]()
-    return sorted(fits, key=lambda one: (len(one.steps) > 1, turns.update([one.steps[0][0]]) or turns[one.steps[0][0]]))
+    turns, turn_of = Counter[Place](), dict[str, int]()
+    for one in fits:
+        place = one.steps[0][0]
+        turns[place] += 1
+        turn_of[one.words] = turns[place]
+    return sorted(fits, key=lambda one: (len(one.steps) > 1, turn_of[one.words]))
 
 
 def _shaped(found: Attempt, what: Quantity, one: Told) -> Array | None:
@@ -151,7 +162,7 @@ def every(places: tuple[tuple[Place, Constants], ...]) -> tuple[Altered, ...]:
     for place, constants in places:
         for change in changes(place[2], constants):
             words = f"{text_of(place)} {change.words}"
-            found.setdefault(words, Altered(words, ((place, change.other),), change.cuts))
+            found.setdefault(words, Altered(words, ((place, change.other),), change.cuts, change.flows))
     return (*found.values(), *_alike(places))
 
 
@@ -164,5 +175,5 @@ def _alike(places: tuple[tuple[Place, Constants], ...]) -> Iterator[Altered]:
             alike.setdefault((f"every {name} {where}", change.words), {})[place] = change
     for (which, words), them in alike.items():
         if len(them) > 1:
-            steps = tuple((place, change.other) for place, change in them.items())
-            yield Altered(f"{which} {words}", steps, all(change.cuts for change in them.values()))
+            steps, each = tuple((place, change.other) for place, change in them.items()), them.values()
+            yield Altered(f"{which} {words}", steps, all(one.cuts for one in each), all(one.flows for one in each))

@@ -40,7 +40,6 @@ Constants = tuple[float | None, ...]
 Other = Callable[..., Any]
 SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2
-ROUNDED = "is rounded to float32"
 FACTORS = (2.0, 0.5)
 RESCALED = {
     **{2.0: "doubled", 0.5: "halved", -1.0: "negated", 4.0: "taken 4 times", 0.25: "a quarter of it"},
@@ -49,11 +48,12 @@ RESCALED = {
 
 
 class Change(NamedTuple):
-    """What is done instead: in words, by whom, and whether it is only that a gradient is cut off."""
+    """What is done instead: in words, by whom, whether it is only that a gradient is cut off, or is another one."""
 
     words: str
     other: Other
     cuts: bool = False
+    flows: bool = False
 
 
 def _cut_operands(args: Constants) -> Iterator[Change]:
@@ -145,8 +145,8 @@ def _of_clamp(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(operand, 0))
     yield Change("has its lower bound alone", partial(one_bound, "low"))
     yield Change("has its upper bound alone", partial(one_bound, "high"))
-    yield Change("passes no gradient at its bound", strict)
-    yield Change("passes the gradient beyond its bounds, too", straight)
+    yield Change("passes no gradient at its bound", strict, flows=True)
+    yield Change("passes the gradient beyond its bounds, too", straight, flows=True)
 
 
 def _of_choice(args: Constants) -> Iterator[Change]:
@@ -154,10 +154,10 @@ def _of_choice(args: Constants) -> Iterator[Change]:
     yield Change("is the larger one", partial(as_, "max"))
     yield Change("is always the first", partial(operand, 0))
     yield Change("is always the second", partial(operand, 1))
-    yield Change("gives all of the gradient to the first at a tie", partial(at_a_tie, 0))
-    yield Change("gives all of the gradient to the second at a tie", partial(at_a_tie, 1))
-    yield Change("gives each all of the gradient at a tie", doubled_tie)
-    yield Change("gives no gradient at a tie", no_tie)
+    yield Change("gives all of the gradient to the first at a tie", partial(at_a_tie, 0), flows=True)
+    yield Change("gives all of the gradient to the second at a tie", partial(at_a_tie, 1), flows=True)
+    yield Change("gives each all of the gradient at a tie", doubled_tie, flows=True)
+    yield Change("gives no gradient at a tie", no_tie, flows=True)
 
 
 def _of_function(args: Constants) -> Iterator[Change]:
@@ -241,5 +241,5 @@ def changes(name: str, args: Constants) -> Iterator[Change]:
     yield from OF.get(name, _none)(args)
     if name not in ("less", "stop"):
         yield Change("is detached", detached, cuts=True)
-        yield Change(ROUNDED, rounded)
+        yield Change("is rounded to float32", rounded)
         yield from _cut_operands(args)

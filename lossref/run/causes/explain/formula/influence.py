@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from lossref.run.causes.explain.formula import derived
-from lossref.run.causes.explain.formula.plain import Floats, Place, Plain, constant_of
+from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, flat
 
 GROUPED = ("sum", "logsumexp")
 Terms = Mapping[str, frozenset[Place]]
@@ -18,8 +17,7 @@ class Noted(Floats):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = {}
-        self.steps = 0
+        self.seen: dict[Place, Constants] = {}
         self.origin: dict[int, Place] = {}
         self.parts: dict[Place, int] = {}
         self.parents: dict[int, tuple[int, ...]] = {}
@@ -27,10 +25,9 @@ class Noted(Floats):
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
         """The usual operation."""
         args = (tuple(args[0]),) if name in GROUPED else args
-        place, begin, self.steps = (frame.f_code, frame.f_lasti, name), len(self.nodes), self.steps + 1
-        if self.seen is not None:
-            self.seen.setdefault(place, tuple(map(constant_of, args)))
-        found = derived.RAW[name](self, *args, **kwargs)
+        place, begin = (frame.f_code, frame.f_lasti, name), len(self.nodes)
+        self.seen.setdefault(place, tuple(map(_constant, args)))
+        found = super().step(name, frame, *args, **kwargs)
         if isinstance(found, Plain) and found.order >= begin:
             operands = args[0] if name in GROUPED else args
             self.parts[place] = len(operands)
@@ -57,13 +54,13 @@ class Noted(Floats):
         return {place: value for place, value in found.items() if place not in twice}
 
 
+def _constant(x: Any) -> float | None:
+    """The operand if it is a Python number."""
+    return float(x) if isinstance(x, (int, float)) else None
+
+
 def by_term(m: Noted, terms: Sequence[str], output: Any) -> Terms:
     """For every term of a loss the places that it depends on; of one that has no terms apart, all of them."""
     parts = output if len(terms) > 1 and len(output) == len(terms) else [output] * len(terms)
-    return {term: m.behind(_numbers(part)) for term, part in zip(terms, parts, strict=True)}
-
-
-def _numbers(nested: Any) -> list[Plain]:
-    if isinstance(nested, (tuple, list)):
-        return [x for part in nested for x in _numbers(part)]
-    return [nested] if isinstance(nested, Plain) else []
+    numbers = ([x for x in flat(part) if isinstance(x, Plain)] for part in parts)
+    return {term: m.behind(them) for term, them in zip(terms, numbers, strict=True)}

@@ -18,7 +18,6 @@ from lossref.run.causes.explain.formula import derived
 Place = tuple[CodeType, int, str]  # the code, the instruction, and the operation
 Constants = tuple[float | None, ...]  # what operands were Python numbers
 Step = Callable[..., Any]
-MOST_STEPS = 2_000_000  # of one run
 
 
 class Plain:
@@ -68,30 +67,21 @@ class Plain:
         return bool(self.tape.step("less", sys._getframe(1), other, self))
 
 
-def constant_of(x: Any) -> float | None:
-    """The operand if it is a Python number."""
-    return float(x) if isinstance(x, (int, float)) else None
-
-
 class Floats:
     """The arithmetic `m` of an oracle, on plain floats; at the `places` that are given another step is taken."""
 
-    def __init__(self, places: Mapping[Place, Step] | None = None, most: int = MOST_STEPS) -> None:
+    def __init__(self, places: Mapping[Place, Step] | None = None, most: float = math.inf) -> None:
         self.nodes: list[Plain] = []
-        self.places, self.left = places or {}, most
-        self.seen: dict[Place, Constants] | None = None
+        self.places, self.most, self.steps = places or {}, most, 0
         self.eps: float | None = None  # that of the case, if it has one
         self.pi = Plain(self, math.pi)
 
     def step(self, name: str, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
         """The operation, or what is done instead of it at this place. Raises ArithmeticError after too many of them."""
-        self.left -= 1
-        if self.left < 0:
+        self.steps += 1
+        if self.steps > self.most:
             raise ArithmeticError("a formula that is changed here comes to no end")
-        place = (frame.f_code, frame.f_lasti, name)
-        if self.seen is not None:
-            self.seen.setdefault(place, tuple(map(constant_of, args)))
-        instead = self.places.get(place)
+        instead = self.places.get((frame.f_code, frame.f_lasti, name))
         usual = derived.RAW[name]
         return usual(self, *args, **kwargs) if instead is None else instead(self, usual, *args, **kwargs)
 
@@ -127,6 +117,11 @@ class Floats:
         if name not in derived.RAW:
             raise AttributeError(name)
         return lambda *args, **kwargs: self.step(name, sys._getframe(1), *args, **kwargs)
+
+
+def flat(nested: Any) -> list[Any]:
+    """All that stands in nested tuples, in a row."""
+    return [x for part in nested for x in flat(part)] if isinstance(nested, (tuple, list)) else [nested]
 
 
 def flows(outputs: Sequence[tuple[Plain, float]], count: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from math import isfinite
 from types import MappingProxyType
@@ -12,10 +12,10 @@ import numpy as np
 
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Case, Spec
-from lossref.oracle.answers import weights
+from lossref.oracle.answers import each, weights
 from lossref.run.causes.explain.formula.influence import Noted, Terms, by_term
 from lossref.run.causes.explain.formula.places import text_of
-from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flows
+from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flat, flows
 
 MOST_NUMBERS = {False: 4_000, True: 12_000}  # of a run that is tried in hundreds of ways: elementary, composite
 AT_MOST = 5  # times the usual steps that a changed formula may take
@@ -44,10 +44,9 @@ def learnt(spec: Spec, case: Case, settings: Setting) -> Learnt:
     if sum(array.size for array in case.inputs.values()) > MOST_NUMBERS[spec.composite]:
         return Learnt()
     m = Noted()
-    output, leaves = carried_out(spec, m, case, settings)
-    given = None if output is None else _given(spec, m, output, leaves)
+    output, given = carried_out(spec, m, case, settings)
     terms = {} if given is None else by_term(m, spec.terms, output)
-    return Learnt(given, m.seen or {}, terms, _once(m), m.steps)
+    return Learnt(given, m.seen, terms, _once(m), m.steps)
 
 
 def _once(m: Noted) -> dict[str, float]:
@@ -70,55 +69,39 @@ class Outcome(NamedTuple):
 def outcome(spec: Spec, case: Case, settings: Setting, steps: tuple[tuple[Place, Step], ...]) -> Outcome:
     """What the formula gives with other steps, asked once."""
     m = Floats(dict(steps), AT_MOST * max(learnt(spec, case, settings).steps, 1))
-    output, leaves = carried_out(spec, m, case, settings)
-    given = None if output is None else _given(spec, m, output, leaves)
+    _, given = carried_out(spec, m, case, settings)
     return Outcome(given, not spec.composite and not all(isfinite(x) for node in m.nodes for _, x in node.inputs))
 
 
-Leaves = Mapping[str, Array]
-
-
-def carried_out(spec: Spec, m: Floats, case: Case, settings: Setting) -> tuple[Any, Leaves]:
-    """What the formula returns on these numbers, None where it fails, and the numbers that it was given."""
+def carried_out(spec: Spec, m: Floats, case: Case, settings: Setting) -> tuple[Any, Attempt | None]:
+    """What the formula returns on these numbers, and its value and gradients; None where it fails."""
     leaves = {name: _leaves(m, domain.dtype, case.inputs[name]) for name, domain in spec.inputs.items()}
     inputs = {name: _nest(cells) for name, cells in leaves.items()}
     params = {**case.params, **dict(settings)}
     m.eps = params.get("eps")
     try:
-        return spec.oracle(m, **inputs, **params), leaves
+        output = spec.oracle(m, **inputs, **params)
     except ERRORS:
-        return None, leaves
+        return None, None
+    return output, _given(spec, m, output, leaves)
 
 
-def _given(spec: Spec, m: Floats, output: Any, leaves: Leaves) -> Attempt:
-    numbers = _flat(m, output)
+def _given(spec: Spec, m: Floats, output: Any, leaves: Mapping[str, Array]) -> Attempt:
+    numbers = [x if isinstance(x, Plain) else m.number(float(x)) for x in flat(output)]
     value = np.array([number.value for number in numbers])
     if not numbers or not spec.wrt:
         return Attempt(value, tuple(np.zeros(leaves[name].shape) for name in spec.wrt))
     count = 1 + max((leaf.order for name in spec.wrt for leaf in leaves[name].flat), default=0)
     found = flows(list(zip(numbers, weights((len(numbers),)), strict=True)), count)
-    return Attempt(value, tuple(_at(leaves[name], found) for name in spec.wrt))
-
-
-def _at(leaves: Array, found: Sequence[float]) -> Array:
-    return np.array([found[leaf.order] for leaf in leaves.flat]).reshape(leaves.shape)
+    return Attempt(value, tuple(each(lambda leaf: found[leaf.order], leaves[name], np.float64) for name in spec.wrt))
 
 
 def _leaves(m: Floats, dtype: str, array: Array) -> Array:
     kinds = {"bool": bool, "int64": int}
-    made = np.empty(array.size, dtype=object)
-    for place, x in enumerate(np.asarray(array).flat):
-        made[place] = kinds[dtype](x) if dtype else m.number(float(x))
-    return made.reshape(np.shape(array))
+    return each(kinds[dtype] if dtype else lambda x: m.number(float(x)), np.asarray(array), object)
 
 
 def _nest(cells: Any) -> Any:
     if not isinstance(cells, np.ndarray):
         return cells
     return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
-
-
-def _flat(m: Floats, nested: Any) -> list[Plain]:
-    if isinstance(nested, (tuple, list)):
-        return [cell for part in nested for cell in _flat(m, part)]
-    return [nested if isinstance(nested, Plain) else m.number(float(nested))]

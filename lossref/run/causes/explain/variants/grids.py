@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 
 Change = Callable[[Tensor, Params], Tensor]
 
@@ -31,22 +31,21 @@ def on_grids(spec: Spec, settings: Params) -> Iterator[Variant]:
 
 
 def _by_column(x: Tensor, params: Params) -> Tensor:
-    height, width = params["imgsz"]
     order = list[int]()
-    for stride in params["strides"]:
-        rows, columns = int(height // stride), int(width // stride)
+    for rows, columns in _levels(params):
         order += (torch.arange(rows * columns).reshape(columns, rows).t().flatten() + len(order)).tolist()
     return x[..., order]
 
 
 def _last_level_first(x: Tensor, params: Params) -> Tensor:
+    parts: tuple[Tensor, ...] = x.split([rows * columns for rows, columns in reversed(_levels(params))], -1)
+    return torch.cat(parts[::-1], -1)
+
+
+def _levels(params: Params) -> list[tuple[int, int]]:
+    """Rows and columns of anchors of each level."""
     height, width = params["imgsz"]
-    counts = [int(height // stride) * int(width // stride) for stride in params["strides"]]
-    return torch.cat(list(reversed(_parts(x, list(reversed(counts))))), -1)
-
-
-def _parts(x: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    return list(x.split(list(counts), -1))
+    return [(int(height // stride), int(width // stride)) for stride in params["strides"]]
 
 
 def _sides_exchanged(x: Tensor, params: Params) -> Tensor:
@@ -71,4 +70,4 @@ def regridded(spec: Spec, places: tuple[int, ...], change: Change) -> Target:
 
         return asked
 
-    return Target(spec.name, build, "another grid", tuple(spec.params), trusted=True)
+    return otherwise(spec, "another grid", build)

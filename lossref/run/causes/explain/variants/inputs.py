@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.axes import name_of
+from lossref.core.axes import times_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
 
 MOST_COLUMNS = 6
@@ -139,9 +139,8 @@ def _each_of(axes: str, dtype: str, differentiable: bool) -> Iterator[Taken]:
         yield from _columns(int(last))
     for place, axis in enumerate(axes.split()):
         if axis[:1].isdigit() and not axis.isdigit():
-            parts = int(axis.removesuffix(name_of(axis)))
             where = "its last axis" if axis is last else f"its axis {axis}"
-            yield Taken(f"is read with {where} the other way round", partial(_regrouped, parts, place))
+            yield Taken(f"is read with {where} the other way round", partial(_regrouped, times_of(axis), place))
 
 
 @lru_cache(maxsize=16)
@@ -203,11 +202,11 @@ def given_back(spec: Spec, one: Taken) -> Target:
     def build(**params: Any) -> Any:
         return lambda *inputs: one.change(spec.reference(*inputs, **params))
 
-    return Target(spec.name, build, one.words, tuple(spec.params), trusted=True)
+    return otherwise(spec, one.words, build)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:
     def build(**params: Any) -> Any:
         return lambda *inputs: spec.reference(*change(inputs), **params)
 
-    return Target(spec.name, build, words, tuple(spec.params), trusted=True)
+    return otherwise(spec, words, build)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.quantity import Quantity, Told, close
+from lossref.hosts.probe import itself
+from lossref.run.causes.explain.quantity import NONE, Quantity, Told, close
 
 EPSILONS = (0.0, 1e-16, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
 
@@ -22,7 +23,7 @@ class Variant(NamedTuple):
 
     sentence: str
     who: Target
-    change: Params = MappingProxyType({})
+    change: Params = NONE
 
     def gives(self, what: Quantity, one: Told, known: Attempts) -> Array | None:
         """The quantity on a case; None where it raises or has none."""
@@ -32,6 +33,20 @@ class Variant(NamedTuple):
     def on(self, what: Quantity, known: Attempts) -> partial[Array | None]:
         """The same as a function of the case alone."""
         return partial(self.gives, what, known=known)
+
+
+def otherwise(spec: Spec, label: str, build: Callable[..., Any]) -> Target:
+    """The reference done otherwise: another callable, which takes the same parameters."""
+    return replace(itself(spec), build=build, label=label)
+
+
+def at_another(spec: Spec, label: str, name: str, other: Callable[[Any], Any]) -> Target:
+    """The reference with another value of one parameter than it is given."""
+
+    def build(**params: Any) -> Any:
+        return partial(spec.reference, **{**params, name: other(params[name])})
+
+    return otherwise(spec, label, build)
 
 
 def mistakes(spec: Spec, settings: Params) -> list[Variant]:
@@ -81,12 +96,8 @@ def off_by_one(spec: Spec, target: Target, settings: Params) -> Iterator[Variant
 
 @lru_cache(maxsize=256)
 def shifted(spec: Spec, name: str, by: int) -> Target:
-    """The reference with another value of a parameter than it is given."""
-
-    def build(**params: Any) -> Any:
-        return partial(spec.reference, **{**params, name: max(params[name] + by, 1)})
-
-    return Target(spec.name, build, f"{name} {by:+d}", tuple(spec.params), trusted=True)
+    """The reference with a number that is larger by so much than it is given, and 1 at least."""
+    return at_another(spec, f"{name} {by:+d}", name, lambda value: max(value + by, 1))
 
 
 def changed_twice(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
@@ -112,16 +123,15 @@ def mistake_and_setting(
 
 def _may_add_up(what: Quantity, known: Attempts, at: Told, one: Variant, other: Variant) -> bool:
     """Whether each has an effect on a case, and both together bring the truth nearer to the target than either."""
-    found = [variant.gives(what, at, known) for variant in (one, other)]
+    first, second = one.gives(what, at, known), other.gives(what, at, known)
     both = _added(what, known, one, other, at)
-    if both is None or any(x is None or close(x, at.want, at.room) for x in found):
+    if first is None or second is None or both is None:
         return False
-    left = [
-        float(np.nan_to_num(np.abs(x.ravel() - at.got.ravel()), nan=np.inf).max())
-        for x in (both, *found)
-        if x is not None
-    ]
-    return left[0] < min(left[1:])
+    if close(first, at.want, at.room) or close(second, at.want, at.room):
+        return False
+    off = (np.abs(x.ravel() - at.got.ravel()) for x in (both, first, second))
+    left, *alone = (float(np.nan_to_num(x, nan=np.inf).max()) for x in off)
+    return left < min(alone)
 
 
 def two_mistakes(

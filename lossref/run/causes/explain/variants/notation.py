@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant, at_another, otherwise
 
 
 def sides_of(x: Tensor) -> Tensor:
@@ -43,11 +43,7 @@ def other_notation(spec: Spec, settings: Params) -> Iterator[Variant]:
 def flipped(spec: Spec, name: str) -> Target:
     """The reference with a parameter of two values at the other one."""
     values = (spec.params[name].default, *spec.params[name].others)
-
-    def build(**params: Any) -> Any:
-        return partial(spec.reference, **{**params, name: values[1 - values.index(params[name])]})
-
-    return Target(spec.name, build, f"other {name}", tuple(spec.params), trusted=True)
+    return at_another(spec, f"other {name}", name, lambda value: values[1 - values.index(value)])
 
 
 @lru_cache(maxsize=64)
@@ -63,4 +59,4 @@ def misread(spec: Spec, boxes: tuple[int, ...], raw: int) -> Target:
 
         return asked
 
-    return Target(spec.name, build, "one box in the other notation", tuple(spec.params), trusted=True)
+    return otherwise(spec, "one box in the other notation", build)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
@@ -37,7 +36,7 @@ def multiples(
     Unless `sized` the factor has to be one number, and none in step with a size of the case.
     """
     known: list[tuple[Told, float]] = []
-    for one in sorted(told, key=lambda one: not one.apart):
+    for one in told:
         factor = ratio(one, base(one))
         if factor is not None and math.isnan(factor):
             return
@@ -47,7 +46,7 @@ def multiples(
     factors = [factor for _, factor in known]
     steady = float(np.median(factors))
     if same(factors, steady):
-        telling = len(known) >= FEW or _simple(steady) or _with_constant(steady)
+        telling = len(known) >= FEW or _name(abs(steady))
         if telling and all(_fits(one, base(one), steady) for one in told):
             yield in_words(steady, of)
         return
@@ -65,14 +64,9 @@ def nearly_multiple(told: Sequence[Told]) -> Iterator[str]:
     with np.errstate(all="ignore"):
         ratios = got[kept] / want[kept]
     factor = float(np.median(ratios)) if ratios.size else 0.0
-    steady = float(Fraction(factor).limit_denominator(LARGEST)) if np.isfinite(factor) else 0.0
+    steady = rounded(factor) if np.isfinite(factor) else 0.0
     if steady not in (0.0, 1.0) and _simple(steady) and np.isfinite(ratios).all() and same(ratios.tolist(), steady):
         yield f"{in_words(steady)}, to a millionth: something small is wrong, too"
-
-
-def _with_constant(factor: float) -> bool:
-    """Whether it is a small fraction of pi, e or the like."""
-    return not re.fullmatch(r"[-+.\de]+", named(abs(factor)))
 
 
 def _fits(one: Told, base: Array | None, factor: float) -> bool:
@@ -114,6 +108,11 @@ def in_words(factor: float, of: str = "the right value") -> str:
 
 def named(factor: float) -> str:
     """A positive number as a small fraction, with a constant where one is in it; or else its digits."""
+    return _name(factor) or f"{factor:.8g}"
+
+
+def _name(factor: float) -> str:
+    """The same, and nothing for one that has only its digits."""
     for word, constant in CONSTANTS.items():
         for power in (1, -1) if word else (1,):
             found = _fraction(factor / constant**power)
@@ -122,7 +121,7 @@ def named(factor: float) -> str:
     for word, value in (("pi/180 (degrees for radians)", DEGREES), ("180/pi (radians for degrees)", 1 / DEGREES)):
         if math.isclose(factor, value, rel_tol=NEAR):
             return word
-    return f"{factor:.8g}"
+    return ""
 
 
 def _fraction(number: float) -> Fraction | None:

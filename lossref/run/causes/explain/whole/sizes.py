@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lossref.core.axes import name_of
+from lossref.core.axes import name_of, times_of
 from lossref.core.nouns import Array, Case, Params, Spec
 from lossref.run.causes.explain.formula.runs import learnt
 from lossref.run.causes.explain.quantity import Told
@@ -29,7 +29,7 @@ def _of_inputs(spec: Spec, case: Case) -> dict[str, float]:
         if len(axes) == array.ndim:
             for axis, size in zip(axes, array.shape, strict=True):
                 if name_of(axis):
-                    found.setdefault(f"the size of axis {name_of(axis)}", size / int(axis[: -len(name_of(axis))] or 1))
+                    found.setdefault(f"the size of axis {name_of(axis)}", size / times_of(axis))
         if array.size == 1 and name not in spec.wrt:
             found |= {name: float(array.ravel()[0]), f"max({name}, 1)": max(float(array.ravel()[0]), 1.0)}
         elif name not in spec.wrt:

@@ -12,7 +12,7 @@ import numpy as np
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
 from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
-from lossref.run.causes.explain.variants.mistakes import Variant
+from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 from lossref.run.causes.explain.whole.factors import LARGEST, in_words, rounded
 
 MOST_TERMS = 8
@@ -64,7 +64,7 @@ def ordered(spec: Spec, order: tuple[int, ...]) -> Target:
 
         return asked
 
-    return Target(spec.name, build, "another order", tuple(spec.params), trusted=True)
+    return otherwise(spec, "another order", build)
 
 
 def _summed(spec: Spec, chosen: Sequence[str], one: Told) -> Array | None:
@@ -119,4 +119,4 @@ def only(spec: Spec, place: int) -> Target:
 
         return asked
 
-    return Target(spec.name, build, f"reference, term {place}", tuple(spec.params), trusted=True)
+    return otherwise(spec, f"reference, term {place}", build)
