@@ -285,7 +285,7 @@ from lossref.losses.classification.focal import focal
 
 @lossref.target("focal")
 def thorough(pred, label, gamma=1.5, alpha=0.25):
-    for _ in range(2):
+    for _ in range(9):  # ten times the work, so that a busy machine does not hide it
         focal(pred, label, gamma, alpha)
     return focal(pred, label, gamma, alpha)
 
@@ -340,7 +340,7 @@ def test_the_csv_has_its_columns_and_one_row_for_each_metric(run: tuple[Path, li
 
 def test_the_planted_slowdown_shows(run: tuple[Path, list[Row], pd.DataFrame]) -> None:
     table = run[2][(run[2].target == "thorough") & (run[2]["mode"] == "forward")].set_index("metric")
-    assert table.ratio["operators"] == 3
+    assert table.ratio["operators"] == 10
     assert table.ratio["seconds"] > 1.5
     assert table.verdict["seconds"] in ("slower", "unsure")
 
