@@ -17,6 +17,7 @@ from lossref.checks.table import CHECKS
 from lossref.core.nouns import Failure, Verdict
 from lossref.losses import specs
 from lossref.report import page
+from lossref.run.findings import MANNERS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium; apt-get install chromium")
@@ -87,6 +88,7 @@ def verdicts() -> list[Verdict]:
         for check in CHECKS:
             for dtype in check.dtypes:
                 found.append(Verdict(spec, "mine", check.name, dtype, "pass", 10, 0.2, seconds=0.1))
+    apart = [at for at, row in enumerate(found) if row.check not in MANNERS]  # those of manners would be one finding
     for n in range(0, 4 * FINDINGS, 4):
         problem = f"spec-unknown-{n // 4} value changes the value"
         one = Failure(f"law {'x' * (n // 4)}", problem, case="cases/scene.json", cases=1, of=3)
@@ -94,9 +96,11 @@ def verdicts() -> list[Verdict]:
             one = Failure(
                 "value box", "box: got 2, want 1", settings=("small_boxes='raised'",), case="cases/scene.json"
             )
-        row = found[9 * n]
+        row = found[apart[7 * n]]
         status = "fail" if n else "dialect"
-        found[9 * n] = Verdict(row.spec, "mine", row.check, row.dtype, status, 3, 9.0, 0, problem, failures=(one,))
+        found[apart[7 * n]] = Verdict(
+            row.spec, "mine", row.check, row.dtype, status, 3, 9.0, 0, problem, failures=(one,)
+        )
     return found
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers, refusals, shapes
+from lossref.checks.behaviour.contexts import contexts
+from lossref.checks.behaviour.upstream import upstream
 from lossref.checks.evidence import Evidence, Problem, raised
 from lossref.checks.limits import limited
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
@@ -100,6 +102,8 @@ CHECKS = (
     Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
     Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
     Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
+    Check("upstream", upstream, ("small",), F32, _differentiable, shrunk_to="small"),
+    Check("contexts", contexts, ("small",), F32, shrunk_to="small"),
     Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 

@@ -54,6 +54,10 @@ class CommandHost:
         offer = self.offers[thing]
         if not offer.gradients and any(call.wrt for call in question.calls):
             raise CannotAnswer("it has no gradients")
+        if any(call.context for call in question.calls):
+            raise CannotAnswer("where a call stands is a matter of torch's, which it does not run in")
+        if not offer.weights and not all(call.usual_weights for call in question.calls):
+            raise CannotAnswer("it takes no weights from above but the usual ones (it does not describe 'weights')")
         arrays: list[Array] = []
         calls = [_plain_call(call, arrays) for call in question.calls]
         message = {"do": "ask", "loss": thing, "spec": offer.spec, "terms": question.terms, "params": question.params}
@@ -131,7 +135,9 @@ def _plain_call(call: Call, arrays: list[Array]) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
             arrays.append(array.astype(dtype))
         inputs[name] = {"array": len(arrays) - 1}
-    how = {"layout": call.layout, "upstream": call.upstream}
+    how: dict[str, Any] = {"layout": call.layout, "upstream": call.upstream}
+    if not call.usual_weights:
+        how |= {"scale": call.scale, "every": list(call.every)}
     return {"inputs": inputs, "dtypes": dict(call.dtypes), "gradients_to": list(call.wrt), **how}
 
 

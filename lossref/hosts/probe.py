@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def on_device(spec: Spec, case: Case, device: str) -> Case:
     return replace(case, params={**case.params, **meant}, asked=asked) if meant else case
 
 
-def call_of(spec: Spec, inputs: Mapping[str, Array], dtype: str, wrt: Sequence[str] = (), **how: str) -> Call:
+def call_of(spec: Spec, inputs: Mapping[str, Array], dtype: str, wrt: Sequence[str] = (), **how: Any) -> Call:
     """One call with these inputs, each in the dtype under test where it has none of its own."""
     ordered = {name: np.asarray(inputs[name], dtype=np.float64) for name in spec.inputs}
     return Call(ordered, {name: domain.dtype or dtype for name, domain in spec.inputs.items()}, tuple(wrt), **how)

@@ -29,6 +29,7 @@ class Offer:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ("float64", "float32")
     gradients: bool = True
+    weights: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,7 +59,7 @@ def _offer(one: Any) -> Offer:
         if word in one and not form(one[word]):
             raise Nonsense(f"a loss that it describes has {word!r} that is {problem}")
     lists: dict[str, Any] = {name: tuple(one[name]) for name in ("params", "dtypes") if name in one}
-    given = {name: one[name] for name in ("known", "only", "gradients") if name in one}
+    given = {name: one[name] for name in ("known", "only", "gradients", "weights") if name in one}
     fixed = {name: frozen(value) for name, value in one.get("fixed", {}).items()}
     return Offer(one["spec"], plain(one.get("name") or one["spec"])[:80], fixed=fixed, **lists, **given)
 
@@ -74,6 +75,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "fixed": (lambda x: isinstance(x, dict), "no object"),
     "dtypes": (lambda x: _texts(x, ("float64", "float32")), "no list of 'float64' and 'float32'"),
     "gradients": (lambda x: isinstance(x, bool), "neither true nor false"),
+    "weights": (lambda x: isinstance(x, bool), "neither true nor false"),
     "known": (lambda x: isinstance(x, dict) and _texts(list(x.values())), "no object of strings"),
     "only": (lambda x: isinstance(x, dict) and _texts(list(x.values())), "no object of strings"),
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from peer import serve, weights
+from peer import Above, serve
 
 os.environ["JAX_ENABLE_X64"] = "1"  # before the import: else there is no float64
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -52,13 +52,15 @@ def dice(params: dict[str, Any], pred: Any, target: Any) -> Any:
 def answering(loss: Loss, term: str) -> Callable[..., dict[str, Any]]:
     """The answer to a call: the value, and the gradient of its numbers under the weights of the protocol."""
 
-    def answer(params: dict[str, Any], gradients_to: list[str], **inputs: Any) -> dict[str, Any]:
+    def answer(params: dict[str, Any], gradients_to: list[str], above: Above, **inputs: Any) -> dict[str, Any]:
         for name, array in inputs.items():
             if array.dtype.kind != "f":
                 raise TypeError(f"{name}: expected floating numbers, got {array.dtype}")
         given = {name: jnp.asarray(array) for name, array in inputs.items()}
         leaves = {name: given.pop(name) for name in gradients_to}
-        slopes, value = differentiated(loss, tuple(params.items()))(leaves, given)
+        out = jax.eval_shape(partial(loss, params), **leaves, **given)
+        weights = jnp.asarray(above(out.shape), out.dtype)
+        slopes, value = differentiated(loss, tuple(params.items()))(leaves, given, weights)
         return {"values": {term: value}, "gradients": {name: np.asarray(slope) for name, slope in slopes.items()}}
 
     return answer
@@ -68,16 +70,16 @@ def answering(loss: Loss, term: str) -> Callable[..., dict[str, Any]]:
 def differentiated(loss: Loss, params: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """Gradients and value of the weighted sum, compiled as one: operator by operator each new shape takes seconds."""
 
-    def weighted(leaves: dict[str, Any], rest: dict[str, Any]) -> tuple[Any, Any]:
+    def weighted(leaves: dict[str, Any], rest: dict[str, Any], weights: Any) -> tuple[Any, Any]:
         value = loss(dict(params), **leaves, **rest)
-        return (value * weights(value.size).reshape(value.shape).astype(value.dtype)).sum(), value
+        return (value * weights).sum(), value
 
     return jax.jit(jax.grad(weighted, has_aux=True))
 
 
 LOSSES = [
-    {"spec": "giou", "name": "jax giou", "params": ["eps"], "fixed": {"xywh": False}},
-    {"spec": "dice", "name": "jax dice", "params": ["smooth", "reduction"]},
+    {"spec": "giou", "name": "jax giou", "params": ["eps"], "fixed": {"xywh": False}, "weights": True},
+    {"spec": "dice", "name": "jax dice", "params": ["smooth", "reduction"], "weights": True},
 ]
 
 serve(LOSSES, [answering(giou, "giou"), answering(dice, "loss")])

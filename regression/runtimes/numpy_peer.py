@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from peer import serve
+from peer import Above, serve
 
 
-def giou(params: dict[str, Any], gradients_to: list[str], box1: Any, box2: Any) -> dict[str, Any]:
+def giou(params: dict[str, Any], gradients_to: list[str], above: Above, box1: Any, box2: Any) -> dict[str, Any]:
     """Generalised IoU of corners: lossref/spec/10-geometry.md section 3."""
     eps = box1.dtype.type(params["eps"])
     _floating(box1, box2)
@@ -23,7 +23,7 @@ def giou(params: dict[str, Any], gradients_to: list[str], box1: Any, box2: Any) 
     return {"values": {"giou": inter / union - (area - union) / area}}
 
 
-def dice(params: dict[str, Any], gradients_to: list[str], pred: Any, target: Any) -> dict[str, Any]:
+def dice(params: dict[str, Any], gradients_to: list[str], above: Above, pred: Any, target: Any) -> dict[str, Any]:
     """Half of the number: a mistake on purpose, which every check of values must see."""
     return {"values": {"loss": pred.mean() / 2}}
 

@@ -11,16 +11,24 @@ from typing import Any
 import numpy as np
 
 Answer = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
+Above = Callable[[tuple[int, ...]], Any]  # what comes from above to numbers of a shape
 
 
-def weights(count: int) -> Any:
-    """The rule of upstream weights."""
-    k = np.arange(count)
-    return np.where(k % 3 == 1, -1.0, 1.0) * (7 - k % 5) / 4
+def above(call: Mapping[str, Any]) -> Above:
+    """The rule of upstream weights, and what a call may say otherwise."""
+    scale, (first, step) = call.get("scale", 1.0), call.get("every", (0, 1))
+
+    def weights(shape: tuple[int, ...]) -> Any:
+        k = np.arange(int(np.prod(shape)))
+        usual = np.where(k % 3 == 1, -1.0, 1.0) * (7 - k % 5) / 4 * scale
+        found = np.where(k % step == first, usual, 0.0).reshape(shape)
+        return np.repeat(found[:1], len(found), 0) if shape and call["upstream"] in ("expanded", "repeated") else found
+
+    return weights
 
 
 def serve(losses: list[dict[str, Any]], answers: Sequence[Callable[..., dict[str, Any]]]) -> None:
-    """Describe the losses, then answer each call with `answers[loss](params, gradients_to, **inputs)`."""
+    """Describe the losses, then answer each call with `answers[loss](params, gradients_to, above, **inputs)`."""
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while line := source.readline():
         message = json.loads(line)
@@ -40,7 +48,7 @@ def serve(losses: list[dict[str, Any]], answers: Sequence[Callable[..., dict[str
 def _called(answers: Any, message: Any, call: Any, arrays: Any, sent: list[Any]) -> dict[str, Any]:
     inputs = {name: arrays[entry["array"]] for name, entry in call["inputs"].items()}
     try:
-        found = answers[message["loss"]](message["params"], call["gradients_to"], **inputs)
+        found = answers[message["loss"]](message["params"], call["gradients_to"], above(call), **inputs)
     except Exception as error:
         return {"raised": f"{type(error).__name__}: {error}"}
     return {part: {name: _numbered(array, sent) for name, array in named.items()} for part, named in found.items()}

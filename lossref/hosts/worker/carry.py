@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -87,11 +88,13 @@ def _raised(error: BaseException) -> Returned:
 def _called(
     made: Callable[..., Any], question: Question, call: Call, through: Through
 ) -> tuple[Returned, tuple[Tensor, ...]]:
-    inputs = tensors.given(call, question.device)
-    before = tensors.copies(inputs) if question.watch else {}
     try:
-        outs = terms_of(made(*inputs.values()), question.terms, question.absent)
-        found = gradients(outs, {name: inputs[name] for name in call.wrt}, call.upstream)
+        with tensors.around(call):
+            inputs = tensors.given(call, question.device)
+            before = tensors.copies(inputs) if question.watch else {}
+            made = copy.deepcopy(made) if call.context == tensors.COPIED else made
+            outs = terms_of(made(*inputs.values()), question.terms, question.absent)
+            found = gradients(outs, {name: inputs[name] for name in call.wrt}, call)
     except through:
         raise
     except BaseException as error:  # a target may raise anything
@@ -140,14 +143,16 @@ def _listed(out: Any, terms: int, absent: bool) -> tuple[Any, ...]:
     return tuple(first) if found[0].ndim else found
 
 
-def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], layout: str) -> dict[str, Tensor | None]:
+def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], call: Call) -> dict[str, Tensor | None]:
     """The gradient of the weighted sum of all terms; empty if no term is connected to any input."""
     if not inputs:
         return {}
-    pairs = [(out, w) for out, w in zip(outs, tensors.upstream(outs, layout), strict=True) if out.requires_grad]
+    pairs = [(out, w) for out, w in zip(outs, tensors.upstream(outs, call), strict=True) if out.requires_grad]
     if not pairs:
         return {}
     ends, factors = zip(*pairs, strict=True)
+    if call.context == tensors.TWICE:
+        _grad(ends, tuple(inputs.values()), factors, allow_unused=True, retain_graph=True)
     found = _grad(ends, tuple(inputs.values()), factors, allow_unused=True)
     return dict(zip(inputs, found, strict=True))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-LAYOUTS = ("contiguous", "transposed", "sliced", "expanded")
+LAYOUTS = ("contiguous", "transposed", "sliced", "expanded", "repeated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,11 @@ class Call:
     dtypes:   name -> the dtype of the tensor that is made of them
     wrt:      the inputs to which gradients are asked
     layout:   of the inputs in memory, one of `LAYOUTS`; "expanded": every input is its first row, repeated
+              without memory of its own; "repeated": the same numbers, with it
     upstream: the layout of the gradient that comes from above
+    scale:    the factor of that gradient
+    every:    (first, step) of the numbers that get one: k = first, first + step, ...; from above of all others comes 0
+    context:  where the call stands and how, in words of `tensors`, or nothing
     """
 
     inputs: Mapping[str, Array]
@@ -28,6 +32,14 @@ class Call:
     wrt: tuple[str, ...] = ()
     layout: str = "contiguous"
     upstream: str = "contiguous"
+    scale: float = 1.0
+    every: tuple[int, int] = (0, 1)
+    context: str = ""
+
+    @property
+    def usual_weights(self) -> bool:
+        """Whether what comes from above is as the protocol has it."""
+        return self.scale == 1.0 and tuple(self.every) == (0, 1) and self.upstream != "repeated"
 
 
 @dataclass(frozen=True, eq=False)

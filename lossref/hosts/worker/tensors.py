@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,41 @@ _DTYPES = {
 }
 _DTYPES |= {name: getattr(torch, name) for name in ("int8", "int16", "uint8")}
 _plainly = torch._C.DisableTorchFunctionSubclass
+_parameter = torch.nn.Parameter
+
+
+@contextlib.contextmanager
+def _set(read: Callable[[], Any], write: Callable[[Any], Any], there: Any) -> Iterator[None]:
+    before = read()
+    write(there)
+    try:
+        yield
+    finally:
+        write(before)
+
+
+_dtype = torch.get_default_dtype, torch.set_default_dtype
+_threads = torch.get_num_threads, torch.set_num_threads
+_strictly = torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
+CONTEXTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "without gradients": torch.no_grad,
+    "in inference mode": torch.inference_mode,
+    "under a default dtype of float64": lambda: _set(*_dtype, torch.float64),
+    "on three threads": lambda: _set(*_threads, 3),
+    "in deterministic mode": lambda: _set(*_strictly, True),
+}
+"""Where a call can stand; `FORMS` are what its inputs can be."""
+FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "on inputs that are no leaves": _clone,
+    "on inputs that are Parameters": lambda x: _parameter(_detach(x)),
+}
+TWICE, COPIED = "on a second backward pass", "of a deep copy"
+_asked = dict(CONTEXTS)  # a target can change the table, not this
+
+
+def around(call: Call) -> AbstractContextManager[Any]:
+    """What a call stands in."""
+    return _asked.get(call.context, contextlib.nullcontext)()
 
 
 def given(call: Call, device: str) -> dict[str, Tensor]:
@@ -29,8 +66,12 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
         tensor = _new(_contiguous(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
         made[name] = _laid_out(tensor, call.layout)
         if name in call.wrt:
-            made[name].requires_grad_()
+            made[name] = FORMS.get(call.context, _as_it_is)(made[name].requires_grad_())
     return made
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
 
 
 def _laid_out(x: Tensor, layout: str) -> Tensor:
@@ -38,7 +79,10 @@ def _laid_out(x: Tensor, layout: str) -> Tensor:
         return x
     if layout == "transposed":
         return x.transpose(0, -1).contiguous().transpose(0, -1)
-    return x.repeat_interleave(2, dim=-1)[..., ::2] if layout == "sliced" else x[:1].expand(x.shape)
+    if layout == "sliced":
+        return x.repeat_interleave(2, dim=-1)[..., ::2]
+    rows = x[:1].expand(x.shape)
+    return rows.contiguous() if layout == "repeated" else rows
 
 
 def weights(count: int) -> Array:
@@ -47,11 +91,14 @@ def weights(count: int) -> Array:
     return _array(_where(k % 3 == 1, -1.0, 1.0) * (7 - k % 5) / 4)
 
 
-def upstream(outs: tuple[Tensor, ...], layout: str) -> list[Tensor]:
+def upstream(outs: tuple[Tensor, ...], call: Call) -> list[Tensor]:
     """The gradient that comes from above to each term."""
     ends = _cumsum([out.numel() for out in outs])
-    parts = _split(weights(int(ends[-1])), ends[:-1])
-    return [_laid_out(_new(part).reshape(out.shape).to(out), layout) for part, out in zip(parts, outs, strict=True)]
+    first, step = call.every
+    count = int(ends[-1])
+    chosen = _where(_arange(count) % step == first, weights(count) * call.scale, 0.0)
+    made = [_new(part).reshape(out.shape).to(out) for part, out in zip(_split(chosen, ends[:-1]), outs, strict=True)]
+    return [_laid_out(one, call.upstream) for one in made]
 
 
 def dense(out: Any, term: str) -> Tensor:

@@ -20,7 +20,7 @@ __all__ = ["AGAINST", "accepted", "findings", "headline", "owner", "where_of"]
 AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 """The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
 ENDED = ("crashed", "timeout", "blocked")
-MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype")
+MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype", "upstream", "contexts")
 NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
 ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
 NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")

@@ -14,6 +14,11 @@ KINDS_IN_ORDER = tuple(kind for kind in KINDS if kind != "dialect")
 MANNERS = {
     "pure": (0.45, "an operation in place on an argument (x[...] = ..., x *= ..., x.clamp_()): work on a copy"),
     "repeatable": (0.45, "what a call leaves behind for the next one: an attribute, a buffer, a random number"),
+    "upstream": (0.5, "a backward() that does more with what comes from above (grad_output) than multiply by it"),
+    "contexts": (
+        0.4,
+        "what asks where it runs: is_grad_enabled(), .is_leaf, the default dtype, threads, a second call",
+    ),
     "strides": (0.3, ".view() where .reshape() is due, or memory read as if it were contiguous"),
     "connected": (0.3, "a branch that returns a new tensor: multiply by 0 instead, so that a gradient of 0 is there"),
     "dtype": (0.2, ".float(), torch.zeros(...) or a buffer without dtype=: take the dtype of the inputs"),

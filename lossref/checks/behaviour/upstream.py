@@ -1,0 +1,91 @@
+"""The check upstream: whatever comes from above, and whichever inputs want a gradient, the backward pass is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossref.checks.evidence import Evidence, compare_gradients, raised, require_gradients
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import TargetRaised, ask, call_of, result_of
+from lossref.hosts.worker.messages import Returned
+from lossref.oracle.budgets import gradient_budget
+
+SCALES = (-0.125, 4096.0, 0.0)  # powers of two, so that nothing is rounded on the way
+TINY, HUGE = 2.0**-120, 2.0**120  # what float32 rounds to 0 or cannot hold, times a scale
+EVEN, ODD, ALIKE, EXPANDED = {"every": (0, 2)}, {"every": (1, 2)}, {"upstream": "repeated"}, {"upstream": "expanded"}
+HALVES = " of every second number and of the others, added up,"
+ONE_FOR_ALL = " of one number from above for all, without memory of its own"
+ALONE = " where no other input needs a gradient"
+Gradient = Mapping[str, Array | None]
+
+
+def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The gradient is linear in what comes from above (negative, large, 0, of some numbers), and of any input alone."""
+    require_gradients(target)
+    ways: list[dict[str, Any]] = [{}, *({"scale": scale} for scale in SCALES), EVEN, ODD, ALIKE, EXPANDED]
+    alone = spec.wrt if len(spec.wrt) > 1 else ()
+    calls = [call_of(spec, case.inputs, dtype, spec.wrt, **how) for how in ways]
+    calls += [call_of(spec, case.inputs, dtype, (name,)) for name in alone]
+    returned = ask(spec, target, case, calls).returned
+    own, budget = result_of(returned[0]).gradient, gradient_budget(spec, case, dtype)
+    if not own:
+        return Evidence()  # that nothing is connected is what the check connected says
+    known = {name: np.zeros(budget[name].shape) if (g := own[name]) is None else g for name in spec.wrt}
+    scaled, (even, odd, alike, expanded) = returned[1 : 1 + len(SCALES)], returned[1 + len(SCALES) : len(ways)]
+    total = Evidence()
+    for scale, one in zip(SCALES, scaled, strict=True):
+        room = {name: _room(known[name], budget[name], scale) for name in spec.wrt}
+        total += _held(spec, one, known, room, f" of {scale:g} times what came from above", scale)
+    total += _held(spec, _added(spec, even, odd), known, {name: 2 * room for name, room in budget.items()}, HALVES)
+    if not alike.raised:
+        total += _held(spec, expanded, {name: alike.gradients.get(name) for name in spec.wrt}, budget, ONE_FOR_ALL)
+    for name, one in zip(alone, returned[len(ways) :], strict=True):
+        total += _held(replace(spec, wrt=(name,)), one, known, budget, ALONE)
+    return total
+
+
+def _room(gradient: Array, budget: Array, scale: float) -> Array:
+    """The budget of a gradient that is so many times as large; open where float32 would not hold a number."""
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(gradient) * abs(scale) > HUGE, np.inf, budget * abs(scale) + TINY)
+
+
+def _added(spec: Spec, one: Returned, other: Returned) -> Returned:
+    """What two calls gave, added up; the one that raised if one did."""
+    if one.raised or other.raised:
+        return one if one.raised else other
+    parts = ([found.gradients.get(name) for found in (one, other)] for name in spec.wrt)
+    return replace(one, gradients={name: _sum(part) for name, part in zip(spec.wrt, parts, strict=True)})
+
+
+def _sum(parts: list[Array | None]) -> Array | None:
+    there = [part for part in parts if part is not None]
+    with np.errstate(invalid="ignore"):
+        return sum(there[1:], there[0]) if there else None
+
+
+def _held(
+    spec: Spec, one: Returned, known: Gradient, budget: Mapping[str, Array], after: str, scale: float = 1.0
+) -> Evidence:
+    """A call beside what it should give; where that is no finite number, nothing is asked, and None is zeros.
+
+    Its kinds are its own: what fails only with other numbers from above is another fault than a wrong gradient.
+    """
+    try:
+        result = result_of(one)
+    except TargetRaised as error:
+        return raised(TargetRaised(f"{error}{after}"))
+    want, got = dict[str, Array](), dict[str, Array | None]()
+    for name in spec.wrt:
+        usual, mine = known.get(name), result.gradient.get(name)
+        usual = np.zeros(budget[name].shape) if usual is None else usual
+        finite = np.isfinite(usual)
+        want[name] = np.where(finite, usual, 0.0) * scale
+        got[name] = mine if mine is None or mine.shape != usual.shape else np.where(finite, mine, 0.0)
+    room = {name: np.where(np.isnan(budget[name]), np.inf, budget[name]) for name in spec.wrt}
+    found = compare_gradients(spec, replace(result, gradient=got), want, room, after=after)
+    return replace(found, problems=tuple(replace(said, kind=said.kind + after) for said in found.problems))

@@ -1,0 +1,192 @@
+"""Faults that show only under other numbers from above, or elsewhere in a program: each is seen, by its own check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossref.checks.table import cases_for, check, named
+from lossref.core.nouns import Target
+from lossref.losses import spec
+
+Turned = Callable[[Tensor], Tensor]
+SPECS = ("focal", "iou")  # one number, and one for each row
+REFERENCES = {name: spec(name).reference for name in SPECS}
+
+
+class Backward(torch.autograd.Function):
+    """A loss whose backward pass turns what comes from above into something else."""
+
+    @staticmethod
+    def forward(ctx: Any, turned: Turned, made: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(*inputs)
+        ctx.turned, ctx.made = turned, made
+        return made(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Any) -> Any:
+        leaves = [x.detach().requires_grad_(needed) for x, needed in zip(ctx.saved_tensors, _needed(ctx), strict=True)]
+        with torch.enable_grad():
+            out = ctx.made(*leaves)
+        asked = [x for x in leaves if x.requires_grad]
+        found = iter(torch.autograd.grad(out, asked, ctx.turned(above[0])))
+        return (None, None, *(next(found) if x.requires_grad else None for x in leaves))
+
+
+def _needed(ctx: Any) -> tuple[bool, ...]:
+    return tuple(ctx.needs_input_grad[2:])
+
+
+class Once(Backward):
+    """One whose second backward pass does not know any more what the first one knew."""
+
+    @staticmethod
+    def backward(ctx: Any, *above: Any) -> Any:
+        again, ctx.been = getattr(ctx, "been", False), True
+        found = Backward.backward(ctx, *above)
+        return tuple(g if g is None or not again else g * 0 for g in found)
+
+
+def through(turned: Turned, function: Any = Backward) -> Callable[..., Any]:
+    def build(name: str, **params: Any) -> Callable[..., Tensor]:
+        def made(*inputs: Tensor) -> Tensor:
+            return REFERENCES[name](*inputs, **params)
+
+        return lambda *inputs: function.apply(turned, made, *inputs)
+
+    return build
+
+
+def _as_contiguous(above: Tensor) -> Tensor:
+    """What lies in memory at the address, as a kernel reads it that takes no strides."""
+    if above.ndim == 0 or above.stride(0) == 1:
+        return above
+    return torch.arange(above.numel(), dtype=above.dtype).reshape(above.shape)
+
+
+UPSTREAM: dict[str, tuple[Turned, str]] = {
+    "clamped to 2": (lambda g: g.clamp(-2, 2), "of 4096 times"),
+    "small ones are 0": (lambda g: torch.where(g.abs() > 0.3, g, 0.0), "of -0.125 times"),
+    "never 0": (lambda g: torch.where(g == 0, 1.0, g), "of 0 times"),
+    "as whole quarters": (lambda g: (g * 4).round() / 4, "of -0.125 times"),
+}
+SINGLE: dict[str, tuple[Turned, str]] = {
+    "the sign is lost": (torch.abs, "of -0.125 times"),
+    "squared": (lambda g: g * g.abs() / 1.75, "of -0.125 times"),
+}
+ROWS: dict[str, tuple[Turned, str]] = {
+    "read without strides": (_as_contiguous, "without memory of its own"),
+    "divided by its largest": (lambda g: g / g.abs().max() * 1.75, "of -0.125 times"),
+}
+
+
+TURNED = {
+    f"{name}: {word}": (name, *row)
+    for name, own in zip(SPECS, (SINGLE, ROWS), strict=True)
+    for word, row in {**UPSTREAM, **own}.items()
+}
+
+
+@pytest.mark.parametrize(("name", "turned", "said"), TURNED.values(), ids=list(TURNED))
+def test_other_numbers_from_above(name: str, turned: Turned, said: str) -> None:
+    verdict = _verdict("upstream", name, lambda **params: through(turned)(name, **params))
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+def test_one_input_alone() -> None:
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(box1: Tensor, box2: Tensor) -> Tensor:
+            both = box1.requires_grad and box2.requires_grad
+            alone = not both and (box1.requires_grad or box2.requires_grad)
+            return REFERENCES["iou"](box1, box2, **params) * (1.01 if alone else 1.0)
+
+        return loss
+
+    verdict = _verdict("upstream", "iou", build)
+    assert verdict.status == "fail"
+    assert "where no other input needs a gradient" in verdict.note
+
+
+# Where a call stands ----------------------------------------------------------------------------------
+
+Where = Callable[[tuple[Tensor, ...]], bool]
+CONTEXTS: dict[str, tuple[Where, str]] = {
+    "no_grad": (lambda x: not torch.is_grad_enabled() and not torch.is_inference_mode_enabled(), "without gradients"),
+    "inference mode": (lambda x: torch.is_inference_mode_enabled(), "in inference mode"),
+    "default dtype": (lambda x: torch.get_default_dtype() == torch.float64, "under a default dtype of float64"),
+    "threads": (lambda x: torch.get_num_threads() == 3, "on three threads"),
+    "deterministic": (lambda x: torch.are_deterministic_algorithms_enabled(), "in deterministic mode"),
+    "no leaf": (lambda x: any(not one.is_leaf for one in x), "on inputs that are no leaves"),
+    "Parameter": (lambda x: any(isinstance(one, torch.nn.Parameter) for one in x), "on inputs that are Parameters"),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("word", CONTEXTS)
+def test_another_place(name: str, word: str) -> None:
+    where, said = CONTEXTS[word]
+
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(*inputs: Tensor) -> Tensor:
+            return REFERENCES[name](*inputs, **params) * (1.01 if where(inputs) else 1.0)
+
+        return loss
+
+    verdict = _verdict("contexts", name, build)
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_second_backward_pass(name: str) -> None:
+    verdict = _verdict("contexts", name, lambda **params: through(lambda g: g, Once)(name, **params))
+    assert verdict.status == "fail"
+    assert "on a second backward pass" in verdict.note
+
+
+class Forgetful(torch.nn.Module):
+    """A module whose copies lose what it was built with."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self.params = params
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Forgetful:
+        return Forgetful(**{**self.params, "gamma": self.params["gamma"] + 1})
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        return REFERENCES["focal"](pred, label, **self.params)
+
+
+def test_a_deep_copy() -> None:
+    verdict = _verdict("contexts", "focal", Forgetful)
+    assert verdict.status == "fail"
+    assert "of a deep copy" in verdict.note
+
+
+def test_a_dtype_that_is_refused_is_no_wrong_number() -> None:
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(pred: Tensor, label: Tensor) -> Tensor:
+            if torch.get_default_dtype() != pred.dtype:
+                raise RuntimeError("Index put requires the source and destination dtypes match")
+            return REFERENCES["focal"](pred, label, **params)
+
+        return loss
+
+    assert _verdict("contexts", "focal", build).status == "pass"
+
+
+def _verdict(word: str, name: str, build: Callable[..., Any]) -> Any:
+    """What one check says, which others would not: on values and gradients as usual the target is right."""
+    one = spec(name)
+    target = Target(name, build, word, tuple(one.params))
+    for usual in ("reduced",):
+        cases = cases_for(named(usual), one, target, "quick", 0)[:2]
+        assert check(named(usual), one, target, cases, "float32")[0].status == "pass"
+    asked = cases_for(named(word), one, target, "quick", 0)
+    return check(named(word), one, target, asked, "float32")[0]
