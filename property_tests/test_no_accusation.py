@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lossref.checks import ability, table
+from lossref.checks.cases.limits import limited
 from lossref.checks.evidence import Evidence
-from lossref.checks.limits import limited
 from lossref.core.nouns import Target, Verdict
 from lossref.hosts.worker.carry import terms_of
 from lossref.losses import spec

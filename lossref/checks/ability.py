@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from lossref.checks.limits import limited
+from lossref.checks.cases.limits import limited
 from lossref.checks.material import fixed_of, material
 from lossref.checks.table import Check, examine
 from lossref.core.nouns import Case, Spec, Target

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.behaviour.contexts import contexts
 from lossref.checks.behaviour.upstream import upstream
+from lossref.checks.cases.limits import limited
 from lossref.checks.evidence import Evidence, Problem, raised
-from lossref.checks.limits import limited
 from lossref.checks.material import Fixed, fixed_of, has_kind, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Spec, Target, Verdict

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lossref.checks.limits import not_there
+from lossref.checks.cases.limits import not_there
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.worker.things import described
 from lossref.targets.hints import of_arguments

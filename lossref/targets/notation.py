@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.checks.limits import limited
+from lossref.checks.cases.limits import limited
 from lossref.checks.material import fixed_of, material
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, applicable, call

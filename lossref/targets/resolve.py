@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lossref.checks.limits import said_of
+from lossref.checks.cases.limits import said_of
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import itself
 from lossref.targets.declaring import UnknownTarget as UnknownTarget
