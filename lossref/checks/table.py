@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.behaviour.contexts import contexts
 from lossref.checks.behaviour.upstream import upstream
+from lossref.checks.cases.kinds import of_kind
 from lossref.checks.cases.limits import limited
 from lossref.checks.evidence import Evidence, Problem, raised
-from lossref.checks.material import Fixed, fixed_of, has_kind, material
-from lossref.checks.settings import settings
+from lossref.checks.material import fixed_of, has_kind, material
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import DeviceLost, TargetEnded
@@ -42,6 +42,7 @@ class Check:
     applies:       whether a spec that has such cases has anything in them that the check could examine
     explained_on:  the kinds of case on which an explanation of its failures must hold; none: they speak for themselves
     certified:     whether the oracle can answer its cases, so that they can stand for the failure in an explanation
+    searched:      whether a setting is looked for on its failing cases, which are small enough for the reference
     shrunk_to:     the size that its failing cases are made as small as; none: they stay as they are
     one_call:      whether a single call of the target shows the failure, so that a snippet can
     legal:         whether its cases are legal input; that they are not may be their very point
@@ -54,6 +55,7 @@ class Check:
     applies: Callable[[Spec], bool] = lambda spec: True
     explained_on: tuple[str, ...] = ()
     certified: bool = True
+    searched: bool = True
     shrunk_to: str = ""
     one_call: bool = False
     legal: bool = True
@@ -89,9 +91,12 @@ CHECKS = (
     Check("gradient", numbers.gradient, ONE, BOTH, _differentiable, VALUES, shrunk_to="single", one_call=True),
     Check("kinks", numbers.kinks, ONE, BOTH, _has_kinks, VALUES, shrunk_to="single", one_call=True),
     Check("reduced", numbers.reduced, ("small",), BOTH, explained_on=VALUES, shrunk_to="small", one_call=True),
-    Check("bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, shrunk_to="single"),
+    Check(
+        "bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, searched=False, shrunk_to="single"
+    ),
+    Check("varied", numbers.varied, ("varied",), BOTH, explained_on=VALUES, certified=False, shrunk_to="single"),
     Check("rare", numbers.rare, ("rare",), F64, explained_on=VALUES),
-    Check("shape", shapes.shape, SHAPES, F64, _has_shapes, VALUES, certified=False, one_call=True, legal=False),
+    Check("shape", shapes.shape, SHAPES, F64, _has_shapes, VALUES, False, False, one_call=True, legal=False),
     Check("single", shapes.single, ("one",), F32, explained_on=VALUES, one_call=True),
     Check("empty", shapes.empty, ("empty",), F32),
     Check("connected", behaviour.connected, ("small", "empty"), F32, _differentiable),
@@ -137,16 +142,8 @@ def applies(check: Check, spec: Spec) -> bool:
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
     fixed, drawn_from = fixed_of(spec, target.fixed), limited(spec, target)
-    found = [case for kind in check.kinds for case in _kind(drawn_from, kind, tier, seed, fixed)]
+    found = [case for kind in check.kinds for case in of_kind(drawn_from, kind, tier, seed, fixed)]
     return [on_device(spec, case, target.device) for case in found if applicable(spec, target, case)]
-
-
-def _kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:
-    if kind == "one":
-        return material(spec, "single", tier, seed, fixed)[::10]
-    if kind == "setting":
-        return settings(spec, tier, seed, fixed)
-    return material(spec, kind, tier, seed, fixed)
 
 
 def examine(check: Check, spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: M
     verdicts = _ordered(verdicts, list(run["families"]), list(docs))
     found = findings(verdicts)
     names = columns(verdicts, docs)
+    rows = _anchored(_worst_first(verdicts)[:MOST_ROWS])
     return filled(
         "report.html",
         {"array": array_text, "number": number_text, "ratio": ratio_text, "svg": Markup},
@@ -70,7 +72,8 @@ def _html(directory: Path, verdicts: list[Verdict], run: dict[str, Any], docs: M
         cards=cards(directory, found),
         columns=names,
         lines=lines(verdicts, names, found),
-        rows=_anchored(_worst_first(verdicts)[:MOST_ROWS]),
+        rows=rows,
+        place=partial(_place, {row_anchor(row) for row in verdicts} - {anchor for anchor, _ in rows}),
         left_out=max(len(verdicts) - MOST_ROWS, 0),
         exceptions=_folded(verdict for verdict in verdicts if verdict.status in NOT_FAILING[1:]),
         drawn=_drawn(run["families"]),
@@ -103,6 +106,11 @@ def _anchored(verdicts: Iterable[Verdict]) -> list[tuple[str, Verdict]]:
         found.append(("" if anchor in seen else anchor, row))
         seen.add(anchor)
     return found
+
+
+def _place(elsewhere: Set[str], link: str) -> str:
+    """Where a link leads: to the place of that name, or to the table of all rows where that one has no room here."""
+    return "summary.csv" if link in elsewhere else f"#{link.replace(' ', '')}"
 
 
 def _head(verdicts: list[Verdict], run: dict[str, Any]) -> Head:

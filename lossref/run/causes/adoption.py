@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from lossref.checks import limits, table
+from lossref.checks import table
 from lossref.checks.attempts import Attempts, at
+from lossref.checks.cases import limits
 from lossref.checks.material import fixed_of, material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
@@ -73,11 +74,15 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
 
 
 def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
-    """Failing cases that the oracle can answer: the first one of every kind of every row, then the second ones."""
+    """Failing cases that have one answer: the first one of every kind of every row, then the second ones."""
     good = [
-        (case for case in failing.cases if not tracing.spec.why_not(case) and _answerable(tracing.spec, case))
+        (
+            case
+            for case in failing.cases
+            if not tracing.spec.why_not(case) and (not row.one.certified or _answerable(tracing.spec, case))
+        )
         for row in rows
-        for failing in (row.failing if row.one.certified else ())
+        for failing in (row.failing if row.one.searched else ())
     ]
     for _ in range(MOST_OF_A_KIND):
         yield from (case for cases in good if (case := next(cases, None)) is not None)

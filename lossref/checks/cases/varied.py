@@ -1,0 +1,110 @@
+"""Cases of other sizes and of other numbers than those that the families give.
+
+Lengths around the widths of vector code, one class and more than 80, portrait and landscape, other levels and bins; and
+numbers with full mantissas, with logits between the families. No oracle answers them: they are held beside the
+reference, as those at full size are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossref.checks.material import bytes_of, conventions, draw_case
+from lossref.core.nouns import Array, Case, Domain, Params, Spec
+from lossref.hosts.probe import TargetRaised, call, itself
+from lossref.oracle.remembered import MIB, remembered
+
+LENGTHS = {
+    "n": (1, 2, 7, 9, 17, 33, 65, 5003),
+    "b": (1, 3, 2, 5, 1, 4, 2, 1),
+    "A": (5, 1, 17, 9, 33, 2, 65, 7),
+    "q": (9, 5, 33, 1, 17, 65, 7, 129),
+    "c": (1, 81, 3, 130, 2, 300, 17, 8),
+}
+SCENES: tuple[Mapping[str, Any], ...] = (
+    {"b": 1, "n": 1, "c": 1},
+    {"b": 3, "n": 5, "c": 81, "imgsz": (96, 32)},
+    {"b": 2, "n": 40, "c": 3, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8},
+    {"b": 1, "n": 130, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64)},
+)
+SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
+JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
+FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
+DRAWS = 8  # until one has no choice among equals
+Fixed = tuple[tuple[str, Any], ...]
+
+
+@remembered(64 * MIB, bytes_of)
+def varied(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
+    """The cases of a spec, in the order of their sizes; the notation goes round."""
+    rng = np.random.default_rng([seed, sum(map(ord, f"{spec.name}varied"))])
+    return tuple(_drawn(spec, rng, dict(fixed)))
+
+
+def _drawn(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
+    layouts = conventions(spec)
+    for number, dims in enumerate(_sizes(spec)):
+        free = {name: size for name, size in dims.items() if name not in fixed}
+        params = {**layouts[number % len(layouts)], **fixed}
+        drawn = (
+            _with_other_numbers(spec, rng, draw_case(spec, rng, free, params), SCALES[number % len(SCALES)])
+            for _ in range(DRAWS)
+        )
+        decided = next((case for case in drawn if _decided(spec, case)), None)
+        if decided:
+            yield replace(decided, id=f"varied {number}")
+
+
+def _decided(spec: Spec, case: Case) -> bool:
+    """Whether no choice among equals shows: where few anchors have a metric above 0, any may fill up the top k."""
+    if "zero_metric" not in spec.params:
+        return True
+    own, other = itself(spec), replace(case, params={**case.params, "zero_metric": "dropped"})
+    usual = replace(case, params={**case.params, "zero_metric": "kept"})
+    try:
+        return np.array_equal(call(spec, own, usual, "float64").value, call(spec, own, other, "float64").value)
+    except TargetRaised:
+        return False
+
+
+def _sizes(spec: Spec) -> Iterator[Mapping[str, Any]]:
+    """Sizes of the axes that may have any, the others as at small size."""
+    small = spec.sizes["small"]
+    for number in range(len(SCENES) if spec.composite else len(LENGTHS["n"])):
+        usual = small[number % len(small)]
+        if spec.composite:
+            free = {name: size for name, size in SCENES[number].items() if name in usual or name in spec.params}
+            yield {**usual, **({"c": free["c"]} if "d" in usual else free)}  # denoising queries fit their objects
+        else:
+            yield {**usual, **{name: sizes[number] for name, sizes in LENGTHS.items() if name in usual}}
+
+
+def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale: float) -> Case:
+    params = {**spec.defaults(), **case.params}
+    drawn = {
+        name: _other(rng, domain, case.inputs[name], params, scale if name in spec.wrt and domain.unit else 1.0)
+        for name, domain in spec.inputs.items()
+        if _any_number(domain)
+    }
+    return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
+
+
+def _any_number(domain: Domain) -> bool:
+    """Whether an input is drawn from several families of real numbers, and is no index, no flag and no layout."""
+    return not domain.dtype and not domain.indexes and len(domain.families) > 1
+
+
+def _other(rng: np.random.Generator, domain: Domain, x: Array, params: Params, scale: float) -> Array:
+    """The same with every bit of a float32 in use, and scaled; as it was if that is not legal."""
+    measures = ~np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True) if x.ndim > 1 else True
+    for factor in (scale, 1.0):
+        for jitter in JITTERS:
+            turned = x * factor * (1 + rng.uniform(-jitter, jitter, x.shape))
+            found = np.where(measures, turned, x).astype(np.float32).astype(np.float64)
+            if domain.why_not(found, params) is None:
+                return found
+    return x
