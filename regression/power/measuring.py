@@ -32,7 +32,7 @@ SAME = 1e-9
 
 @dataclass(frozen=True)
 class Row:
-    """One mutant: where and how it was made, and the check that rejected it, or "survives", "equal", "raises", "hangs"."""
+    """One mutant: where and how it was made, and the check that rejected it, or what became of it."""
 
     spec: str
     file: str
