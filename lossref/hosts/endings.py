@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
@@ -42,18 +43,69 @@ class TargetEnded(Exception):
         self.printed = printed
 
 
-def once_more(what: Callable[[], T]) -> T:
-    """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy."""
+class DeviceLost(TargetEnded):
+    """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
+
+
+@dataclass
+class Story:
+    """What happened while one target was asked about one spec, beside its answers; begun anew whenever it is found.
+
+    forgiven: what a second process made good, a sentence each: one is the machine's, which was busy, two are not
+    untold:   those of them that no verdict says yet
+    ended:    how its process ended since the last verdict, whoever had asked
+    firsts:   the first question of each kind, with its reply; `shown_on` the case of each row that tells of them
+    """
+
+    forgiven: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    ended: list[TargetEnded] = field(default_factory=list)
+    firsts: dict[Hashable, tuple[Any, ...]] = field(default_factory=dict)
+    shown_on: dict[str, Any] = field(default_factory=dict)
+
+    def forgive(self, said: str) -> None:
+        """Something went wrong once, and is told with the next verdict."""
+        self.forgiven.append(said)
+        self.untold.append(said)
+
+    def taken(self) -> tuple[list[str], list[TargetEnded]]:
+        """What is to be told with a verdict, which is told once."""
+        said, ended = self.untold, [one for one in self.ended if not isinstance(one, DeviceLost)]
+        self.untold, self.ended = [], []
+        return said, ended
+
+
+def once_more(what: Callable[[], T], said: str = "", story: Story | None = None) -> T:
+    """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy.
+
+    A story notes what is `said` of it, and forgives nothing twice.
+    """
     try:
         return what()
     except TargetEnded as error:
         if error.status != "timeout":
             raise
-    return what()
+        if story is not None and story.forgiven:
+            raise TargetEnded(error.status, f"{error}; before, {story.forgiven[0]}", error.printed) from None
+    found = what()
+    if story is not None:
+        story.forgive(said)
+    return found
 
 
-class DeviceLost(TargetEnded):
-    """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
+def late(seconds: float) -> str:
+    """What is said of a question that was answered at last."""
+    return f"one question took longer than {seconds:g} s, and was answered when asked again in a new process"
+
+
+def replaced(how: str, story: Story | None) -> None:
+    """A process has ended while nobody asked it anything: killed from outside, it may be, but not twice."""
+    if story is None:
+        return
+    said = f"{how} while nothing was asked, and a new one was started"
+    if story.forgiven:
+        raise TargetEnded("crashed", f"{how} while nothing was asked; before, {story.forgiven[0]}")
+    story.forgive(said)
 
 
 class Output:

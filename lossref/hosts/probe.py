@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.worker.carry import carried_out
 from lossref.hosts.worker.messages import Call, Question, Reply, Returned
 
@@ -69,11 +70,25 @@ def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], w
 
 
 def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Reply:
-    """What the target, built with the parameters of the case that it accepts, gives to these calls."""
-    question = question_of(spec, target, case, calls, watch)
+    """What the target, built with the parameters of the case that it accepts, gives to these calls.
+
+    Its story keeps the first question in each dtype, with the reply: what it was asked then, it can be asked again.
+    """
+    reply = _asked(target, question_of(spec, target, case, calls, watch))
+    if target.story is not None and len(calls) == 1:
+        target.story.firsts.setdefault(tuple(calls[0].dtypes.values()), (case, calls[0], reply.returned[0]))
+    return reply
+
+
+def _asked(target: Target, question: Question) -> Reply:
     if target.host is None:
         return carried_out(target.build, question, not target.trusted, THROUGH)
-    reply: Reply = target.host.ask(target.thing, question)
+    try:
+        reply: Reply = target.host.ask(target.thing, question, target.story)
+    except TargetEnded as error:
+        if target.story is not None:
+            target.story.ended.append(error)
+        raise
     return reply
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
-from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended, once_more
+from lossref.hosts.endings import DeviceLost, Story, TargetEnded, how_it_ended, late, once_more, replaced
 from lossref.hosts.worker import wire
 from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain
@@ -88,13 +88,15 @@ class ProcessHost:
         self._load_again(first)
         return self._load(*key)
 
-    def _load_again(self, thing: int) -> None:
+    def _load_again(self, thing: int, story: Story | None = None) -> None:
         """Load, into a process that is new, the words up to the one that this thing came from.
 
-        One that ended while nobody asked it anything, killed from outside, is replaced without a word.
+        One that ended while nobody asked it anything, killed from outside it may be, is replaced.
         """
         if self._channel is not None and self._channel.process.poll() is not None:
+            how = how_it_ended(self._channel.process)
             self.close()
+            replaced(how, story)
         for key, found in list(self._words.items())[self._there :]:
             if found["first"] > thing:
                 return
@@ -116,15 +118,15 @@ class ProcessHost:
         """Whether a file has changed that was imported here, so that the things of today are others."""
         return any(_stamp(file) != stamp for file, stamp in self._files.items())
 
-    def ask(self, thing: int, question: Question) -> Reply:
+    def ask(self, thing: int, question: Question, story: Story | None = None) -> Reply:
         """The reply to a question; one that is not answered in time is put once more, to a fresh process.
 
-        Raises `TargetEnded` where no process lives to answer it.
+        That is forgiven once in a story. Raises `TargetEnded` where no process lives to answer it.
         """
-        return once_more(lambda: self._ask(thing, question))
+        return once_more(lambda: self._ask(thing, question, story), late(self.lodging.timeout), story)
 
-    def _ask(self, thing: int, question: Question) -> Reply:
-        self._load_again(thing)
+    def _ask(self, thing: int, question: Question, story: Story | None) -> Reply:
+        self._load_again(thing, story)
         said = self._said({"do": "ask", "thing": thing, "question": asdict(question)}, self.lodging.timeout, "")
         try:
             reply = _reply_of(said["reply"], self._printed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lossref.core.nouns import Host, Target
 from lossref.hosts.command import CannotAnswer, CommandHost
-from lossref.hosts.endings import TargetEnded
+from lossref.hosts.endings import Story, TargetEnded
 from lossref.hosts.kept import host_of
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
 from lossref.hosts.worker import state
@@ -39,7 +39,10 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
         return [replace(reference(spec), device=lodging.device) for spec in specs().values()]
     if as_spec:
         find(as_spec)  # one that is none is known as such before anything is imported
-    host = host_of(word, lodging)
+    return [replace(one, story=Story()) for one in _lodged(word, as_spec, host_of(word, lodging), lodging)]
+
+
+def _lodged(word: str, as_spec: str | None, host: ProcessHost | CommandHost, lodging: Lodging) -> list[Target]:
     if isinstance(host, CommandHost):
         return _of_peer(host, lodging)
     module, _, attribute = word.partition(":")

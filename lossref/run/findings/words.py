@@ -24,6 +24,7 @@ MANNERS = {
 SMALLEST = 8  # decimal digits: an error below 1e-8 of the truth does nothing to a training
 MOST = {"precision": 0.2}  # the weight of a kind: rounding in a narrower type does little to a training
 NOTHING = "nothing known explains it"
+DIFFERENTLY = "the same question is answered differently when it is asked again"
 UNKNOWN = 0.75  # how much counts what fails where nobody noted on which input
 
 
@@ -62,6 +63,8 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
     sort = cause[0]
     if sort == "setting":
         return setting(row.spec, cause[1])
+    if sort == "because" and cause[1] == DIFFERENTLY:
+        return f"{DIFFERENTLY}: {failure.problem}"
     if sort == "because":
         return f"{_quantity(kinds or [failure.kind])} {cause[1]}" if cause[1].startswith("agrees ") else cause[1]
     if sort == "wrong":
@@ -117,6 +120,8 @@ def look_for(cause: tuple[str, ...], row: Verdict, failure: Failure) -> str:
     if sort == "setting":
         name = cause[1].partition("=")[0]
         return f"the lines that decide {name}: {_doc(row.spec, name)[0] or 'see lossref show ' + row.spec}"
+    if sort == "because" and cause[1] == DIFFERENTLY:
+        return MANNERS["repeatable"][1]
     if sort == "behaviour":
         return MANNERS[row.check][1]
     if sort == "because" and "float32" in cause[1]:
