@@ -46,7 +46,7 @@ def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
 def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, status: int) -> None:
     """One screen: the sentence, the findings, what could not be examined, and how it ended."""
     found = findings(verdicts)
-    word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
+    word = _word(status)
     _say(headline(str(run.get("target", "")), str(run.get("version", "")), found, word))
     counts = Counter(one.status for one in verdicts)
     _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}{_devices(verdicts)}")
@@ -62,8 +62,17 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
         _say(f"{rows[0].status.upper()}  {_rows(rows)}: {rows[0].note}")
     if len(idle) > MOST_IDLE:
         _say(f"and {len(idle) - MOST_IDLE} more reasons why nothing was examined, or it was known: on the page")
+    _say(ending(verdicts, run, status))
+
+
+def ending(verdicts: Sequence[Verdict], run: Mapping[str, Any], status: int) -> str:
+    """How a run ended, in one line."""
     bad = sum(one.status in ("fail", "fixed", "dialect") for one in verdicts)
-    _say(f"{word}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned")
+    return f"{_word(status)}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned"
+
+
+def _word(status: int) -> str:
+    return {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
 
 
 def _finding(number: int, one: Finding, folder: Path, several: bool) -> Iterator[str]:

@@ -135,7 +135,9 @@ def _story(target: Target) -> tuple[list[str], list[TargetEnded]]:
 
 
 def _told(verdict: Verdict, said: list[str]) -> Verdict:
-    return replace(verdict, note="; ".join(filter(None, (verdict.note, *said)))) if said else verdict
+    """The verdict with what is to be told, unless its note says so."""
+    more = [one for one in said if one not in verdict.note]
+    return replace(verdict, note="; ".join(filter(None, (verdict.note, *more)))) if more else verdict
 
 
 def _row(
