@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from lossref.core.nouns import Verdict
+from lossref.core.nouns import Failure, Verdict
 from lossref.hosts.endings import Story, TargetEnded, once_more, replaced
 from lossref.hosts.kept import close_all
 from lossref.hosts.process import Lodging
+from lossref.report import terminal
+from lossref.run import about
 from lossref.run.ask import work
+from lossref.run.causes.explain.whole.factors import in_words
 from lossref.run.findings import findings
-from lossref.run.findings.words import DIFFERENTLY
+from lossref.run.findings.words import DIFFERENTLY, percent
+from lossref.run.jobs import waited_for
 from lossref.run.plan import plan
 
 HEAD = """
@@ -38,7 +46,7 @@ RETURN = "    return right(pred, label, gamma, alpha){}\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ended_afterwards() -> None:
+def ended_afterwards() -> Iterator[None]:
     yield
     close_all()
 
@@ -199,3 +207,74 @@ def test_of_what_does_not_repeat_itself_no_cause_is_claimed(tmp_path: Path, name
 def test_what_repeats_itself_has_its_cause(tmp_path: Path) -> None:
     rows = verdicts(tmp_path, "", "value", factor=" * 1.5")
     assert {row.explanation for row in rows} == {"loss is 3/2 times the right value"}
+
+
+# What a person reads -------------------------------------------------------------------------------------------
+
+
+def test_what_is_waited_for_is_said(tmp_path: Path) -> None:
+    """The row that is asked now, of each job that runs: those that are on disk are done."""
+    file = tmp_path / "two.py"
+    file.write_text(HEAD + MARK + RETURN.format("") + MARK.replace("culprit", "other") + RETURN.format(""))
+    jobs = plan([str(file)], check="value,pure", out=tmp_path)
+    assert waited_for(jobs, 1) == "asking focal of culprit, value float64"
+    (tmp_path / "verdicts.jsonl").write_text('{"spec": "focal", "target": "culprit", "device": "cpu"}\nrubbish')
+    assert waited_for(jobs, 2) == "asking focal of culprit, value float32; focal of other, value float64"
+    assert waited_for([], 2) == ""
+
+
+def test_a_line_says_so_while_nothing_gets_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(about, "QUIET", 0.05)
+    out = io.StringIO()
+    with about.progress("verdicts", 2, Console(file=out), lambda: "asking focal of mine, value float64"):
+        end = time.monotonic() + 10
+        while not out.getvalue() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert out.getvalue().splitlines()[0] == "0 of 2 verdicts; asking focal of mine, value float64"
+
+
+def test_several_targets_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Verdict("iou", name, "value", "float64", status) for name, status in WAYS]
+    terminal.summary(rows, {"target": "x.py", "planned": len(rows)}, tmp_path, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert {"conforms: a, b", "does not conform: c", "incomplete: d"} <= {*lines}
+    terminal.summary(rows[:1], {"target": "x.py", "planned": 1}, tmp_path, 0)
+    assert "conforms: a" not in capsys.readouterr().out.splitlines()
+
+
+WAYS = [("a", "pass"), ("b", "pass"), ("c", "fail"), ("d", "crashed")]
+WORDS = {
+    "nothing returned": (
+        "raised TypeError: returned NoneType for loss, expected a torch tensor",
+        "behaviour",
+        "returned",
+    ),
+    "an exception": ("raised TypeError: bad operand", "crash", "raised TypeError: bad operand"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_is_no_exception_is_no_crash(name: str) -> None:
+    note, kind, begins = WORDS[name]
+    failure = Failure("raises TypeError", note)
+    (found,) = findings([Verdict("focal", "mine", "value", "float64", "fail", note=note, failures=(failure,))])
+    assert (found.kind, found.sentence[: len(begins)]) == (kind, begins)
+
+
+FACTORS = {
+    1 + 1e-10: "is the right value times 1 + 1e-10",
+    -1.0: "is minus the right value",
+    2.0: "is 2 times the right value",
+}
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_no_number_that_is_wrong_is_called_the_right_one(factor: float) -> None:
+    assert in_words(factor) == FACTORS[factor]
+
+
+@pytest.mark.parametrize(
+    ("relative", "words"), [(3e95, "over a million times"), (1e5, "1e5 times"), (11.0, "11 times")]
+)
+def test_a_size_that_nobody_can_picture_has_no_figure(relative: float, words: str) -> None:
+    assert percent(relative) == words

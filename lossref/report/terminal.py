@@ -15,8 +15,9 @@ from lossref.core.nouns import STATUSES, Finding, Spec, Verdict
 from lossref.hosts.worker.words import printable, short
 from lossref.run.about import progress
 from lossref.run.findings import findings, headline, words
+from lossref.run.session import exit_status
 
-MOST, MOST_IDLE = 12, 3  # findings, and reasons why nothing was examined, on one screen
+MOST, MOST_IDLE, MOST_NAMED = 12, 3, 20  # findings, reasons why nothing was examined, and targets on one screen
 LONGEST = 240  # letters of a sentence
 
 
@@ -51,6 +52,8 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     counts = Counter(one.status for one in verdicts)
     _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}{_devices(verdicts)}")
     several = len({one.target for one in verdicts}) > 1
+    for line in _each_target(verdicts) if several else ():
+        _say(line)
     for number, one in enumerate(found[:MOST], 1):
         _say(*_finding(number, one, folder, several))
     if len(found) > MOST:
@@ -63,6 +66,17 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     if len(idle) > MOST_IDLE:
         _say(f"and {len(idle) - MOST_IDLE} more reasons why nothing was examined, or it was known: on the page")
     _say(ending(verdicts, run, status))
+
+
+def _each_target(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Which targets conform, and which do not: a line for each of the ways."""
+    rows = dict[str, list[Verdict]]()
+    for one in verdicts:
+        rows.setdefault(one.target, []).append(one)
+    ways = dict[str, list[str]]()
+    for name, them in rows.items():
+        ways.setdefault(_word(exit_status(them, len(them))), []).append(short(name))
+    yield from (f"{way}: {words.listed(names, MOST_NAMED)}" for way, names in sorted(ways.items()))
 
 
 def ending(verdicts: Sequence[Verdict], run: Mapping[str, Any], status: int) -> str:

@@ -231,8 +231,9 @@ def _kind(key: Key, parts: list[Part]) -> str:
     sort = key[1]
     if sort == "because" and key[2] != words.DIFFERENTLY:
         return "precision" if NARROW.search(key[2]) else _of_number(parts)
-    named = {"setting": "dialect", "raises": "crash"} | dict.fromkeys(("because", "behaviour", "fixed"), "behaviour")
-    return named.get(sort, "crash" if sort in ENDED else _of_number(parts))
+    if sort in ("because", "behaviour", "fixed") or words.RETURNED in key[-1]:
+        return "behaviour"
+    return "dialect" if sort == "setting" else "crash" if sort in ("raises", *ENDED) else _of_number(parts)
 
 
 def _of_number(parts: list[Part]) -> str:

@@ -24,6 +24,7 @@ MANNERS = {
 SMALLEST = 8  # decimal digits: an error below 1e-8 of the truth does nothing to a training
 MOST = {"precision": 0.2}  # the weight of a kind: rounding in a narrower type does little to a training
 NOTHING = "nothing known explains it"
+RETURNED = "TypeError: returned "  # how the host says that what came back are no numbers: nothing was raised
 DIFFERENTLY = "the same question is answered differently when it is asked again"
 UNKNOWN = 0.75  # how much counts what fails where nobody noted on which input
 
@@ -72,6 +73,7 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
         why = failure.explanation if failure.explanation.startswith(NOTHING) else NOTHING
         return f"{row.spec}: {failure.problem}: {why}{under}"
     problem = re.sub(r"(the wrong shape of \S+) \(.*\) gives", r"\1 gives", failure.problem)
+    problem = problem.replace(f"raised {RETURNED}", "returned ", 1)
     return problem or f"{row.status}, and nothing is known about it"
 
 
@@ -185,6 +187,8 @@ def _error(kind: str, row: Verdict, failure: Failure) -> str:
 
 def percent(relative: float) -> str:
     """A relative error as people say it: 80 % of, 3 times, 1e-7 of."""
+    if relative >= 1e6:
+        return "over a million times"
     if relative >= 2:
         return f"{relative:.0f} times" if relative < 1000 else f"{relative:.0e} times".replace("e+0", "e")
     if relative >= 0.001:
