@@ -275,6 +275,7 @@ def test_an_import_that_hangs_once_only_is_made_once_more(host: ProcessHost, tmp
     once = f"if not os.path.exists({str(tmp_path / 'hung')!r}): open({str(tmp_path / 'hung')!r}, 'w'); time.sleep(60)\n"
     host.lodging = IMPATIENT
     assert len(host.load(file_of(tmp_path, "return pred.sum()", before=once))["things"]) == 2
+    assert host.imports.untold == ["its import took longer than 3 s, and was done when tried again in a new process"]
 
 
 def test_a_file_that_is_not_there(host: ProcessHost) -> None:

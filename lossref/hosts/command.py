@@ -32,11 +32,13 @@ class CommandHost:
     def __init__(self, lodging: Lodging) -> None:
         self.lodging = lodging
         self.offers: tuple[Offer, ...] = ()
+        self.imports = Story()  # what is told of everything that it offers
         self._channel: Channel | None = None
 
     def describe(self) -> tuple[Offer, ...]:
         """The losses that the peer has. Raises `Unimportable` or `TargetEnded`."""
-        self.offers = once_more(self._described)
+        said = late(IMPORTS * self.lodging.timeout, "its description", "given when asked")
+        self.offers = once_more(self._described, said, self.imports)
         return self.offers
 
     def _described(self) -> tuple[Offer, ...]:

@@ -93,9 +93,9 @@ def once_more(what: Callable[[], T], said: str = "", story: Story | None = None)
     return found
 
 
-def late(seconds: float) -> str:
-    """What is said of a question that was answered at last."""
-    return f"one question took longer than {seconds:g} s, and was answered when asked again in a new process"
+def late(seconds: float, what: str = "one question", again: str = "answered when asked") -> str:
+    """What is said of a question that was answered at last, or of an import."""
+    return f"{what} took longer than {seconds:g} s, and was {again} again in a new process"
 
 
 def replaced(how: str, story: Story | None) -> None:

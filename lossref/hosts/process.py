@@ -69,6 +69,7 @@ class ProcessHost:
         self.facts: Mapping[str, Any] = {}
         self._words: dict[Key, Mapping[str, Any]] = {}
         self._files: dict[str, Stamp] = {}  # that it has imported, as they were then
+        self.imports = Story()  # what is told of everything that was found here
         self._there = 0  # how many of the words this process has loaded
         self._channel: Channel | None = None
 
@@ -80,7 +81,8 @@ class ProcessHost:
         key = (word, attribute, adapter, as_spec)
         if key not in self._words:
             first = sum(len(found["things"]) for found in self._words.values())
-            self._words[key] = {**once_more(lambda: self._load_after(first, key)), "first": first}
+            said = late(IMPORTS * self.lodging.timeout, "its import", "done when tried")
+            self._words[key] = {**once_more(lambda: self._load_after(first, key), said, self.imports), "first": first}
             self._there += 1
         return self._words[key]
 

@@ -122,8 +122,14 @@ def _as_it_went(target: Target, judged: Judged) -> Judged:
 
     It may have been a question about a dtype, or the notation, and the same one did no harm when it was put again.
     """
-    said, ended = _story(target)
     verdict = judged.verdict
+    if verdict.status == "unsupported":  # it was not asked; that is told of one that was
+        return judged
+    said, ended = _story(target)
+    if judged.failing and verdict.status not in ENDINGS:  # its note is written when its cause is known
+        if said or ended:
+            target.story.untold = [*said, *map(table.said_of, ended)]
+        return judged
     if ended and verdict.status not in ENDINGS:
         verdict = replace(verdict, status=ended[0].status, note=table.said_of(ended[0]), where=target.where)
         judged = replace(judged, failing=())
@@ -131,7 +137,8 @@ def _as_it_went(target: Target, judged: Judged) -> Judged:
 
 
 def _story(target: Target) -> tuple[list[str], list[TargetEnded]]:
-    return target.story.taken() if target.story is not None else ([], [])
+    taken: tuple[list[str], list[TargetEnded]] = target.story.taken() if target.story is not None else ([], [])
+    return taken
 
 
 def _told(verdict: Verdict, said: list[str]) -> Verdict:

@@ -39,7 +39,8 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
         return [replace(reference(spec), device=lodging.device) for spec in specs().values()]
     if as_spec:
         find(as_spec)  # one that is none is known as such before anything is imported
-    return [replace(one, story=Story()) for one in _lodged(word, as_spec, host_of(word, lodging), lodging)]
+    host = host_of(word, lodging)
+    return [replace(one, story=Story(untold=[*host.imports.untold])) for one in _lodged(word, as_spec, host, lodging)]
 
 
 def _lodged(word: str, as_spec: str | None, host: ProcessHost | CommandHost, lodging: Lodging) -> list[Target]:
