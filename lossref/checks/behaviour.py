@@ -86,7 +86,7 @@ def _apart(one: str, other: str, room: int = 60) -> tuple[str, str]:
 
 
 def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """The same call gives the same result twice, and again after calls with other inputs and dtypes."""
+    """The same call gives the same result: the first of all, a second one, and one after other inputs and dtypes."""
     turned = {name: array[..., ::-1].copy() if array.ndim else array for name, array in case.inputs.items()}
     others = [(turned, dtype), *((case.inputs, kind) for kind in ("float32", "float64", "float16"))]
     asked = [(case.inputs, dtype)] * 2 + others + [(case.inputs, dtype)]

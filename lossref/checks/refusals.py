@@ -40,7 +40,7 @@ class Bad(NamedTuple):
 
 
 def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
+    """Bad input raises or gives NaN, never a finite number that is not right, and leaves nothing behind."""
     total, refused, before = Evidence(), "", _answered(spec, target, case, case.inputs, dtype)
     for bad in _bad_inputs(spec, case, target.only):
         out = _answered(spec, target, case, bad.inputs, dtype)

@@ -92,7 +92,8 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
 def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     key = ("kind", failing.kind if row.one.explained_on else f"{row.one.name}: {failing.kind}")
     under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
-    if failing.kind == FIRST or not repeats(tracing, row, failing):
+    known = tracing.spec.composite and key in tracing.claims  # it did repeat itself in another row
+    if failing.kind == FIRST or not (known or repeats(tracing, row, failing)):
         case = failing.cases[0]
         return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=DIFFERENTLY)
     reason = _claim(tracing, row, failing, key) if row.verdict.status != "known" else ""
