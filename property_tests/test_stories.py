@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from lossref.core.nouns import Failure, Verdict
-from lossref.hosts.endings import Story, TargetEnded, once_more, replaced
+from lossref.hosts.endings import TargetEnded, once_more, replaced
 from lossref.hosts.kept import close_all
+from lossref.hosts.probe import Story
 from lossref.hosts.process import Lodging
 from lossref.report import terminal
 from lossref.run import about

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lossref.hosts.channel import Channel, Late, TooLarge
-from lossref.hosts.endings import Story, TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.endings import TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.probe import Story
 from lossref.hosts.process import IMPORTS, Lodging, Unimportable
 from lossref.hosts.spoken import Nonsense, Offer, offers, returned
 from lossref.hosts.worker.messages import Array, Call, Question, Reply

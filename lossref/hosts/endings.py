@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 import psutil
 
+from lossref.hosts.probe import Story
 from lossref.hosts.worker.words import printable
 
 MARK = "LOSSREF_HOST"
@@ -47,39 +47,20 @@ class DeviceLost(TargetEnded):
     """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
 
 
-@dataclass
-class Story:
-    """What happened while one target was asked about one spec, beside its answers; begun anew whenever it is found.
-
-    forgiven: what a second process made good, a sentence each: one is the machine's, which was busy, two are not
-    untold:   those of them that no verdict says yet
-    ended:    how its process ended since the last verdict, whoever had asked
-    firsts:   the first question of each kind, with its reply; `shown_on` the case of each row that tells of them
-    """
-
-    forgiven: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
-    ended: list[TargetEnded] = field(default_factory=list)
-    firsts: dict[Hashable, tuple[Any, ...]] = field(default_factory=dict)
-    shown_on: dict[str, Any] = field(default_factory=dict)
-
-    def forgive(self, said: str) -> None:
-        """Something went wrong once, and is told with the next verdict."""
-        self.forgiven.append(said)
-        self.untold.append(said)
-
-    def taken(self) -> tuple[list[str], list[TargetEnded]]:
-        """What is to be told with a verdict, which is told once."""
-        said, ended = self.untold, [one for one in self.ended if not isinstance(one, DeviceLost)]
-        self.untold, self.ended = [], []
-        return said, ended
-
-
 def once_more(what: Callable[[], T], said: str = "", story: Story | None = None) -> T:
     """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy.
 
-    A story notes what is `said` of it, and forgives nothing twice.
+    A story notes what is `said` of it, forgives nothing twice, and keeps how it ended else.
     """
+    try:
+        return _once_more(what, said, story)
+    except TargetEnded as error:
+        if story is not None and not isinstance(error, DeviceLost):
+            story.ended.append(error)
+        raise
+
+
+def _once_more(what: Callable[[], T], said: str, story: Story | None) -> T:
     try:
         return what()
     except TargetEnded as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
-from lossref.hosts.endings import DeviceLost, Story, TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.probe import Story
 from lossref.hosts.worker import wire
 from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain

@@ -10,8 +10,9 @@ from typing import Any
 
 from lossref.core.nouns import Host, Target
 from lossref.hosts.command import CannotAnswer, CommandHost
-from lossref.hosts.endings import Story, TargetEnded
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.kept import host_of
+from lossref.hosts.probe import Story
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
 from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line, plain, short
