@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
-from lossref.core.nouns import Failure, Verdict
+from lossref.checks.attempts import Attempts
+from lossref.checks.material import material
+from lossref.core.nouns import Failure, Target, Verdict
 from lossref.hosts.endings import TargetEnded, once_more, replaced
 from lossref.hosts.kept import close_all
 from lossref.hosts.probe import Story
 from lossref.hosts.process import Lodging
+from lossref.losses import spec as find
 from lossref.report import terminal
 from lossref.run import about
 from lossref.run.ask import work
+from lossref.run.causes.explain import unexplained
 from lossref.run.causes.explain.whole.factors import in_words
 from lossref.run.findings import findings
 from lossref.run.findings.words import DIFFERENTLY, percent
 from lossref.run.jobs import waited_for
 from lossref.run.plan import plan
+from shared.explaining import shown_of
 
 HEAD = """
 import os, time
@@ -279,3 +286,24 @@ def test_no_number_that_is_wrong_is_called_the_right_one(factor: float) -> None:
 )
 def test_a_size_that_nobody_can_picture_has_no_figure(relative: float, words: str) -> None:
     assert percent(relative) == words
+
+
+def test_a_ratio_that_nobody_can_tell_from_1_is_a_size() -> None:
+    spec = find("giou")
+
+    def build(**params: Any) -> Callable[..., Any]:
+        def nearly(box1: torch.Tensor, box2: torch.Tensor) -> torch.Tensor:
+            off = 1e-9 * (box1[:, :1] > 1).to(box1.dtype)
+            return spec.reference(box1, box2, **params) * (1 + off)
+
+        return nearly
+
+    target, known = Target("giou", build, "nearly", tuple(spec.params)), Attempts(spec)
+    shown = shown_of(known, target, material(spec, "single", "quick", 0)[:40], {})
+    said = unexplained(spec, "value giou", shown)
+    assert "by 1e-09 of it at most" in said
+    assert "between 1 and 1" not in said
+    right = unexplained(spec, "value giou", shown_of(known, known.own, material(spec, "single", "quick", 0)[:4], {}))
+    assert right.startswith(
+        "nothing known explains it; it takes other cases or another dtype than those: giou is right"
+    )
