@@ -31,7 +31,7 @@ DTYPES = ("float64", "float32")
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of the test's own; files that were edited just now are taken for what is loaded."""
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_code", lambda: "this code")
+    monkeypatch.setattr(cache, "_code", lambda rooms: "this code")
     return tmp_path / "cache"
 
 
@@ -170,11 +170,11 @@ def test_another_question_is_another_entry(change: str) -> None:
 def test_other_code_and_another_precision_are_other_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, case = case_of("task_aligned")
     before = {cache.place(what, spec, case) for what in ("answer", "reach float64", "reach float32")}
-    monkeypatch.setattr(cache, "_code", lambda: "other code")
+    monkeypatch.setattr(cache, "_code", lambda rooms: "other code")
     assert len(before | {cache.place("answer", spec, case)}) == 4
 
 
-CODE = "from lossref.oracle import cache; print(cache._code())"
+CODE = "from lossref.oracle import cache; print(cache._code(cache.ROOMS))"
 
 
 def test_the_digest_is_that_of_every_file_and_none_of_changed_ones(tmp_path: Path) -> None:

@@ -106,7 +106,11 @@ def error_over_budget(got: Array, want: Array, budget: Array) -> Array:
     """|got - want| / budget; infinite where one is not finite and the other differs."""
     with np.errstate(all="ignore"):
         error = np.abs(got - want)
-        ratio = np.where(error == 0, 0.0, np.where(np.isfinite(budget), error / budget, 0.0))
+        ratio = np.asarray(error / budget)
+    ratio[error == 0] = 0.0
+    if np.isfinite(ratio).all():  # then nothing here is special, which takes longer to look at than to divide
+        return ratio
+    ratio = np.where(error == 0, 0.0, np.where(np.isfinite(budget), ratio, 0.0))
     same = (got == want) | (np.isnan(got) & np.isnan(want))
     ratio[same] = 0.0
     ratio[~np.isfinite(got) & ~same] = np.inf

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
+import torch
 
 from lossref.checks.material import Fixed, bytes_of, material, same_shapes
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result, TargetRaised, call, itself
 from lossref.oracle.answers import answer
+from lossref.oracle.outcomes import given, measured
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
 DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assigns, which is quick
+TOLD_BY = ("core", "losses", "oracle", "hosts", "checks")  # rooms whose code decides which draw tells
 APART = 1e-9  # of numbers around 1: what rounding does not do in float64
 
 
@@ -40,11 +42,21 @@ def _bytes(case: Case) -> int:
 @remembered(32 * MIB, _bytes)
 def setting(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> Case:
     """One of them, of the first draw that tells."""
-    first = material(spec, "setting", tier, seed, fixed)[at]
-    if not spec.composite:
-        return first
-    again = (material(spec, "setting", tier, seed + more, fixed)[at] for more in range(1, DRAWS[bool(spec.wrt)]))
-    return next((one for one in chain([first], again) if _telling(spec, one, dict(fixed))), first)
+    draw = int(_telling_draw(spec, tier, seed, fixed, at)) if spec.composite else 0
+    return material(spec, "setting", tier, seed + draw, fixed)[at]
+
+
+def _telling_draw(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> float:
+    """The number of the first draw that tells, 0 where none does: found out once, for it depends on no target."""
+
+    def found_out() -> dict[str, Array]:
+        draws = (material(spec, "setting", tier, seed + more, fixed)[at] for more in range(DRAWS[bool(spec.wrt)]))
+        telling = (number for number, one in enumerate(draws) if _telling(spec, one, dict(fixed)))
+        return {"draw": np.array(float(next(telling, 0)))}
+
+    asked = Case(spec.name, {}, dict(fixed), f"{tier} {seed} {at}")
+    found = given(measured(f"draw in torch {torch.__version__}", spec, asked, found_out, TOLD_BY))
+    return float(found["draw"])
 
 
 def changed_in(spec: Spec, case: Case, fixed: Container[str]) -> dict[str, Any]:

@@ -76,10 +76,10 @@ def folder() -> Path | None:
     return None
 
 
-def place(what: str, spec: Spec, case: Case) -> Path | None:
-    """The file of what is asked about a case; None where it is not kept."""
+def place(what: str, spec: Spec, case: Case, rooms: tuple[str, ...] = ROOMS) -> Path | None:
+    """The file of what is asked about a case, which depends on the code of these rooms; None where it is not kept."""
     base = folder() if spec.composite and _is_own(spec) else None
-    code = _code() if base is not None else ""
+    code = _code(rooms) if base is not None else ""
     if base is None or not code:
         return None
     key = _key(what, code, spec.name, case)
@@ -104,13 +104,13 @@ def _key(what: str, code: str, spec: str, case: Case) -> str:
     return hasher.hexdigest()
 
 
-@lru_cache(maxsize=1)
-def _code() -> str:
-    """The digest of all code that answers depend on; nothing where it may be older than what is loaded, or unknown."""
+@lru_cache(maxsize=8)
+def _code(rooms: tuple[str, ...]) -> str:
+    """The digest of all code of some rooms; nothing where it may be older than what is loaded, or unknown."""
     root, born = Path(__file__).parents[1], psutil.Process().create_time() - 1
     hasher = hashlib.sha256(repr((flint.__version__, np.__version__, sys.version_info[:3])).encode())
     try:
-        for path in sorted(path for room in ROOMS for path in (root / room).rglob("*.py")):
+        for path in sorted(path for room in rooms for path in (root / room).rglob("*.py")):
             if path.stat().st_mtime > born:  # changed while this process ran, which may have loaded what it was
                 return ""
             source = path.read_bytes()

@@ -14,7 +14,7 @@ import numpy as np
 from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
-from lossref.oracle.cache import place, read, write
+from lossref.oracle.cache import ROOMS, place, read, write
 from lossref.oracle.tape import Tie, Uncertified, Undecided
 
 T = TypeVar("T")
@@ -34,10 +34,10 @@ def answered(what: str, spec: Spec, case: Case, compute: Callable[[], Answer]) -
 
 
 def measured(
-    what: str, spec: Spec, case: Case, compute: Callable[[], Mapping[str, Array]]
+    what: str, spec: Spec, case: Case, compute: Callable[[], Mapping[str, Array]], rooms: tuple[str, ...] = ROOMS
 ) -> Mapping[str, Array] | ArithmeticError:
-    """The same for arrays of float64 by name."""
-    return _outcome(place(what, spec, case), compute, _packed_floats, _floats)
+    """The same for arrays of float64 by name, which depend on the code of these rooms."""
+    return _outcome(place(what, spec, case, rooms), compute, _packed_floats, _floats)
 
 
 def kept(where: Path, answer: Answer) -> None:

@@ -13,7 +13,7 @@ from lossref import losses
 from lossref.checks import table
 from lossref.checks.ability import cannot, fair, judged_in
 from lossref.checks.material import material, shares
-from lossref.checks.numbers import trusted
+from lossref.checks.numbers import in_both
 from lossref.checks.settings import setting
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
@@ -59,7 +59,7 @@ def asked(job: Job, target: Target) -> Outcome:
 @lru_cache(maxsize=1)
 def _of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
-    for one in (outcome_of, true_gradient, reached, gradient_budget, trusted, material, setting, weights):
+    for one in (outcome_of, true_gradient, reached, gradient_budget, in_both, material, setting, weights):
         one.cache_clear()
 
 

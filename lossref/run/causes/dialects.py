@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.attempts import Attempt, Attempts
+from lossref.checks.attempts import Attempt, Attempts, Change
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
@@ -42,6 +42,7 @@ class Compared:
     cases: Sequence[Case]
     settings: Settings
     held_to: Sequence[str] = ()
+    _known: dict[tuple[Case, Change], dict[str, float]] = field(default_factory=dict)
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -58,6 +59,12 @@ class Compared:
 
     def at(self, case: Case, change: Settings) -> dict[str, float]:
         """The errors of one case where some settings are changed beside those here; none where the target raises."""
+        key = case, tuple(change.items())
+        if key not in self._known:
+            self._known[key] = self._at(case, change)
+        return self._known[key]
+
+    def _at(self, case: Case, change: Settings) -> dict[str, float]:
         mine, theirs = self.got(case), self.known.of(self.known.own, case, {**self.settings, **change})
         if mine is None:
             return {}
@@ -190,11 +197,12 @@ def _error(got: Array, want: Array | None, room: float) -> float:
     if want is None or got.size != want.size:
         return float("inf")
     want = want.reshape(got.shape)
-    same = (got == want) | (np.isnan(got) & np.isnan(want))
-    if same.all():
-        return 0.0
-    finite = np.abs(want[np.isfinite(want)]).max(initial=0.0)
-    with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, np.abs(got - want))
-    largest = float(np.nan_to_num(difference, nan=np.inf).max())
-    return largest / (max(1.0, float(finite)) * room)
+    with np.errstate(all="ignore"):
+        difference = np.abs(got - want)
+    largest, finite = float(difference.max(initial=0.0)), float(np.abs(want).max(initial=0.0))
+    if not (np.isfinite(largest) and np.isfinite(finite)):
+        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        difference = np.where(same, 0.0, difference)
+        largest = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max())
+        finite = float(np.abs(want[np.isfinite(want)]).max(initial=0.0))
+    return largest / (max(1.0, finite) * room)

@@ -77,11 +77,10 @@ def _gone(row: Judged, under: Judged) -> Iterator[Failing]:
 
 
 def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
-    compared = dialects.Compared(tracing.spec, tracing.target, tracing.known, (), tracing.settings)
     names = list[str]()
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
         for case in failing.cases[: 1 if tracing.spec.composite else MOST_OF_A_KIND]:
-            names += [name for name in dialects.involved(compared, case, failing.kind) if name not in names]
+            names += [name for name in dialects.involved(tracing.compared, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
     case = _small(tracing, tracing.target, row, failing, ("settings", *settings))
     return _failure(
@@ -159,7 +158,7 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
         return smallest
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-        smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind)
+        smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind, tracing.trials)
     if row.one.certified:
         tracing.smallest.setdefault(key, smallest)
     return smallest

@@ -13,6 +13,8 @@ from lossref.checks.table import Check, Failing, examine
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
+from lossref.run.causes.dialects import Compared
+from lossref.run.causes.trials import Trials
 from lossref.run.plan import Job
 
 CHECK_SECONDS = {"quick": 40, "full": 400}  # of computing, for one check or one search
@@ -53,6 +55,11 @@ class Tracing:
     claims: dict[tuple[str, ...], str] = field(default_factory=dict)
     _held: dict[Change, Target] = field(default_factory=dict)
     _found: dict[tuple[str, Change, Case, str], Evidence] = field(default_factory=dict)
+    _compared: dict[Change, Compared] = field(default_factory=dict)
+    trials: Trials = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trials = Trials(self.spec)
 
     @property
     def held(self) -> Target:
@@ -64,11 +71,21 @@ class Tracing:
         return self._held[self.change]
 
     def examined(self, one: Check, target: Target, case: Case, dtype: str) -> Evidence:
-        """What a check finds on a case, of the target itself or as it is held; asked once."""
+        """What a check finds on a case, of the target itself or as it is held; asked once, and not in the trials.
+
+        A failure that does not repeat itself shows when the case that it was made small to is asked about anew.
+        """
         key = one.name, () if target is self.target else self.change, case, dtype
         if key not in self._found:
             self._found[key] = examine(one, self.spec, target, case, dtype)
         return self._found[key]
+
+    @property
+    def compared(self) -> Compared:
+        """The target beside the reference at the adopted settings; one object, so that it is compared once."""
+        if self.change not in self._compared:
+            self._compared[self.change] = Compared(self.spec, self.target, self.known, (), self.settings)
+        return self._compared[self.change]
 
     def problem(self, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
         """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""

@@ -9,11 +9,11 @@ from functools import partial
 
 import numpy as np
 
-from lossref.checks.table import Check, examine
+from lossref.checks.table import Check
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.hosts.probe import itself
 from lossref.run.causes.judged import GAVE_UP
+from lossref.run.causes.trials import Trials
 
 CALLS = {False: 40, True: 8}  # candidates; never seconds, or a run that is repeated saves other cases
 OBJECTS = "n"  # the axis of a composite that may become shorter: its other axes belong to one geometry
@@ -23,22 +23,28 @@ Fails = Callable[[Case], bool]
 Simpler = Callable[[Case], Case | None]
 
 
-def shrink(spec: Spec, target: Target, check: Check, case: Case, dtype: str, kind: str = "") -> Case:
-    """The smallest case reached on which the check still fails in this way; the case itself at worst."""
+def shrink(
+    spec: Spec, target: Target, check: Check, case: Case, dtype: str, kind: str = "", trials: Trials | None = None
+) -> Case:
+    """The smallest case reached on which the check still fails in this way; the case itself at worst.
+
+    `trials` are what was tried for other failures of the target.
+    """
     if not check.shrunk_to:
         return case
+    trials = trials or Trials(spec)
     left = iter(range(CALLS[spec.composite]))
 
     def fails(candidate: Case) -> bool:
         """Whether the target fails on a legal case; it is not asked about another one."""
         if (check.legal and spec.why_not(candidate)) or next(left, None) is None:
             return False
-        return _has(check, spec, candidate, dtype) and _fails(check, spec, target, candidate, dtype, kind)
+        return _has(trials, check, candidate, dtype) and _fails(trials, check, target, candidate, dtype, kind)
 
     smaller = case
     for axis in [OBJECTS] if spec.composite else _axes(spec, case):
-        smaller = _shorter(spec, axis, smaller, fails)
-    for simpler in _plainer(spec, smaller):
+        smaller = _shorter(trials, axis, smaller, fails)
+    for simpler in _plainer(trials, smaller):
         candidate = simpler(smaller)
         smaller = candidate if candidate is not None and fails(candidate) else smaller
     return case if smaller is case else _described(smaller, case)
@@ -50,18 +56,18 @@ def _described(smaller: Case, case: Case) -> Case:
     return replace(smaller, id="", flags=flags, why=f"shrunk from {case.id or 'a drawn case'}")
 
 
-def _has(check: Check, spec: Spec, case: Case, dtype: str) -> bool:
+def _has(trials: Trials, check: Check, case: Case, dtype: str) -> bool:
     """Whether the formula has a case: the reference does not fail it. Which sizes there are, axes alone do not say."""
     try:
-        return not _fails(check, spec, itself(spec), case, dtype)
+        return not _fails(trials, check, trials.own, case, dtype)
     except GAVE_UP:
         raise
     except Exception:  # the oracle of a spec may ask for what is not there
         return False
 
 
-def _fails(check: Check, spec: Spec, target: Target, case: Case, dtype: str, kind: str = "") -> bool:
-    problems = examine(check, spec, target, case, dtype).problems
+def _fails(trials: Trials, check: Check, target: Target, case: Case, dtype: str, kind: str = "") -> bool:
+    problems = trials.examined(check, target, case, dtype).problems
     return any(kind in ("", problem.kind) for problem in problems)
 
 
@@ -79,10 +85,11 @@ def _axes(spec: Spec, case: Case) -> list[str]:
     return [axis for axis, whole in found.items() if whole]
 
 
-def _shorter(spec: Spec, axis: str, case: Case, fails: Fails) -> Case:
+def _shorter(trials: Trials, axis: str, case: Case, fails: Fails) -> Case:
     """Half of an axis, and half of that again, while the check still fails."""
     while True:
-        halves = (_half(spec, axis, case, which) for which in (0, 1))
+        made = partial(_half, trials.spec, axis, case)
+        halves = (trials.made((axis, case, which), partial(made, which)) for which in (0, 1))
         smaller = next((half for half in halves if half is not None and fails(half)), None)
         if smaller is None:
             return case
@@ -106,12 +113,13 @@ def _half(spec: Spec, axis: str, case: Case, which: int) -> Case | None:
 # Plainer numbers --------------------------------------------------------------------------------------
 
 
-def _plainer(spec: Spec, case: Case) -> Iterator[Simpler]:
+def _plainer(trials: Trials, case: Case) -> Iterator[Simpler]:
     """Whole inputs set to zero or rounded; of an elementary loss number by number, too."""
+    spec = trials.spec
     whole = {OBJECTS} if spec.composite else set[str]()
     free = [name for name, one in spec.inputs.items() if not one.dtype and not whole & set(one.axes.split())]
     if spec.composite:
-        yield from (partial(_changed, name, np.zeros_like) for name in free)
+        yield from (partial(_without, trials, name) for name in free)
         return
     yield from (partial(_all_rounded, free, steps) for steps in GRIDS)
     yield from (partial(_all_rounded, [name], steps) for name in free for steps in GRIDS)
@@ -119,6 +127,11 @@ def _plainer(spec: Spec, case: Case) -> Iterator[Simpler]:
         if case.inputs[name].size <= SEVERAL:
             numbers = range(case.inputs[name].size)
             yield from (partial(_changed, name, partial(_one_rounded, number)) for number in numbers)
+
+
+def _without(trials: Trials, name: str, case: Case) -> Case | None:
+    """The case with zeros for one input."""
+    return trials.made((name, case), partial(_changed, name, np.zeros_like, case))
 
 
 def _changed(name: str, change: Callable[[Array], Array], case: Case) -> Case | None:

@@ -18,6 +18,7 @@ from lossref.run.saved.schema import Fault
 
 LARGE = 20_000  # numbers
 MOST = 1 << 31  # bytes that a compressed file may grow to
+LEVEL = 3  # of compression
 BESIDE = "file beside"
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 UNREADABLE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -67,10 +68,19 @@ def stored(path: Path, inputs: Mapping[str, Array]) -> dict[str, Any]:
     """The inputs as JSON, or the name of the file beside `path` that holds them."""
     if sum(array.size for array in inputs.values()) <= LARGE:
         return {name: encode(array) for name, array in inputs.items()}
-    content, beside = io.BytesIO(), path.with_suffix(".npz")
-    np.savez_compressed(content, **{name: _narrow(array) for name, array in inputs.items()})
-    write_bytes(beside, content.getvalue())
+    beside = path.with_suffix(".npz")
+    write_bytes(beside, _packed({name: _narrow(array) for name, array in inputs.items()}))
     return {BESIDE: beside.name}
+
+
+def _packed(arrays: Mapping[str, Array]) -> bytes:
+    """As `np.savez_compressed` does, which knows one level only: a third of its time for a sixth more bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as packed:
+        for name, array in arrays.items():
+            with packed.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+    return content.getvalue()
 
 
 def _narrow(array: Array) -> Any:
