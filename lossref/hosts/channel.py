@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import subprocess
@@ -16,7 +17,14 @@ from lossref.hosts.endings import MARK, Output, Process, end_tree, memory_of
 SLICE = 0.05  # seconds between two looks at memory and process
 SELDOM = 0.5  # the same while the process reads a clock, which the looks would disturb
 PART = 1 << 20
+F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 GRACE = 1.0  # seconds after the deadline in which an answer that is coming may come to its end
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold as much as an ordinary user may: each time that it is full the other side is waited for."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PART)
 
 
 class Late(Exception):
@@ -39,6 +47,8 @@ class Channel:
         (theirs, self._to), (self._from, answers), (self._out, printed) = os.pipe(), os.pipe(), os.pipe()
         for pipe in (self._to, self._from, self._out):
             os.set_blocking(pipe, False)
+        for pipe in (self._to, self._from):
+            _widen(pipe)
         try:
             said = {**os.environ, **(env or {}), MARK: self.mark}
             self.process: Process = (
@@ -63,7 +73,7 @@ class Channel:
             while view:
                 if self._wait(deadline, sending=True):
                     try:
-                        view = view[os.write(self._to, view[: 1 << 16]) :]
+                        view = view[os.write(self._to, view[:PART]) :]
                     except BlockingIOError:
                         continue
                     except BrokenPipeError:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ class ProcessHost:
 
     def _ask(self, thing: int, question: Question, story: Story | None) -> Reply:
         self._load_again(thing, story)
-        said = self._said({"do": "ask", "thing": thing, "question": asdict(question)}, self.lodging.timeout, "")
+        said = self._said({"do": "ask", "thing": thing, "question": question}, self.lodging.timeout, "")
         try:
             reply = _reply_of(said["reply"], self._printed)
         except MALFORMED as error:
@@ -146,7 +146,7 @@ class ProcessHost:
         nothing is asked once more, for the deadline is long.
         """
         self._load_again(max(thing for thing, _ in sides))
-        asked = [(thing, asdict(question)) for thing, question in sides]
+        asked = [(thing, question) for thing, question in sides]
         how = {"mode": mode, "box": box, "longest": longest, "seed": seed}
         deadline = IMPORTS * self.lodging.timeout + longest
         said = self._said({"do": "time", "sides": asked, **how}, deadline, "while it was timed", SELDOM)

@@ -101,19 +101,28 @@ def _packed_balls(balls: Array) -> tuple[list[int], list[str]]:
 def _word(ball: arb) -> str:
     """Mantissa and exponent of midpoint and radius, in hexadecimal, so that `_ball` gives back that very ball.
 
-    A radius has 30 bits, and what is handed to `arb` as one is rounded up, now and then by a unit too much: then it is
-    handed over half a unit smaller. `Inexact` is raised where that does not help either.
+    Without a radius the first two are all. A radius has 30 bits, and what is handed to `arb` as one is rounded up, now
+    and then by a unit too much: then it is handed over half a unit smaller. `Inexact` is raised where that does not
+    help either.
     """
     if ball.is_zero():
         return ""
-    middle, exponent, radius, scale = (int(part) for end in (ball.mid(), ball.rad()) for part in end.man_exp())
+    middle = ball.mid().man_exp()
+    if ball.is_exact():
+        return _written(ball, middle)
+    radius, scale = map(int, ball.rad().man_exp())
     spare = RADIUS_BITS - radius.bit_length()
-    for how in ((radius, scale), ((radius << spare + 1) - 1, scale - spare - 1)):
-        word = " ".join(f"{part:x}" for part in (middle, exponent, *how))
-        again = _ball(word)
-        if again.mid() == ball.mid() and again.rad() == ball.rad():
-            return word
-    raise Inexact
+    try:
+        return _written(ball, middle, (radius, scale))
+    except Inexact:
+        return _written(ball, middle, ((radius << spare + 1) - 1, scale - spare - 1))
+
+
+def _written(ball: arb, *ends: tuple[Any, Any]) -> str:
+    again = arb(*ends)
+    if again.mid() != ball.mid() or again.rad() != ball.rad():
+        raise Inexact
+    return " ".join([f"{int(part):x}" for end in ends for part in end])
 
 
 def _balls(shape: list[int], words: list[str]) -> Array:
@@ -124,8 +133,8 @@ def _balls(shape: list[int], words: list[str]) -> Array:
 
 
 def _ball(word: str) -> arb:
-    middle, exponent, radius, scale = (int(part, 16) for part in word.split())
-    return arb((middle, exponent), (radius, scale))
+    parts = [int(part, 16) for part in word.split()]
+    return arb((parts[0], parts[1]), (parts[2], parts[3])) if len(parts) > 2 else arb((parts[0], parts[1]))
 
 
 def _packed_floats(arrays: Mapping[str, Array]) -> Packed:

@@ -2,7 +2,7 @@
 
 A frame is MAGIC, the length of the head (u32), the head, and the bytes of every array in the order of the head,
 which lists for each its dtype (numpy's name, little-endian) and shape. In the body of the head an array is
-{"array": its number}; a tuple is a list.
+{"array": its number}; a tuple is a list, a dataclass what its fields hold.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 MAGIC = b"lossref1"
 HEAD = struct.Struct("<8sI")
 MOST_HEAD, MOST_BYTES = 1 << 26, 1 << 33
+PART = 1 << 20
 DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
 _contiguous, _frombuffer, _dtype_of, _plain_json = np.ascontiguousarray, np.frombuffer, np.dtype, json.dumps
 Read = Callable[[int], bytes]  # exactly so many bytes, or EOFError
@@ -28,15 +29,20 @@ class Rubbish(ValueError):
 
 
 def pack(body: Any) -> list[bytes]:
-    """The frame of a message, in pieces."""
+    """The frame of a message, in pieces: in one, if it is small, for each that is written wakes who reads."""
     arrays: list[Any] = []
     plain = _plain(body, arrays)
     listed = [{"dtype": str(array.dtype), "shape": list(array.shape)} for array in arrays]
     head = _plain_json({"arrays": listed, "body": plain}).encode()
-    return [HEAD.pack(MAGIC, len(head)), head, *(array.tobytes() for array in arrays)]
+    pieces = [HEAD.pack(MAGIC, len(head)), head, *(array.tobytes() for array in arrays)]
+    return [b"".join(pieces)] if sum(map(len, pieces)) < PART else pieces
 
 
 def _plain(thing: Any, arrays: list[Any]) -> Any:
+    if thing is None or type(thing) in (int, float, bool):
+        return thing
+    if hasattr(type(thing), "__dataclass_fields__"):
+        return _plain(vars(thing), arrays)
     if isinstance(thing, np.ndarray):
         arrays.append(_contiguous(thing).reshape(thing.shape))
         return {"array": len(arrays) - 1}
@@ -46,7 +52,7 @@ def _plain(thing: Any, arrays: list[Any]) -> Any:
         return [_plain(part, arrays) for part in thing]
     if isinstance(thing, str):
         return thing.encode("utf-8", "backslashreplace").decode()
-    if thing is None or isinstance(thing, (bool, int, float)):
+    if isinstance(thing, (bool, int, float)):
         return thing
     if isinstance(thing, np.generic):
         return thing.item()
@@ -104,19 +110,21 @@ def write(pipe: int, body: Any) -> None:
     for piece in pack(body):
         view = memoryview(piece)
         while view:
-            view = view[os.write(pipe, view[: 1 << 20]) :]
+            view = view[os.write(pipe, view[:PART]) :]
 
 
 def reader(pipe: int) -> Read:
-    """Reads from a file descriptor that blocks."""
+    """Reads from a file descriptor that blocks, as much as is there."""
+    kept = bytearray()
 
     def read(count: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < count:
-            part = os.read(pipe, min(count - len(parts), 1 << 20))
+        while len(kept) < count:
+            part = os.read(pipe, PART)
             if not part:
                 raise EOFError
-            parts += part
-        return bytes(parts)
+            kept.extend(part)
+        found = bytes(memoryview(kept)[:count])
+        del kept[:count]
+        return found
 
     return read
