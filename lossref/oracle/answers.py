@@ -125,7 +125,8 @@ def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> 
 def _swept(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
     """The gradient alone, in one pass over the tape."""
     outputs = _weighted(value) if spec.wrt else []
-    totals = {node.order: adjoint for node, adjoint in gradient_of_sum(outputs)} if outputs else {}
+    flows = gradient_of_sum(outputs) if outputs else []
+    totals = {node.order: adjoint for node, adjoint in flows if not node.inputs}
     count = sum(cells.size for cells in value.values())
     return _at_leaves(spec, leaves, totals), _split(np.zeros(count), value)
 
@@ -156,21 +157,22 @@ def _leaves(tape: Tape, domain: Domain, array: Array) -> Array:
     """Numbers on the tape; plain Python integers or booleans where the input is no floating one."""
     if domain.dtype:
         return each(bool if domain.dtype == "bool" else int, array, object)
-    return each(lambda x: tape.number(float(x)), np.asarray(array, dtype=np.float64), object)
+    return each(tape.number, np.asarray(array, dtype=np.float64), object)
 
 
 def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
     """The function of every cell, in an array of the same shape."""
-    result = np.empty(cells.size, dtype=dtype)
-    for number, cell in enumerate(cells.flat):
-        result[number] = function(cell)
-    return result.reshape(cells.shape)
+    return np.fromiter(map(function, cells.ravel().tolist()), dtype, cells.size).reshape(cells.shape)
 
 
 def _nest(cells: Any) -> Any:
     if not isinstance(cells, np.ndarray):
         return cells
-    return cells.item() if cells.ndim == 0 else tuple(_nest(part) for part in cells)
+    return cells.item() if cells.ndim == 0 else _tuples(cells.tolist(), cells.ndim)
+
+
+def _tuples(nested: list[Any], depth: int) -> tuple[Any, ...]:
+    return tuple(nested) if depth == 1 else tuple([_tuples(part, depth - 1) for part in nested])
 
 
 def _array(tape: Tape, nested: Any) -> Array:
