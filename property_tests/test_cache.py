@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lossref.checks import settings
 from lossref.checks.material import material, with_defaults
 from lossref.cli import app
 from lossref.core.nouns import Answer, Array, Case, Spec
@@ -172,6 +173,20 @@ def test_other_code_and_another_precision_are_other_entries(monkeypatch: pytest.
     before = {cache.place(what, spec, case) for what in ("answer", "reach float64", "reach float32")}
     monkeypatch.setattr(cache, "_code", lambda rooms: "other code")
     assert len(before | {cache.place("answer", spec, case)}) == 4
+
+
+def test_which_draw_tells_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases at other settings of a warm run are the same, and nobody is asked about the draws."""
+    spec = find("task_aligned")
+
+    def drawn() -> list[tuple[str, bytes]]:
+        settings.setting.cache_clear()
+        found = settings.settings(spec, "quick", 0, ())
+        return [(case.id, b"".join(x.tobytes() for x in case.inputs.values())) for case in found]
+
+    first = drawn()
+    monkeypatch.setattr(settings, "tells", lambda *_: never())
+    assert drawn() == first
 
 
 CODE = "from lossref.oracle import cache; print(cache._code(cache.ROOMS))"

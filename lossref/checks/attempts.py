@@ -37,11 +37,13 @@ class Attempt(NamedTuple):
 class Attempts:
     """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
 
-    own: the reference of the spec
+    own:    the reference of the spec
+    beside: what is concluded from them; it is forgotten with them
     """
 
     def __init__(self, spec: Spec, most_bytes: int = MOST_BYTES) -> None:
         self.own = itself(spec)
+        self.beside: object = None
         self._spec, self._room = spec, most_bytes
         self._known: dict[tuple[int, Case, Change, str], tuple[Target, Attempt | None]] = {}
 

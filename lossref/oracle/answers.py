@@ -91,7 +91,9 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
         tape = Tape(undecided)
         leaves = {name: _leaves(tape, spec.inputs[name], array) for name, array in case.inputs.items()}
         m: Operations[Number] = tape
-        output = spec.oracle(m, **{name: _nest(cells) for name, cells in leaves.items()}, **case.params)
+        output = spec.oracle(
+            m, **{name: _tuples(cells.tolist(), cells.ndim) for name, cells in leaves.items()}, **case.params
+        )
         value = {name: _array(tape, nested) for name, nested in _by_term(spec, output).items()}
         grads, condition = (_swept if spec.composite else _backward)(spec, leaves, value)
     tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
@@ -165,14 +167,10 @@ def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
     return np.fromiter(map(function, cells.ravel().tolist()), dtype, cells.size).reshape(cells.shape)
 
 
-def _nest(cells: Any) -> Any:
-    if not isinstance(cells, np.ndarray):
-        return cells
-    return cells.item() if cells.ndim == 0 else _tuples(cells.tolist(), cells.ndim)
-
-
-def _tuples(nested: list[Any], depth: int) -> tuple[Any, ...]:
-    return tuple(nested) if depth == 1 else tuple([_tuples(part, depth - 1) for part in nested])
+def _tuples(nested: Any, depth: int) -> Any:
+    if depth < 2:
+        return tuple(nested) if depth else nested
+    return tuple([_tuples(part, depth - 1) for part in nested])
 
 
 def _array(tape: Tape, nested: Any) -> Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -61,6 +64,9 @@ def _of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
     for one in (outcome_of, true_gradient, reached, gradient_budget, in_both, material, setting, weights):
         one.cache_clear()
+    gc.collect()  # what was found out about the last target refers to itself
+    if trim := sys.platform == "linux" and getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # glibc's: else the memory of full-size cases stays with the process, and each has another size
 
 
 def _gathered(rows: Iterable[Row]) -> Outcome:

@@ -154,3 +154,4 @@ def _start_worker() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked until here: an import is cut off nowhere
     torch.set_num_threads(1)
     gc.set_threshold(*SELDOM)
+    gc.freeze()  # what was imported stays, and need not be looked at

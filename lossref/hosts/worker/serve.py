@@ -110,7 +110,10 @@ class Worker:
         if lost := state.lost(question["device"]):
             return {"lost": lost}
         left = _left(before)
-        return {"reply": {**vars(reply), "changed": [*reply.changed, *left]}, "clean": self._is_clean(left, reply.changed)}
+        return {
+            "reply": {**vars(reply), "changed": [*reply.changed, *left]},
+            "clean": self._is_clean(left, reply.changed),
+        }
 
     def time(
         self, sides: Sequence[tuple[int, Mapping[str, Any]]], mode: str, box: float, longest: float, seed: int

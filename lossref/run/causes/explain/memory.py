@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
@@ -40,9 +39,8 @@ class Memory:
     purse: Purse = field(default_factory=lambda: Purse(STEPS))
 
 
-_KEPT: WeakKeyDictionary[Attempts, Memory] = WeakKeyDictionary()
-
-
 def memory_of(known: Attempts) -> Memory:
-    """What is remembered beside these attempts."""
-    return _KEPT.setdefault(known, Memory())
+    """What is remembered beside these attempts, and goes with them: what held of them holds on to them."""
+    if not isinstance(known.beside, Memory):
+        known.beside = Memory()
+    return known.beside
