@@ -18,7 +18,7 @@ import numpy as np
 MAGIC = b"lossref1"
 HEAD = struct.Struct("<8sI")
 MOST_HEAD, MOST_BYTES = 1 << 26, 1 << 33
-PART = 1 << 20
+FEW, PART = 1 << 16, 1 << 20  # bytes that are read at once: what is asked for, and a small message whole
 DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
 _contiguous, _frombuffer, _dtype_of, _plain_json = np.ascontiguousarray, np.frombuffer, np.dtype, json.dumps
 Read = Callable[[int], bytes]  # exactly so many bytes, or EOFError
@@ -119,7 +119,7 @@ def reader(pipe: int) -> Read:
 
     def read(count: int) -> bytes:
         while len(kept) < count:
-            part = os.read(pipe, PART)
+            part = os.read(pipe, min(max(count - len(kept), FEW), PART))
             if not part:
                 raise EOFError
             kept.extend(part)
