@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,15 @@ from lossref.checks.attempts import Attempt, Attempts
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.causes.explain.variants.mistakes import off_by_one
+from lossref.run.causes.explain.whole.sizes import positives
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
+DECISION = "decision"  # how quantities begin that are no numbers: which anchors are positive
 WHOLE = 3  # wrong numbers of one quantity that speak for a setting if it sets all of them right
 PIVOTS = {False: 6, True: 3}  # failing cases that candidates are tried on first: of an elementary loss, of a composite
 
@@ -42,6 +45,7 @@ class Compared:
     cases: Sequence[Case]
     settings: Settings
     held_to: Sequence[str] = ()
+    own: Target | None = None  # the reference, or it with a fault
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -58,12 +62,14 @@ class Compared:
 
     def at(self, case: Case, change: Settings) -> dict[str, float]:
         """The errors of one case where some settings are changed beside those here; none where the target raises."""
-        mine, theirs = self.got(case), self.known.of(self.known.own, case, {**self.settings, **change})
+        own = self.own or self.known.own
+        mine, theirs = self.got(case), self.known.of(own, case, {**self.settings, **change})
         if mine is None:
             return {}
         ours = theirs.named(self.spec) if theirs else {}
         room = self._room(case)
-        return {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
+        numbers = {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
+        return numbers | _decided(self.spec, mine, theirs)
 
     def _room(self, case: Case) -> float:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
@@ -128,15 +134,45 @@ def _next(compared: Compared) -> Settings:
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
+    return _behind_a_fault(compared, bad, pivots, singles)
+
+
+def _behind_a_fault(
+    compared: Compared, bad: Sequence[Place], pivots: Sequence[Case], singles: Sequence[Settings]
+) -> Settings:
+    """A setting that shows itself only where a number that the target takes counts as one more, or one less."""
+    spec, target = compared.spec, compared.target
+    for one in off_by_one(spec, target, compared.settings) if spec.composite else ():
+        beside = replace(compared, own=one.who)
+        for case, change in itertools.product(pivots[:1], singles):
+            if _helps(beside, case, change, True) and _score(beside, bad, change, True) > 0.5:
+                return change
     return {}
+
+
+def _decided(spec: Spec, mine: Attempt, theirs: Attempt | None) -> dict[str, float]:
+    """Whether both assign the same anchors or queries: a fault in what follows leaves that as it is."""
+    found = dict[str, float]()
+    if not (spec.composite and theirs):
+        return found
+    for name, got, own in zip(spec.wrt, mine.gradients, theirs.gradients, strict=False):
+        ends = [positives(spec.inputs[name].axes, x) for x in (got, own)] if "box" in name else []
+        both = [end[1] for end in ends if end]
+        if len(both) == 2:
+            found[f"{DECISION} {name}"] = 0.0 if np.array_equal(*both) else float("inf")
+    return found
 
 
 def _helps(compared: Compared, case: Case, change: Settings, exactly: bool) -> bool:
     there = compared.at(case, change)
     return any(
-        compared.errors[case, name] > 1 and error <= (1 if exactly else MOSTLY * compared.errors[case, name])
+        compared.errors[case, name] > 1 and (error <= 1 if exactly else _mostly(error, compared.errors[case, name]))
         for name, error in there.items()
     )
+
+
+def _mostly(error: float, before: float) -> bool:
+    return error <= MOSTLY * before < np.inf
 
 
 def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: bool) -> float:
@@ -156,7 +192,7 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
                 continue
             if error != before:
                 moved += 1
-                right += error <= 1 or (not exactly and error <= MOSTLY * before)
+                right += error <= 1 or (not exactly and _mostly(error, before))
                 set_right[name] += error <= 1
     whole = any(set_right[name] == count >= WHOLE for name, count in Counter(name for _, name in bad).items())
     return right / len(bad) if bad and moved and (whole or 2 * right >= moved) else 0.0

@@ -8,7 +8,7 @@ from functools import cache
 from lossref.core.nouns import NUMBER
 from lossref.losses import specs
 
-NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
+NARROW = re.compile(r"(?:a part (?:of it )?is computed|agrees with the formula carried out) in \w+(?: or \w+)?")
 BESIDE = re.compile(rf", to [\w ]+ precision: {NARROW.pattern}")
 ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
 NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")

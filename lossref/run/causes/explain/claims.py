@@ -10,7 +10,7 @@ from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.formula.altered import Altered, Bench
+from lossref.run.causes.explain.formula.altered import Altered, Bench, size
 from lossref.run.causes.explain.memory import FULL, Whole, memory_of
 from lossref.run.causes.explain.mostly import mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
@@ -23,16 +23,19 @@ from lossref.run.causes.explain.variants.mistakes import (
     changed,
     changed_twice,
     epsilons,
+    ignored,
     mistake_and_setting,
     mistakes,
     off_by_one,
     two_mistakes,
 )
+from lossref.run.causes.explain.variants.tensors import done_otherwise
 from lossref.run.causes.explain.whole.factors import constant_offset, multiples, nearly_multiple, swapped_columns
 from lossref.run.causes.explain.whole.reductions import reduced
 from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
 
 ITSELF = ["agrees"]
+AT_LEAST = 2  # cases that are wrong, where hundreds of claims are tried
 FEW = 3  # cases that a claim about some cases alone is held against at least
 
 
@@ -88,8 +91,11 @@ class _Search:
         yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
         yield from self._of_the_whole()
         yield from self._variants(first := self._first())
+        yield from self._mistaken(known := mistakes(self.what.spec, self.settings))
+        first = [*known, *first]
         yield from self._variants(second := self._second())
         yield from self._variants(of_inputs := self._of_inputs())
+        yield from self._done_otherwise()
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
         yield from self._combined()
@@ -122,7 +128,7 @@ class _Search:
     def _first(self) -> list[Variant]:
         spec, own = self.what.spec, self.known.own
         return [
-            *mistakes(spec, self.settings),
+            *ignored(spec, self.target, self.settings),
             *epsilons(spec, self.target, own, self.settings),
             *off_by_one(spec, self.target, self.settings),
         ]
@@ -142,6 +148,17 @@ class _Search:
         fits = [one for one in variants if reproduces(one.on(self.what, self.known), self.told)]
         yield from self._said((one.sentence, partial(one.gives, known=self.known)) for one in fits)
 
+    def _mistaken(self, known: Sequence[Variant]) -> Iterator[str]:
+        """A known mistake: one that explains all else, too, or the only one that explains this quantity.
+
+        Where several do and none explains the rest, it is something that they have in common.
+        """
+        fits = [one for one in known if reproduces(one.on(self.what, self.known), self.told)]
+        whole = [one for one in fits if self._whole(partial(one.gives, known=self.known))]
+        yield from self._said(
+            (one.sentence, partial(one.gives, known=self.known)) for one in whole or fits[: len(fits) == 1]
+        )
+
     def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
         """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
         for narrow in TYPES:
@@ -156,14 +173,32 @@ class _Search:
                 yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 
     def _altered(self) -> Iterator[str]:
-        every = [(self.what, self.told), *self.elsewhere()]
-        wrong = {what.term for what, cases in every if what.term and any(one.apart for one in cases)}
-        bench = Bench(
-            self.what, self.told, self.settings, wrong, self.memory.purse if self.what.spec.composite else FULL
-        )
+        purse = self.memory.purse if self.what.spec.composite else FULL
+        bench = Bench(self.what, self.told, self.settings, self._wrong(), purse)
         for choice in (bench.singles, bench.pairs()):
             fits: list[Altered] = list(bench.found(choice))
             yield from self._said(((f"agrees when {one.words}", bench.on(one)) for one in fits), bench.able)
+
+    def _done_otherwise(self) -> Iterator[str]:
+        """One operation of the reference of a composite done otherwise; what explains all else, too, comes first."""
+        apart = [one for one in self.told if one.apart]
+        if not self.what.spec.composite or len(apart) < AT_LEAST:
+            return
+        told = sorted(self.told, key=lambda one: (not one.apart, size(one)))
+        partly = list[Variant]()
+        for one, takes in done_otherwise(self.what.spec, told[0].shown.case, self.settings, self._wrong()):
+            if not self.memory.operations.spend(takes):
+                break
+            if reproduces(one.on(self.what, self.known), told):
+                if self._whole(partial(one.gives, known=self.known)):
+                    yield from self._variants([one])
+                partly.append(one)
+        yield from self._variants(partly)
+
+    def _wrong(self) -> set[str]:
+        """The terms of which any value is wrong."""
+        every = [(self.what, self.told), *self.elsewhere()]
+        return {what.term for what, cases in every if what.term and any(one.apart for one in cases)}
 
     def _said(
         self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = lambda one: True
@@ -174,12 +209,16 @@ class _Search:
         """
         partly: list[str] = []
         for sentence, gives in claims:
-            whole = all(reproduces(partial(gives, what), filter(able, cases)) for what, cases in self.elsewhere())
+            whole = self._whole(gives, able)
             self.memory.claims.setdefault(sentence, (gives, able, whole))
             if whole:
                 yield sentence
             partly.append(f"{self.what.words} {sentence}")
         yield from partly
+
+    def _whole(self, gives: Whole, able: Callable[[Told], bool] = lambda one: True) -> bool:
+        """Whether a claim has all other numbers of the target, too."""
+        return all(reproduces(partial(gives, what), filter(able, cases)) for what, cases in self.elsewhere())
 
     def _combined(self) -> Iterator[str]:
         """Mistakes with a factor, and two mistakes at once."""

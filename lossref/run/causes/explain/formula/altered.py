@@ -16,7 +16,7 @@ from lossref.run.causes.explain.formula.changes import Change, changes
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
-from lossref.run.causes.explain.formula.steps import rounded
+from lossref.run.causes.explain.formula.steps import kept_narrow, rounded
 from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
@@ -83,7 +83,7 @@ class Bench:
         usual = learnt(self.what.spec, self.told[0].shown.case, self.settings)
         fits = _plausible(self.what.spec, singles, usual, wrong)
         slight = all(map(_slight, self.told))
-        return sorted(fits, key=lambda one: one.steps[0][1] is not rounded) if slight else fits
+        return sorted(fits, key=lambda one: one.steps[0][1] not in (rounded, *kept_narrow)) if slight else fits
 
     def takes(self, one: Told) -> int:
         """How many steps the formula is on a case, and how many numbers it is given."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lossref.run.causes.explain.formula.derived import value_of
 from lossref.run.causes.explain.formula.steps import (
     after,
@@ -19,6 +21,7 @@ from lossref.run.causes.explain.formula.steps import (
     doubled_tie,
     first,
     floored,
+    kept_narrow,
     mean,
     no_tie,
     one_bound,
@@ -40,6 +43,7 @@ Constants = tuple[float | None, ...]
 Other = Callable[..., Any]
 SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2
+LARGEST_FLOAT32 = 1e38
 FACTORS = (2.0, 0.5)
 RESCALED = {
     **{2.0: "doubled", 0.5: "halved", -1.0: "negated", 4.0: "taken 4 times", 0.25: "a quarter of it"},
@@ -87,6 +91,13 @@ def _little(args: Constants) -> Iterator[Change]:
         if x is not None and 0 < abs(x - whole) <= LITTLE:
             for size in (0.0, *SIZES[:-1]):
                 yield Change(f"has {whole + size!r} for {x!r}", partial(with_, place, partial(constant, whole + size)))
+
+
+def _narrow_constants(args: Constants) -> Iterator[Change]:
+    """A table, or a number made of constants, that is kept in float32."""
+    for place, x in enumerate(args):
+        if x is not None and abs(x) <= LARGEST_FLOAT32 and float(np.float32(x)) != x:
+            yield Change(f"has its {('first', 'second')[place]} operand, a constant, in float32", kept_narrow[place])
 
 
 def _of_sub(args: Constants) -> Iterator[Change]:
@@ -242,4 +253,5 @@ def changes(name: str, args: Constants) -> Iterator[Change]:
     if name not in ("less", "stop"):
         yield Change("is detached", detached, cuts=True)
         yield Change("is rounded to float32", rounded)
+        yield from _narrow_constants(args[:2]) if name in ("add", "sub", "mul", "div") else ()
         yield from _cut_operands(args)

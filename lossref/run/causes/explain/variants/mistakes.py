@@ -94,6 +94,18 @@ def off_by_one(spec: Spec, target: Target, settings: Params) -> Iterator[Variant
                 yield Variant(f"agrees when {name} counts as {words} than it is", shifted(spec, name, by), settings)
 
 
+def ignored(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
+    """The reference that is not given a parameter which the target takes."""
+    for name, param in spec.params.items():
+        if name in target.accepts and not param.convention:
+            words = f"agrees when {name} is not looked at, and always counts as {param.default!r}"
+            yield Variant(words, at_another(spec, f"no {name}", name, partial(_always, param.default)), settings)
+
+
+def _always(value: Any, given: Any) -> Any:
+    return value
+
+
 @lru_cache(maxsize=256)
 def shifted(spec: Spec, name: str, by: int) -> Target:
     """The reference with a number that is larger by so much than it is given, and 1 at least."""

@@ -1,0 +1,176 @@
+"""The reference with one of its operations done otherwise: what it calls is seen from outside, call by call.
+
+A place is a call in our own code, as in `formula/`; a `TorchFunctionMode` sees every operation on tensors and where it
+was called from. So a loss of many operations is tried in many ways, without a word about any of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType, MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from lossref.checks.attempts import at
+from lossref.core.nouns import Case, Params, Spec, Target
+from lossref.hosts.probe import TargetRaised, call
+from lossref.run.causes.explain.formula.places import text_of
+from lossref.run.causes.explain.formula.plain import Place
+from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
+from lossref.run.causes.explain.variants.operations import Other, Step, others
+
+OURS = str(Path(__file__).parents[4] / "losses")
+VIEWS = (
+    *("get", "size", "dim", "to", "type", "item", "numel", "is_floating_point", "tolist", "len", "is_complex", "bool"),
+    *("expand", "expand_as", "reshape", "view", "flatten", "unflatten", "t", "transpose", "permute", "movedim", "int"),
+    *("contiguous", "clone", "unsqueeze", "squeeze", "unbind", "split", "chunk", "stack", "cat", "repeat", "float"),
+    *("empty", "new_empty", "zeros", "new_zeros", "ones", "new_ones", "full", "new_full", "zeros_like", "ones_like"),
+    *("arange", "tensor", "empty_like", "broadcast_tensors", "requires_grad", "new_tensor", "isnan", "isfinite"),
+)
+"""Operations that are not done otherwise: they compute nothing."""
+LATE = 10  # places that are as much worth as one more thing done otherwise at one of them
+Setting = tuple[tuple[str, Any], ...]
+
+
+class Seen(NamedTuple):
+    """The operations that a reference calls on a case: how many, what can be done otherwise, and what terms stand on.
+
+    others: those at the last places first, for much stands on them; terms: the places behind each term, none if unknown
+    """
+
+    calls: int = 0
+    others: tuple[tuple[Place, Other], ...] = ()
+    terms: Mapping[str, frozenset[Place]] = MappingProxyType({})
+
+
+class Watched(TorchFunctionMode):
+    """Every operation that our losses call, done otherwise at the places in `steps`; `attached`: with its gradient."""
+
+    def __init__(self, steps: Mapping[Place, Step], attached: bool = False) -> None:
+        super().__init__()
+        self.steps, self.attached = steps, attached
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The operation, or what is done instead."""
+        how, place = kwargs or {}, _place(sys._getframe(1), _name(func))
+        if self.attached and place:
+            with torch.enable_grad():
+                return func(*args, **how)
+        step = self.steps.get(place) if place else None
+        return func(*args, **how) if step is None else step(func, args, how)
+
+
+class Noted(TorchFunctionMode):
+    """Notes every operation that our losses call, and of which others each number was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.kept = 0, list[Any]()
+        self.seen: dict[Place, dict[str, Other]] = {}
+        self.behind: dict[int, frozenset[Place]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The usual operation."""
+        how, name = kwargs or {}, _name(func)
+        result, place = func(*args, **how), _place(sys._getframe(1), name)
+        self.calls += 1
+        if place is None:
+            return result
+        if name not in VIEWS:
+            known = self.seen.setdefault(place, {})
+            known |= {one.words: one for one in others(name, args, how, result) if one.words not in known}
+        behind = frozenset([place]).union(*(self.behind.get(id(x), frozenset()) for x in _tensors((args, how))))
+        for x in _tensors(result):
+            self.behind[id(x)] = behind | self.behind.get(id(x), frozenset())
+            self.kept.append(x)
+        return result
+
+
+def _name(func: Any) -> str:
+    return str(getattr(func, "__name__", "")).strip("_")
+
+
+def _tensors(nested: Any) -> Iterator[torch.Tensor]:
+    if isinstance(nested, torch.Tensor):
+        yield nested
+    elif isinstance(nested, (tuple, list, dict)):
+        for part in nested.values() if isinstance(nested, dict) else nested:
+            yield from _tensors(part)
+
+
+def _place(frame: FrameType | None, name: str) -> Place | None:
+    """Where in our losses an operation was called."""
+    while frame is not None and not frame.f_code.co_filename.startswith(OURS):
+        if "torch" not in frame.f_code.co_filename:
+            return None
+        frame = frame.f_back
+    return (frame.f_code, frame.f_lasti, name) if frame else None
+
+
+@lru_cache(maxsize=64)
+def seen(spec: Spec, case: Case, settings: Setting) -> Seen:
+    """What the reference calls on a case; nothing where it raises."""
+    mode, outputs = Noted(), list[Any]()
+
+    def build(**params: Any) -> Any:
+        def asked(*inputs: Any) -> Any:
+            with mode:
+                outputs[:] = [spec.reference(*inputs, **params)]
+            return outputs[0]
+
+        return asked
+
+    try:
+        call(spec, otherwise(spec, "noted", build), at(case, settings), "float64", grad=bool(spec.wrt))
+    except TargetRaised:
+        return Seen()
+    late = reversed(mode.seen.items())
+    turns = [
+        (at + LATE * turn, place, one)
+        for at, (place, them) in enumerate(late)
+        for turn, one in enumerate(them.values())
+    ]
+    ends = list(_tensors(outputs))
+    terms = dict(zip(spec.terms, (mode.behind.get(id(x), frozenset()) for x in ends), strict=False))
+    fits = len(ends) == len(spec.terms)
+    return Seen(
+        mode.calls, tuple((place, one) for _, place, one in sorted(turns, key=lambda x: x[0])), terms if fits else {}
+    )
+
+
+def done_otherwise(spec: Spec, case: Case, settings: Params, wrong: Collection[str]) -> Iterator[tuple[Variant, int]]:
+    """The reference with one operation done otherwise, each with the number of operations that it takes.
+
+    Where values are `wrong`, the operation is one that all of these terms stand on, and none of the others; where none
+    is, a gradient is cut off, or flows where it did not.
+    """
+    found = seen(spec, case, tuple(settings.items()))
+    for place, one in found.others:
+        if one.cuts if not wrong else _stands_behind(place, found, wrong):
+            yield Variant(f"agrees when {text_of(place)} {one.words}", _with(spec, place, one), settings), found.calls
+    if not wrong:
+        words = "agrees when a gradient flows through everything, also where the formula has none"
+        yield Variant(words, _with(spec, None, None), settings), found.calls
+
+
+def _stands_behind(place: Place, found: Seen, wrong: Collection[str]) -> bool:
+    return not found.terms or all((place in places) is (term in wrong) for term, places in found.terms.items())
+
+
+@lru_cache(maxsize=20_000)
+def _with(spec: Spec, place: Place | None, one: Other | None) -> Target:
+    mode = Watched({place: one.step} if place and one else {}, attached=one is None)
+
+    def build(**params: Any) -> Any:
+        def asked(*inputs: Any) -> Any:
+            with mode:
+                return spec.reference(*inputs, **params)
+
+        return asked
+
+    return otherwise(spec, one.words if one else "attached", build)
