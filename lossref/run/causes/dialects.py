@@ -69,7 +69,7 @@ class Compared:
         ours = theirs.named(self.spec) if theirs else {}
         room = self._room(case)
         numbers = {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
-        return numbers | _decided(self.spec, mine, theirs)
+        return numbers | _decided(self.spec, mine, theirs, numbers)
 
     def _room(self, case: Case) -> float:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
@@ -150,17 +150,24 @@ def _behind_a_fault(
     return {}
 
 
-def _decided(spec: Spec, mine: Attempt, theirs: Attempt | None) -> dict[str, float]:
+def _decided(spec: Spec, mine: Attempt, theirs: Attempt | None, numbers: Mapping[str, float]) -> dict[str, float]:
     """Whether both assign the same anchors or queries: a fault in what follows leaves that as it is."""
     found = dict[str, float]()
     if not (spec.composite and theirs):
         return found
     for name, got, own in zip(spec.wrt, mine.gradients, theirs.gradients, strict=False):
-        ends = [positives(spec.inputs[name].axes, x) for x in (got, own)] if "box" in name else []
+        ends = [positives(spec.inputs[name].axes, _clear(x)) for x in (got, own)] if "box" in name else []
         both = [end[1] for end in ends if end]
         if len(both) == 2:
-            found[f"{DECISION} {name}"] = 0.0 if np.array_equal(*both) else float("inf")
+            same = numbers.get(f"gradient {name}", np.inf) <= 1 or np.array_equal(both[0], both[1])
+            found[f"{DECISION} {name}"] = 0.0 if same else float("inf")
     return found
+
+
+def _clear(gradient: Array) -> Array:
+    """A gradient without what rounding may have left, or taken."""
+    largest = float(np.nan_to_num(np.abs(gradient)).max(initial=0.0))
+    return np.where(np.abs(gradient) > ROUNDED * largest, gradient, 0.0)
 
 
 def _helps(compared: Compared, case: Case, change: Settings, exactly: bool) -> bool:

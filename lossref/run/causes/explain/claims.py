@@ -58,7 +58,7 @@ def explain(
     wrong, others = [one for one in search.told if one.apart], [one for one in search.told if not one.apart]
     if not wrong:
         return ""
-    only = list(deciding(wrong, others)) if len(wrong) >= FEW else []
+    only = list(deciding(wrong, others)) if len(wrong) >= (AT_LEAST if spec.composite else FEW) else []
 
     def at_one() -> Iterator[str]:
         for name, value in only:
@@ -67,7 +67,8 @@ def explain(
             yield from [f"{said}, at {name} = {value!r} only"] if said else []
 
     of_notation = any(spec.params[name].convention for name, _ in only)  # then it is cheaper to look there first
-    looks = (at_one(), search.sentences()) if of_notation else (search.sentences(), at_one())
+    there_first = of_notation or (spec.composite and only)  # or the purse is spent on what cannot be
+    looks = (at_one(), search.sentences()) if there_first else (search.sentences(), at_one())
     return next(chain(*looks), "")
 
 
@@ -182,11 +183,14 @@ class _Search:
     def _done_otherwise(self) -> Iterator[str]:
         """One operation of the reference of a composite done otherwise; what explains all else, too, comes first."""
         apart = [one for one in self.told if one.apart]
-        if not self.what.spec.composite or len(apart) < AT_LEAST:
+        spec = self.what.spec
+        if not spec.composite or len(apart) < AT_LEAST:
             return
         told = sorted(self.told, key=lambda one: (not one.apart, size(one)))
+        usual = told[len(apart) // 2]  # the smallest ones go through little of the formula
+        told = [usual, *(one for one in told if one is not usual)]
         partly = list[Variant]()
-        for one, takes in done_otherwise(self.what.spec, told[0].shown.case, self.settings, self._wrong()):
+        for one, takes in done_otherwise(spec, told[0].shown.case, self.settings, self._wrong()):
             if not self.memory.operations.spend(takes):
                 break
             if reproduces(one.on(self.what, self.known), told):

@@ -10,8 +10,8 @@ from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
 from lossref.run.causes.explain.quantity import Quantity, Told
 
-OPERATIONS = 400_000  # of references that are done otherwise, for all failures of one target on one composite
-STEPS = 400_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
+OPERATIONS = 800_000  # of references that are done otherwise, for all failures of one target on one composite
+STEPS = 600_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
 Whole = Callable[[Quantity, Told], Array | None]
 
 

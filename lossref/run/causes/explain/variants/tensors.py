@@ -49,20 +49,27 @@ class Seen(NamedTuple):
 
 
 class Watched(TorchFunctionMode):
-    """Every operation that our losses call, done otherwise at the places in `steps`; `attached`: with its gradient."""
+    """The operation at one place is done otherwise."""
 
-    def __init__(self, steps: Mapping[Place, Step], attached: bool = False) -> None:
+    def __init__(self, place: Place, step: Step) -> None:
         super().__init__()
-        self.steps, self.attached = steps, attached
+        self.place, self.step, self.names = place, step, (place[2], f"__{place[2]}__", f"{place[2]}_")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operation, or what is done instead."""
-        how, place = kwargs or {}, _place(sys._getframe(1), _name(func))
-        if self.attached and place:
-            with torch.enable_grad():
-                return func(*args, **how)
-        step = self.steps.get(place) if place else None
-        return func(*args, **how) if step is None else step(func, args, how)
+        how = kwargs or {}
+        if func.__name__ in self.names and _place(sys._getframe(1), _name(func)) == self.place:
+            return self.step(func, args, how)
+        return func(*args, **how)
+
+
+class Attached(TorchFunctionMode):
+    """Every operation has its gradient, also where the formula wants none."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The usual operation."""
+        with torch.enable_grad():
+            return func(*args, **(kwargs or {}))
 
 
 class Noted(TorchFunctionMode):
@@ -164,7 +171,7 @@ def _stands_behind(place: Place, found: Seen, wrong: Collection[str]) -> bool:
 
 @lru_cache(maxsize=20_000)
 def _with(spec: Spec, place: Place | None, one: Other | None) -> Target:
-    mode = Watched({place: one.step} if place and one else {}, attached=one is None)
+    mode = Watched(place, one.step) if place and one else Attached()
 
     def build(**params: Any) -> Any:
         def asked(*inputs: Any) -> Any:
