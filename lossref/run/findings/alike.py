@@ -19,7 +19,7 @@ def claimed(explanation: str) -> str:
 
     What agrees with a mistake, or under a setting, to the precision of a type is put down to the mistake.
     """
-    explanation = _without_precision(explanation)
+    explanation = re.sub(r" \(\d+ of \d+\)$", "", _without_precision(explanation))
     found = NARROW.search(explanation)
     claim = re.sub(r"^(the gradient to \S+|the value|\S+) (?=agrees )", "", explanation)
     return found[0] if found else re.sub(r"^the gradient to \S+?(?=:? )", "the gradient", claim)
