@@ -6,11 +6,12 @@ was called from. So a loss of many operations is tried in many ways, without a w
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -34,26 +35,32 @@ VIEWS = (
 )
 """Operations that are not done otherwise: they compute nothing."""
 LATE = 10  # places that are as much worth as one more thing done otherwise at one of them
+SMALL = 1e-2  # the largest of the small constants
+SIZES = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0)
+Site = tuple[CodeType, int]
+Called = tuple[Place, tuple[Site, ...]]  # an operation, and the calls that led to it, from the inside outwards
 Setting = tuple[tuple[str, Any], ...]
 
 
 class Seen(NamedTuple):
     """The operations that a reference calls on a case: how many, what can be done otherwise, and what terms stand on.
 
-    others: those at the last places first, for much stands on them; terms: the places behind each term, none if unknown
+    others: those at the last places first, for much stands on them; terms: the places behind each, none if unknown;
+    constants: small ones, and where they stand
     """
 
     calls: int = 0
-    others: tuple[tuple[Place, Other], ...] = ()
-    terms: Mapping[str, frozenset[Place]] = MappingProxyType({})
+    others: tuple[tuple[Called, Other], ...] = ()
+    terms: Mapping[str, frozenset[Called]] = MappingProxyType({})
+    constants: Mapping[float, frozenset[Called]] = MappingProxyType({})
 
 
 class Watched(TorchFunctionMode):
     """The operation at one place is done otherwise."""
 
-    def __init__(self, place: Place, step: Step) -> None:
+    def __init__(self, place: Called, step: Step) -> None:
         super().__init__()
-        self.place, self.step, self.names = place, step, (place[2], f"__{place[2]}__", f"{place[2]}_")
+        self.place, self.step, self.names = place, step, (place[0][2], f"__{place[0][2]}__", f"{place[0][2]}_")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The operation, or what is done instead."""
@@ -61,6 +68,25 @@ class Watched(TorchFunctionMode):
         if func.__name__ in self.names and _place(sys._getframe(1), _name(func)) == self.place:
             return self.step(func, args, how)
         return func(*args, **how)
+
+
+class Resized(TorchFunctionMode):
+    """One small constant has another size, at these places or, without any, wherever it stands."""
+
+    def __init__(self, constant: float, size: float, places: frozenset[Called]) -> None:
+        super().__init__()
+        self.constant, self.size, self.places = constant, size, places
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The usual operation, perhaps on another constant."""
+        how = kwargs or {}
+        there = self.constant in _small((*args, *how.values()))
+        if there and (not self.places or _place(sys._getframe(1), _name(func)) in self.places):
+            args, how = tuple(map(self._other, args)), {name: self._other(x) for name, x in how.items()}
+        return func(*args, **how)
+
+    def _other(self, x: Any) -> Any:
+        return self.size if isinstance(x, float) and x == self.constant else x
 
 
 class Attached(TorchFunctionMode):
@@ -78,8 +104,9 @@ class Noted(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls, self.kept = 0, list[Any]()
-        self.seen: dict[Place, dict[str, Other]] = {}
-        self.behind: dict[int, frozenset[Place]] = {}
+        self.seen: dict[Called, dict[str, Other]] = {}
+        self.behind: dict[int, frozenset[Called]] = {}
+        self.constants: dict[float, set[Called]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The usual operation."""
@@ -88,6 +115,8 @@ class Noted(TorchFunctionMode):
         self.calls += 1
         if place is None:
             return result
+        for constant in _small((*args, *how.values())):
+            self.constants.setdefault(constant, set()).add(place)
         if name not in VIEWS:
             known = self.seen.setdefault(place, {})
             known |= {one.words: one for one in others(name, args, how, result) if one.words not in known}
@@ -96,6 +125,11 @@ class Noted(TorchFunctionMode):
             self.behind[id(x)] = behind | self.behind.get(id(x), frozenset())
             self.kept.append(x)
         return result
+
+
+def _small(args: Any) -> list[float]:
+    """The operands that are small constants."""
+    return [x for x in args if isinstance(x, float) and 0 < abs(x) <= SMALL]
 
 
 def _name(func: Any) -> str:
@@ -110,13 +144,28 @@ def _tensors(nested: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(part)
 
 
-def _place(frame: FrameType | None, name: str) -> Place | None:
-    """Where in our losses an operation was called."""
-    while frame is not None and not frame.f_code.co_filename.startswith(OURS):
-        if "torch" not in frame.f_code.co_filename:
-            return None
+def _place(frame: FrameType | None, name: str) -> Called | None:
+    """Where in our losses an operation was called, and by whom on the way there; None where it is not ours."""
+    chain = list[Site]()
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(OURS):
+            chain.append((frame.f_code, frame.f_lasti))
+        elif "torch" not in file:
+            break
         frame = frame.f_back
-    return (frame.f_code, frame.f_lasti, name) if frame else None
+    return ((*chain[0], name), tuple(chain[1:])) if chain else None
+
+
+def _words(called: Called, all_of_them: Collection[Called]) -> str:
+    """The source of an operation; of one that is called from several places, where from."""
+    place, callers = called
+    others = [one[1] for one in all_of_them if one[0] == place and one[1] != callers]
+    for depth in range(1, len(callers) + 1):
+        if all(other[-depth:] != callers[-depth:] for other in others):
+            by = (*callers[-depth], "call")
+            return f"{text_of(place)}, called by {text_of(by)}," if others else text_of(place)
+    return text_of(place)
 
 
 @lru_cache(maxsize=64)
@@ -145,9 +194,9 @@ def seen(spec: Spec, case: Case, settings: Setting) -> Seen:
     ends = list(_tensors(outputs))
     terms = dict(zip(spec.terms, (mode.behind.get(id(x), frozenset()) for x in ends), strict=False))
     fits = len(ends) == len(spec.terms)
-    return Seen(
-        mode.calls, tuple((place, one) for _, place, one in sorted(turns, key=lambda x: x[0])), terms if fits else {}
-    )
+    constants = {constant: frozenset(places) for constant, places in mode.constants.items()}
+    ordered = tuple((place, one) for _, place, one in sorted(turns, key=lambda x: x[0]))
+    return Seen(mode.calls, ordered, terms if fits else {}, constants)
 
 
 def done_otherwise(spec: Spec, case: Case, settings: Params, wrong: Collection[str]) -> Iterator[tuple[Variant, int]]:
@@ -157,22 +206,39 @@ def done_otherwise(spec: Spec, case: Case, settings: Params, wrong: Collection[s
     is, a gradient is cut off, or flows where it did not.
     """
     found = seen(spec, case, tuple(settings.items()))
+    for constant, places in found.constants.items():
+        behind = frozenset(place for place in places if _stands_behind(place, found, wrong))
+        for size, here in itertools.product(SIZES, (behind, frozenset[Called]()) if behind else ()):
+            where = f"behind {', '.join(sorted(wrong))}" if here else "of the formula"
+            words = f"agrees when every {constant!r} {where} is {size!r}"
+            yield Variant(words, _at_another_size(spec, constant, size, here), settings), found.calls
+    every = {place for place, _ in found.others}
     for place, one in found.others:
         if one.cuts if not wrong else _stands_behind(place, found, wrong):
-            yield Variant(f"agrees when {text_of(place)} {one.words}", _with(spec, place, one), settings), found.calls
+            yield (
+                Variant(f"agrees when {_words(place, every)} {one.words}", _with(spec, place, one), settings),
+                found.calls,
+            )
     if not wrong:
         words = "agrees when a gradient flows through everything, also where the formula has none"
         yield Variant(words, _with(spec, None, None), settings), found.calls
 
 
-def _stands_behind(place: Place, found: Seen, wrong: Collection[str]) -> bool:
+def _stands_behind(place: Called, found: Seen, wrong: Collection[str]) -> bool:
     return not found.terms or all((place in places) is (term in wrong) for term, places in found.terms.items())
 
 
 @lru_cache(maxsize=20_000)
-def _with(spec: Spec, place: Place | None, one: Other | None) -> Target:
-    mode = Watched(place, one.step) if place and one else Attached()
+def _with(spec: Spec, place: Called | None, one: Other | None) -> Target:
+    return _under(spec, one.words if one else "attached", Watched(place, one.step) if place and one else Attached())
 
+
+@lru_cache(maxsize=512)
+def _at_another_size(spec: Spec, constant: float, size: float, places: frozenset[Called]) -> Target:
+    return _under(spec, f"{constant} as {size}", Resized(constant, size, places))
+
+
+def _under(spec: Spec, label: str, mode: TorchFunctionMode) -> Target:
     def build(**params: Any) -> Any:
         def asked(*inputs: Any) -> Any:
             with mode:
@@ -180,4 +246,4 @@ def _with(spec: Spec, place: Place | None, one: Other | None) -> Target:
 
         return asked
 
-    return otherwise(spec, one.words if one else "attached", build)
+    return otherwise(spec, label, build)
