@@ -27,6 +27,7 @@ SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
+MOST_OF_THEM = 0.5  # wrong numbers that a setting sets right beside a fault that explains half of all
 DECISION = "decision"  # how quantities begin that are no numbers: which anchors are positive
 WHOLE = 3  # wrong numbers of one quantity that speak for a setting if it sets all of them right
 PIVOTS = {False: 6, True: 3}  # failing cases that candidates are tried on first: of an elementary loss, of a composite
@@ -134,18 +135,19 @@ def _next(compared: Compared) -> Settings:
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
-    return _behind_a_fault(compared, bad, pivots, singles)
+    return _behind_a_fault(compared, bad, singles)
 
 
-def _behind_a_fault(
-    compared: Compared, bad: Sequence[Place], pivots: Sequence[Case], singles: Sequence[Settings]
-) -> Settings:
+def _behind_a_fault(compared: Compared, bad: Sequence[Place], singles: Sequence[Settings]) -> Settings:
     """A setting that shows itself only where a number that the target takes counts as one more, or one less."""
     spec, target = compared.spec, compared.target
     for one in off_by_one(spec, target, compared.settings) if spec.composite else ():
         beside = replace(compared, own=one.who)
-        for case, change in itertools.product(pivots[:1], singles):
-            if _helps(beside, case, change, True) and _score(beside, bad, change, True) > 0.5:
+        left = [place for place, error in beside.errors.items() if error > 1]
+        if not left or 2 * len(left) > len(bad):
+            continue
+        for change in singles:
+            if _helps(beside, left[0][0], change, True) and _score(beside, left, change, True) > MOST_OF_THEM:
                 return change
     return {}
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Spec, Target
-from lossref.run.causes.explain.quantity import Shown, deciding, quantity_of
+from lossref.run.causes.explain.quantity import Shown, Told, deciding, quantity_of
 from lossref.run.causes.explain.search import AT_LEAST, Search
 
+MOST = 0.6  # of the cases that are wrong, that have one value of a parameter
 FEW = 3  # cases that a claim about some cases alone is held against at least
 
 
@@ -35,13 +37,23 @@ def explain(
         return ""
     only = list(deciding(wrong, others)) if len(wrong) >= (AT_LEAST if spec.composite else FEW) else []
 
-    def at_one() -> Iterator[str]:
-        for name, value in only:
-            there = [one for one in shown if one.case.params.get(name) == value]
-            said = explain(spec, target, kind, there, known, settings, dtype)
-            yield from [f"{said}, at {name} = {value!r} only"] if said else []
+    def at(name: str, value: Any) -> str:
+        there = [one for one in shown if one.case.params.get(name) == value]
+        return explain(spec, target, kind, there, known, settings, dtype)
 
+    alone = (f"{said}, at {name} = {value!r} only" for name, value in only if (said := at(name, value)))
     of_notation = any(spec.params[name].convention for name, _ in only)  # then it is cheaper to look there first
-    there_first = of_notation or (spec.composite and only)  # or the purse is spent on what cannot be
-    looks = (at_one(), search.sentences()) if there_first else (search.sentences(), at_one())
-    return next(chain(*looks), "")
+    plain, costly = search.plain(), search.costly()
+    looks = chain(alone, plain, costly) if of_notation else chain(plain, alone, costly)
+    return next(chain(looks, _usually(search, shown, wrong)), "")
+
+
+def _usually(search: Search, shown: Sequence[Shown], wrong: Sequence[Told]) -> Iterator[str]:
+    """What explains the cases at the value of a parameter that most of those have which are wrong."""
+    spec = search.what.spec
+    for name in spec.params if spec.composite and len(wrong) > FEW else ():
+        value, count = Counter(one.shown.case.params[name] for one in wrong).most_common(1)[0]
+        if MOST * len(wrong) <= count < len(wrong):
+            there = [one for one in shown if one.case.params[name] == value]
+            found = Search(search.what, search.target, there, search.known, search.settings, search.dtype).plain()
+            yield from (f"{said}, at {name} = {value!r}; elsewhere something else is wrong, too" for said in found)

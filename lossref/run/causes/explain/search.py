@@ -42,25 +42,28 @@ class Search:
     def __init__(
         self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
     ) -> None:
-        self.what, self.target, self.known, self.settings = what, target, known, settings
+        self.what, self.target, self.known, self.settings, self.dtype = what, target, known, settings, dtype
         self.told = sorted(told(what, shown, settings, dtype), key=lambda one: not one.apart)
         self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
         self.memory = memory_of(known)
         self.most = list[Variant]()  # what has the target's numbers on some case
 
-    def sentences(self) -> Iterator[str]:
-        """Every sentence that is true, the plain ones first."""
+    def plain(self) -> Iterator[str]:
+        """Every sentence that is true and cheap to find, the plain ones first."""
         yield from self._before()
-        settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
-        yield from self._variants(settings)
+        yield from self._variants(self._settings())
         yield from self._narrow(ITSELF, [right])
         yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
         yield from self._of_the_whole()
-        yield from self._variants(first := self._first())
-        yield from self._mistaken(known := mistakes(self.what.spec, self.settings))
-        first = [*known, *first]
-        yield from self._variants(second := self._second())
-        yield from self._variants(of_inputs := self._of_inputs())
+        yield from self._variants(self._first())
+        yield from self._mistaken(mistakes(self.what.spec, self.settings))
+
+    def costly(self) -> Iterator[str]:
+        """The others: two faults at once, other inputs, a formula that is changed step by step, what is nearly so."""
+        settings, second, of_inputs = self._settings(), self._second(), self._of_inputs()
+        first = [*mistakes(self.what.spec, self.settings), *self._first()]
+        yield from self._variants(second)
+        yield from self._variants(of_inputs)
         yield from self._done_otherwise()
         yield from self._altered()
         yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
@@ -70,6 +73,9 @@ class Search:
         yield from (f"{self.what.words} {end}" for end in nearly_multiple(self.told))
         yield from in_most(self.what, self.told, self.known, [*settings, *first, *of_inputs, *self.most])
         yield from mostly(self.what, self.told, self.known, [*settings, *first, *of_inputs])
+
+    def _settings(self) -> list[Variant]:
+        return list(changed(self.what.spec, self.target, self.known.own, self.settings))
 
     def _before(self) -> Iterator[str]:
         """What explained another failure of this target: all that is wrong with it, or that failure alone."""

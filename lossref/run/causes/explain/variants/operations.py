@@ -13,6 +13,16 @@ Usual = Callable[..., Any]
 Step = Callable[..., Any]  # usual operation, arguments, keywords -> another result
 
 
+VIEWS = (
+    *("get", "size", "dim", "to", "type", "item", "numel", "is_floating_point", "tolist", "len", "is_complex", "bool"),
+    *("expand", "expand_as", "reshape", "view", "flatten", "unflatten", "t", "transpose", "permute", "movedim", "int"),
+    *("contiguous", "clone", "unsqueeze", "squeeze", "unbind", "split", "chunk", "stack", "cat", "repeat", "float"),
+    *("empty", "new_empty", "zeros", "new_zeros", "ones", "new_ones", "full", "new_full", "zeros_like", "ones_like"),
+    *("arange", "tensor", "empty_like", "broadcast_tensors", "requires_grad", "new_tensor", "isnan", "isfinite"),
+)
+"""Operations that compute nothing."""
+
+
 class Other(NamedTuple):
     """What is done instead, in words; whether it is only that a gradient is cut off, or flows."""
 

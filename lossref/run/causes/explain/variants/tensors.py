@@ -1,4 +1,4 @@
-"""The reference with one of its operations done otherwise: what it calls is seen from outside, call by call.
+"""The reference with one operation done otherwise: what it calls is seen from outside, call by call.
 
 A place is a call in our own code, as in `formula/`; a `TorchFunctionMode` sees every operation on tensors and where it
 was called from. So a loss of many operations is tried in many ways, without a word about any of them.
@@ -23,19 +23,11 @@ from lossref.hosts.probe import TargetRaised, call
 from lossref.run.causes.explain.formula.places import text_of
 from lossref.run.causes.explain.formula.plain import Place
 from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
-from lossref.run.causes.explain.variants.operations import Other, Step, others
+from lossref.run.causes.explain.variants.operations import VIEWS, Other, Step, others
 
 OURS = str(Path(__file__).parents[4] / "losses")
-VIEWS = (
-    *("get", "size", "dim", "to", "type", "item", "numel", "is_floating_point", "tolist", "len", "is_complex", "bool"),
-    *("expand", "expand_as", "reshape", "view", "flatten", "unflatten", "t", "transpose", "permute", "movedim", "int"),
-    *("contiguous", "clone", "unsqueeze", "squeeze", "unbind", "split", "chunk", "stack", "cat", "repeat", "float"),
-    *("empty", "new_empty", "zeros", "new_zeros", "ones", "new_ones", "full", "new_full", "zeros_like", "ones_like"),
-    *("arange", "tensor", "empty_like", "broadcast_tensors", "requires_grad", "new_tensor", "isnan", "isfinite"),
-)
-"""Operations that are not done otherwise: they compute nothing."""
 LATE = 10  # places that are as much worth as one more thing done otherwise at one of them
-SMALL = 1e-2  # the largest of the small constants
+SMALL, LARGE = 1e-2, 1e3  # the largest of the small constants, and of what they stand beside
 SIZES = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0)
 Site = tuple[CodeType, int]
 Called = tuple[Place, tuple[Site, ...]]  # an operation, and the calls that led to it, from the inside outwards
@@ -86,7 +78,7 @@ class Resized(TorchFunctionMode):
         return func(*args, **how)
 
     def _other(self, x: Any) -> Any:
-        return self.size if isinstance(x, float) and x == self.constant else x
+        return round(x) * (abs(x) > SMALL) + self.size if self.constant in _small([x]) else x
 
 
 class Attached(TorchFunctionMode):
@@ -128,8 +120,10 @@ class Noted(TorchFunctionMode):
 
 
 def _small(args: Any) -> list[float]:
-    """The operands that are small constants."""
-    return [x for x in args if isinstance(x, float) and 0 < abs(x) <= SMALL]
+    """The small constants among operands, alone or beside a whole number (1 + eps)."""
+    floats = [x for x in args if isinstance(x, float) and abs(x) < LARGE]
+    beside = [x if abs(x) <= SMALL else float(f"{x - round(x):.6g}") for x in floats]
+    return [x for x in beside if 0 < abs(x) <= SMALL]
 
 
 def _name(func: Any) -> str:
