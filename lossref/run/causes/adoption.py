@@ -53,11 +53,11 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
     pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
     large = [row.failing[0].cases[0] for row in left if row.failing and not row.one.certified and row.one.legal]
+    held_to = [name for name, _ in tracing.job.dialect]
     more = dict[str, Any]()
-    for further in ([], large[:MOST_LARGE]) if large else ([],):
+    for cases_there, start in ((pool, {}), (large[:MOST_LARGE], tracing.settings)):
         with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-            held_to = [name for name, _ in tracing.job.dialect]
-            more = dialects.found(tracing.spec, tracing.target, [*pool, *further], tracing.known, held_to)
+            more = dialects.found(tracing.spec, tracing.target, cases_there, tracing.known, held_to, start)
         if not more.items() <= tracing.settings.items():
             break
     return more

@@ -19,16 +19,16 @@ from lossref.checks.attempts import Attempt, Attempts
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.causes.assigned import ROUNDED, decided
+from lossref.run.causes.explain.quantity import NONE
 from lossref.run.causes.explain.variants.mistakes import off_by_one
-from lossref.run.causes.explain.whole.sizes import positives
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
-SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
+SINGLE_PRECISION = 2.0**-18
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
 MOST_OF_THEM = 0.5  # wrong numbers that a setting sets right beside a fault that explains half of all
-DECISION = "decision"  # how quantities begin that are no numbers: which anchors are positive
 WHOLE = 3  # wrong numbers of one quantity that speak for a setting if it sets all of them right
 PIVOTS = {False: 6, True: 3}  # failing cases that candidates are tried on first: of an elementary loss, of a composite
 
@@ -47,6 +47,7 @@ class Compared:
     settings: Settings
     held_to: Sequence[str] = ()
     own: Target | None = None  # the reference, or it with a fault
+    large: bool = False  # the cases take their time: named conventions alone are tried, and none of them in pairs
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -70,7 +71,7 @@ class Compared:
         ours = theirs.named(self.spec) if theirs else {}
         room = self._room(case)
         numbers = {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
-        return numbers | _decided(self.spec, mine, theirs, numbers)
+        return numbers | decided(self.spec, mine, theirs, numbers)
 
     def _room(self, case: Case) -> float:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
@@ -85,16 +86,21 @@ class Compared:
 
 
 def found(
-    spec: Spec, target: Target, cases: Sequence[Case], known: Attempts, held_to: Sequence[str] = ()
+    spec: Spec,
+    target: Target,
+    cases: Sequence[Case],
+    known: Attempts,
+    held_to: Sequence[str] = (),
+    start: Settings = NONE,
 ) -> dict[str, Any]:
-    """The settings, in the order in which they were found, that the target follows on these cases; none: {}.
+    """The settings, as they were found, that the target follows on these cases; those to `start` with were before.
 
     Of its fixed parameters it may have left those that it is only `held_to`.
     """
     defaults = {**spec.defaults(), **target.fixed}
-    settings = dict[str, Any]()
+    settings = dict(start)
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, held_to)
+        compared = Compared(spec, target, known, cases, settings, held_to, large=bool(start))
         change = _next(compared)
         if not change:
             break
@@ -130,12 +136,12 @@ def _next(compared: Compared) -> Settings:
         best = max(tried, key=lambda change: _score(compared, bad, change, exactly), default={})
         if best and _score(compared, bad, best, exactly) > 0:
             return best
-    pairs = list(_pairs(compared))
+    pairs = [] if compared.large else list(_pairs(compared))
     for exactly, case in itertools.product((True, False), pivots[: 1 if compared.spec.composite else 2]):
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
-    return _behind_a_fault(compared, bad, singles)
+    return {} if compared.large else _behind_a_fault(compared, bad, singles)
 
 
 def _behind_a_fault(compared: Compared, bad: Sequence[Place], singles: Sequence[Settings]) -> Settings:
@@ -150,26 +156,6 @@ def _behind_a_fault(compared: Compared, bad: Sequence[Place], singles: Sequence[
             if _helps(beside, left[0][0], change, True) and _score(beside, left, change, True) > MOST_OF_THEM:
                 return change
     return {}
-
-
-def _decided(spec: Spec, mine: Attempt, theirs: Attempt | None, numbers: Mapping[str, float]) -> dict[str, float]:
-    """Whether both assign the same anchors or queries: a fault in what follows leaves that as it is."""
-    found = dict[str, float]()
-    if not (spec.composite and theirs):
-        return found
-    for name, got, own in zip(spec.wrt, mine.gradients, theirs.gradients, strict=False):
-        ends = [positives(spec.inputs[name].axes, _clear(x)) for x in (got, own)] if "box" in name else []
-        both = [end[1] for end in ends if end]
-        if len(both) == 2:
-            same = numbers.get(f"gradient {name}", np.inf) <= 1 or np.array_equal(both[0], both[1])
-            found[f"{DECISION} {name}"] = 0.0 if same else float("inf")
-    return found
-
-
-def _clear(gradient: Array) -> Array:
-    """A gradient without what rounding may have left, or taken."""
-    largest = float(np.nan_to_num(np.abs(gradient)).max(initial=0.0))
-    return np.where(np.abs(gradient) > ROUNDED * largest, gradient, 0.0)
 
 
 def _helps(compared: Compared, case: Case, change: Settings, exactly: bool) -> bool:
@@ -220,7 +206,9 @@ def _free(compared: Compared) -> Iterator[tuple[str, Any]]:
             continue
         here = compared.settings.get(name, target.fixed.get(name, param.default))
         values = dict.fromkeys((param.default, *param.others, *(EPSILONS if param.small else ())))
-        yield from ((name, value) for value in values if value != here)
+        yield from (
+            (name, value) for value in values if value != here and (isinstance(value, str) or not compared.large)
+        )
 
 
 def _pairs(compared: Compared) -> Iterator[Settings]:

@@ -21,6 +21,7 @@ from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
+from lossref.run.causes.covered import covered
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
@@ -106,6 +107,9 @@ def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...
             found = alone(tracing, failing.kind, failing.cases, row.dtype)
             if found:
                 return found
+            claim = _claim(tracing, row, failing, key)
+            apart = claim and not claim.startswith(NOTHING) and not row.one.certified
+            return covered(tracing, failing.kind, failing.cases, claim) if apart else claim
     return _claim(tracing, row, failing, key)
 
 

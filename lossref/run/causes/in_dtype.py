@@ -14,8 +14,8 @@ from lossref.run.causes.explain.whole.sizes import positives
 from lossref.run.causes.judged import Tracing
 
 MOST = 2  # failing cases that are looked at
-SHARE = 0.01  # of the error in the dtype that may be there in float64, too
-ROUNDED = {"float32": 2.0**-16}  # of the largest number: what two that compute the same in a dtype may be apart
+SHARE = 0.01  # of the error in the dtype that may be there in float64, too, or be left of it by a claim
+NARROW = ("float32",)
 
 
 def alone(tracing: Tracing, kind: str, cases: Sequence[Case], dtype: str) -> str:
@@ -23,7 +23,7 @@ def alone(tracing: Tracing, kind: str, cases: Sequence[Case], dtype: str) -> str
 
     Held against the reference in both dtypes: what it gives in the narrow one, too, is owed to the dtype.
     """
-    if dtype not in ROUNDED:
+    if dtype not in NARROW:
         return ""
     what = quantity_of(tracing.spec, kind)
     found = [_of_case(tracing, what, case, dtype) for case in cases[:MOST]]
@@ -42,7 +42,7 @@ def _of_case(tracing: Tracing, what: Quantity, case: Case, dtype: str) -> str:
     error = _apart(got, truth)
     if not _apart(exact, truth) <= SHARE * error:
         return ""
-    if _apart(got, mine) <= ROUNDED[dtype] * max(1.0, float(np.abs(mine).max(initial=0.0))):
+    if _apart(got, mine) <= SHARE * error:
         return f"agrees with the formula carried out in {dtype}, which here is not what it is in exact numbers"
     return (
         f"{BEGIN}{what.words} is right in float64 on the same cases{_decision(tracing.spec, attempts[1], attempts[2])}"
