@@ -276,6 +276,9 @@ def test_a_constant_of_another_size_is_named_by_its_term() -> None:
     assert not any("behind" in one.sentence for one, _ in done_otherwise(spec, case, {}, {"box", "dfl"}))
 
 
+FAR = 8.0  # logits of which nothing underflows in float32
+
+
 @pytest.mark.parametrize(
     ("factor", "words"), [(1.0, "the formula carried out in float32"), (1.5, "is right in float64 on the same cases")]
 )
@@ -287,7 +290,8 @@ def test_what_fails_in_float32_alone_has_a_cause_of_its_own(factor: float, words
 
     target = Target("focal", build, "in float32", tuple(spec.params))
     tracing = Tracing(cast(Job, None), spec, target, Attempts(spec))
-    cases = list(material(spec, "single", "quick", 1))[:2]
+    drawn = material(spec, "single", "quick", 1)
+    cases = [case for case in drawn if abs(case.inputs["pred"]).max() < FAR and case.inputs["pred"].any()][:2]
     assert words in alone(tracing, "value loss", cases, "float32")
     assert not alone(tracing, "value loss", cases, "float64")
 
@@ -304,5 +308,5 @@ def test_a_claim_is_not_that_of_large_cases_which_it_does_not_speak_of() -> None
 def test_a_setting_shows_itself_by_the_anchors_that_it_assigns() -> None:
     spec = find("v8_detection")
     target = planted(spec, FAULTS["scores of the targets"][0], lambda x: x * 0.3, small_boxes="raised")
-    cases = [case for seed in range(7) for case in material(spec, "small", "quick", seed)]
+    cases = [case for seed in range(5) for case in material(spec, "small", "quick", seed)]
     assert found(spec, target, cases, Attempts(spec)) == {"small_boxes": "raised"}
