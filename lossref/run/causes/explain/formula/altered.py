@@ -12,7 +12,8 @@ import numpy as np
 
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Params, Spec
-from lossref.run.causes.explain.formula.changes import Change, changes
+from lossref.run.causes.explain.formula.changes import changes
+from lossref.run.causes.explain.formula.constants import Change
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
