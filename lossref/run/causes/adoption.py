@@ -23,6 +23,7 @@ from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
 
 MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
+ROUNDING = 2.0**-16  # of the size: errors that no setting makes
 MOST_LARGE = 2  # large cases that a search goes through
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
 MOST_OF_A_KIND = 3  # failing cases of a kind and row that stand for it in a search
@@ -52,15 +53,24 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     """Settings found on small cases; where these show nothing new, on the large ones that fail, too."""
     cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
     pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
-    large = [row.failing[0].cases[0] for row in left if row.failing and not row.one.certified and row.one.legal]
+    large = [case for row in left if row.one.legal and not row.one.certified for case in _far_off(row)]
     held_to = [name for name, _ in tracing.job.dialect]
     more = dict[str, Any]()
-    for cases_there, start in ((pool, {}), (large[:MOST_LARGE], tracing.settings)):
+    for cases_there, start in ((pool, {}), (list(dict.fromkeys(large))[:MOST_LARGE], tracing.settings)):
         with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
             more = dialects.found(tracing.spec, tracing.target, cases_there, tracing.known, held_to, start)
         if not more.items() <= tracing.settings.items():
             break
     return more
+
+
+def _far_off(row: Judged) -> Iterator[Case]:
+    """The first case of each kind that is off by more than another rounding."""
+    for failing in row.failing:
+        case, problem = failing.found[0]
+        error, size = (problem.detail.get(name, 0.0) for name in ("error", "size"))
+        if not error <= ROUNDING * max(size, 1.0):
+            yield case
 
 
 def _better(before: Sequence[Judged], after: Sequence[Judged]) -> bool:
