@@ -371,7 +371,7 @@ def test_a_damaged_case_costs_the_page_nothing_else(tmp_path: Path, name: str) -
     fail = {**PASS, "status": "fail", "note": "wrong", "case": "cases/x.json"}
     place = folder(tmp_path / "run", json.dumps(fail), json.dumps(RUN))
     (place / "cases" / "x.json").write_text(CASES[name])
-    assert CliRunner().invoke(app, ["report", str(place)]).exit_code == 0
+    assert CliRunner().invoke(app, ["report", str(place)]).exit_code == 1
     assert "wrong" in (place / "index.html").read_text()
 
 

@@ -275,6 +275,7 @@ def test_an_import_that_hangs_once_only_is_made_once_more(host: ProcessHost, tmp
     once = f"if not os.path.exists({str(tmp_path / 'hung')!r}): open({str(tmp_path / 'hung')!r}, 'w'); time.sleep(60)\n"
     host.lodging = IMPATIENT
     assert len(host.load(file_of(tmp_path, "return pred.sum()", before=once))["things"]) == 2
+    assert host.imports.untold == ["its import took longer than 3 s, and was done when tried again in a new process"]
 
 
 def test_a_file_that_is_not_there(host: ProcessHost) -> None:
@@ -429,8 +430,11 @@ def test_a_host_is_forked_and_what_hid_from_it_ends_with_it(host: ProcessHost, t
     assert not psutil.pid_exists(number)
 
 
-def test_one_that_was_killed_while_nobody_asked_is_replaced_without_a_word(host: ProcessHost, tmp_path: Path) -> None:
-    """By the system that lacks memory, say, or by what ends all processes of an earlier command: no fault of its."""
+def test_one_that_was_killed_while_nobody_asked_is_replaced(host: ProcessHost, tmp_path: Path) -> None:
+    """By the system that lacks memory, say, or by what ends all processes of an earlier command: no fault of its.
+
+    Where somebody keeps its story (`property_tests/test_stories.py`) it is told.
+    """
     host.load(file_of(tmp_path, "return pred.sum()"))
     innocent_is_right(host)
     for again in (lambda: put(host), lambda: host.load("torch", adapter=True), lambda: timed_in(host, 1)):

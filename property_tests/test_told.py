@@ -73,10 +73,63 @@ def test_difference(tmp_path: Path) -> None:
 def test_formats(tmp_path: Path, form: str, begins: str) -> None:
     folder = run(tmp_path / "a", PASS, FAIL)
     result = CliRunner().invoke(app, ["report", folder, "--format", form])
-    assert result.exit_code == 0
+    assert result.exit_code == 1, "it says of a run what the run said"
     assert result.stdout.startswith(begins or f"report: {folder}")
     assert (form == "text") == ("report: " in result.stdout)
     assert (tmp_path / "a" / "badge.json").exists()
+
+
+EXAMINED_NOTHING = {
+    "no verdict": ("", 2, 3, "nothing was examined"),
+    "a verdict too few": (json.dumps(asdict(PASS)) + "\n", 2, 3, "incomplete: 0 failures in 1 verdicts of 2 planned"),
+    "all that were planned": (json.dumps(asdict(PASS)) + "\n", 1, 0, "conforms: 0 failures in 1 verdicts of 1 planned"),
+}
+
+
+@pytest.mark.parametrize("name", EXAMINED_NOTHING)
+def test_a_run_of_which_verdicts_are_gone_does_not_conform(tmp_path: Path, name: str) -> None:
+    lines, planned, status, words = EXAMINED_NOTHING[name]
+    folder = run(tmp_path / "a", PASS)
+    (tmp_path / "a" / "verdicts.jsonl").write_text(lines)
+    (tmp_path / "a" / "run.json").write_text(json.dumps({**RUN, "planned": planned}))
+    assert words in said("report", folder, status=status)
+    if not lines:
+        assert words in said("report", "diff", folder, folder, status=status)
+
+
+IOU = """
+import lossref
+from lossref import bbox_iou
+
+@lossref.target("iou")
+def mine(box1, box2, xywh=True, eps=1e-7):
+    return bbox_iou(box1, box2, xywh, eps=eps)
+"""
+SELECT_NOTHING = {
+    "golden check --files of no spec": ("golden check nosuch --files", "has no spec 'nosuch'; it has angle,"),
+    "of two words one": ("golden check f*cal --spec zzz --files", "has no spec 'zzz'; it has angle,"),
+    "golden check": ("golden check focal zzz", "there is no spec 'zzz'"),
+    "golden export": ("golden export zzz", "there is no spec 'zzz'"),
+    "validate of no spec": ("validate mine.py --spec focal", "mine.py has no implementation of focal"),
+    "of two specs one": ("validate mine.py --spec iou --spec focal", "mine.py has no implementation of focal"),
+    "of two files one": ("validate mine.py other.py --spec iou", "other.py has no implementation of iou; it has giou"),
+    "validate of no check": ("validate mine.py --check value,zzz", "there is no check 'zzz'"),
+    "impostors": ("impostors --spec zzz", "there is no spec 'zzz'"),
+    "table": ("table --spec zzz", "there is no spec 'zzz'"),
+    "bench": ("bench mine.py --spec focal", "mine.py has no implementation of focal"),
+    "history since no day": ("golden history --since yesterday", "expected a version or a day"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SELECT_NOTHING)
+def test_a_selection_of_nothing_is_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    line, words = SELECT_NOTHING[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(IOU)
+    (tmp_path / "other.py").write_text(IOU.replace('"iou"', '"giou"'))
+    text = said(*line.split(), status=2)
+    assert words in text
+    assert len(text.splitlines()) == 1
 
 
 def test_an_unknown_format_is_one_sentence(tmp_path: Path) -> None:

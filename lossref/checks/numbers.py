@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lossref.checks.behaviour import as_at_first
 from lossref.checks.evidence import (
     Evidence,
     beside,
@@ -35,9 +36,10 @@ BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
 def value(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The value of one item against the oracle."""
     got, want = call(spec, target, case, dtype).value, true_value(spec, case)
-    return compare_values(
+    found = compare_values(
         spec, shapes_of(spec, case), got, want, value_budget(spec, case, dtype), slack_of(target, "value")
     )
+    return found + as_at_first(spec, target, case, f"value {dtype}")
 
 
 def shapes_of(spec: Spec, case: Case) -> list[tuple[int, ...]]:

@@ -40,17 +40,32 @@ class Bad(NamedTuple):
 
 
 def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Bad input raises or gives NaN; it is never turned into a finite number that is not right."""
-    total = Evidence()
+    """Bad input raises or gives NaN, never a finite number that is not right, and leaves nothing behind."""
+    total, refused, before = Evidence(), "", _answered(spec, target, case, case.inputs, dtype)
     for bad in _bad_inputs(spec, case, target.only):
         out = _answered(spec, target, case, bad.inputs, dtype)
         if out is None:
-            total += Evidence(1)
+            total, refused = total + Evidence(1), refused or bad.label
         elif _answered(spec, itself(spec), case, bad.inputs, dtype) is None and not _is_right(
             spec, case, dtype, out, bad.good()
         ):
             total += wrong(f"{bad.label} gives {out.flat[0]:.6g}, expected an error or NaN", kind=bad.label)
-    return total + _integers(spec, target, case)
+    total += _integers(spec, target, case)
+    return total if before is None or not refused else total + _unmoved(spec, target, case, dtype, before, refused)
+
+
+def _unmoved(spec: Spec, target: Target, case: Case, dtype: str, before: Array, refused: str) -> Evidence:
+    """What it has refused leaves nothing behind: good input is answered as it was before.
+
+    A process that is not as it was is not kept: what is asked next finds another one.
+    """
+    after = _answered(spec, target, case, case.inputs, dtype)
+    if after is not None and _are_near(spec, case, dtype, after, before):
+        return Evidence()
+    if target.host is not None:
+        target.host.close()
+    is_now = "refused" if after is None else "answered differently"
+    return wrong(f"after {refused} was refused, good input is {is_now}", kind="after a refusal")
 
 
 def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
@@ -65,7 +80,12 @@ def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str
 def _is_right(spec: Spec, case: Case, dtype: str, out: Array, good: Inputs | None) -> bool:
     """Whether these numbers are what the reference gives for the input that the bad one may be taken for."""
     want = None if good is None else _answered(spec, itself(spec), case, good, "float64")
-    if want is None or out.size != want.size:
+    return want is not None and _are_near(spec, case, dtype, out, want)
+
+
+def _are_near(spec: Spec, case: Case, dtype: str, out: Array, want: Array) -> bool:
+    """Whether no number is further off than its budget."""
+    if out.size != want.size:
         return False
     try:
         budget = fitted(value_budget(spec, case, dtype), want)

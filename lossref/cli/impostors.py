@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, SpecFiles, SpecGlob, app, globs, plain_errors
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, plain_errors, stop
 
 
 @app.command()
@@ -20,6 +20,8 @@ def impostors(spec: SpecGlob = None, specs: SpecFiles = None) -> None:
     console().print(table("spec impostor check result", rows))
     passing = sum(not row.rejected for _, row in found)
     typer.echo(f"{len(found)} questions, {passing} not rejected{_advice(passing)}")
+    if not found:
+        stop("nothing was examined: no impostor is known of these specs", INCOMPLETE)
     raise typer.Exit(DOES_NOT if passing else CONFORMS)
 
 

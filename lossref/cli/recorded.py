@@ -72,6 +72,8 @@ def golden_check(
     typer.echo(
         f"golden: {checked} specs {'read in' if files else 'compared with'} {where}, {len(problems)} differences"
     )
+    if not checked and not problems:
+        stop(f"nothing was examined, so nothing holds: there is no record in {where}", INCOMPLETE)
     raise typer.Exit(DOES_NOT if problems else CONFORMS)
 
 
@@ -94,9 +96,13 @@ def _read(where: Path, asked: list[str]) -> tuple[int, list[str]]:
     """What is wrong with the files by themselves."""
     from lossref.run.golden.files.folder import folder_faults, matching
 
+    known = matching(where, ["*"])
+    unknown = next((word for word in asked if known and not matching(where, [word])), "")
+    if unknown:
+        stop(f"the record in {where} has no spec {unknown!r}; it has {', '.join(known)}")
     specs = matching(where, asked) if asked else None
     problems = list(folder_faults(where, specs))
-    return len(specs if specs is not None else matching(where, ["*"])), problems
+    return len(known if specs is None else specs), problems
 
 
 def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str, jobs: int) -> tuple[int, list[str]]:
@@ -114,7 +120,8 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
     running = each_spec(chosen, work, jobs)
     with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
         found = {name: advance(1) or one for name, one in running}
-    return len(chosen), problems + [problem for name in sorted(found) for problem in found[name].problems]
+    examined = [name for name, one in found.items() if one.cases or one.problems]
+    return len(examined), problems + [problem for name in sorted(found) for problem in found[name].problems]
 
 
 @golden_app.command("export")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, DOES_NOT, SpecFiles, app, only, plain_errors, stop
+from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, app, only, plain_errors, stop
+
+if TYPE_CHECKING:
+    from lossref.core.nouns import Verdict
 
 Format = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="What is printed: text, json, junit or github annotations.")
@@ -34,21 +37,34 @@ def report(
 def _difference(before: Path, after: Path) -> None:
     from lossref.hosts.worker.words import printable
     from lossref.report.difference import difference, told
-    from lossref.report.stored import read
 
-    found = difference(read(before)[0], read(after)[0])
+    found = difference(*(_verdicts(one) for one in (before, after)))
     for line in told(found):
         typer.echo(printable(line))
     raise typer.Exit(DOES_NOT if found.new or found.gone or found.changed else CONFORMS)
 
 
+def _verdicts(directory: Path) -> list[Verdict]:
+    """Those of a run; stops where there is none, for then nothing was examined."""
+    from lossref.report.stored import read
+
+    verdicts, _ = read(directory)
+    if not verdicts:
+        stop(f"{directory} has no verdict: nothing was examined there; run the checks again", INCOMPLETE)
+    return verdicts
+
+
 def _again(directory: Path, form: str) -> None:
-    from lossref.report import page
+    from lossref.report import page, terminal
     from lossref.run import session
 
+    verdicts, (_, run) = _verdicts(directory), page.read(directory)
     written = page.write(directory, session.check_docs())
+    status = session.exit_status(verdicts, int(run["planned"]))
     typer.echo(f"report: {written}", err=form != "text")
+    typer.echo(terminal.ending(verdicts, run, status), err=form != "text")
     say(directory, form)
+    raise typer.Exit(status)
 
 
 def say(directory: Path, form: str) -> None:

@@ -234,6 +234,8 @@ def golden_history(
     """The release note of every accepted change, made of HISTORY.md."""
     from lossref.run.golden.changes.history import NAME, decisions, release_note
 
+    if since and not any(letter.isdigit() for letter in since):
+        stop(f"--since: expected a version or a day (0.1.0, 2026-11-28), got {since!r}")
     with _refusals(folder):
         path = folder / NAME
         text = path.read_text(encoding="utf-8") if path.is_file() else ""

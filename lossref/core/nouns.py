@@ -56,9 +56,11 @@ class Answer:
 class Host(Protocol):
     """Where a target lives that is not in this process."""
 
-    def ask(self, thing: int, question: Any) -> Any:
-        """The reply to a question about one of the things that it has loaded."""
+    def ask(self, thing: int, question: Any, story: Any = None) -> Any:
+        """The reply to a question about one of the things that it has loaded; what went wrong is noted in the story."""
         ...
+
+    def close(self) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Target:
     is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
     qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps
     an input to the families that it can take, by name or by a part of it. `home` is as `where` for the very object that
-    its file has under its name, else empty: words that find it there find one target.
+    its file has under its name, else empty: words that find it there find one target. Its `story` is what happened
+    while it was asked.
     """
 
     spec: str
@@ -94,6 +97,7 @@ class Target:
     gradients: bool = True
     trusted: bool = False
     only: Mapping[str, str] = field(default_factory=dict)
+    story: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lossref.hosts.channel import Channel, Late, TooLarge
-from lossref.hosts.endings import TargetEnded, how_it_ended, once_more
+from lossref.hosts.endings import TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.probe import Story
 from lossref.hosts.process import IMPORTS, Lodging, Unimportable
 from lossref.hosts.spoken import Nonsense, Offer, offers, returned
 from lossref.hosts.worker.messages import Array, Call, Question, Reply
@@ -32,11 +33,13 @@ class CommandHost:
     def __init__(self, lodging: Lodging) -> None:
         self.lodging = lodging
         self.offers: tuple[Offer, ...] = ()
+        self.imports = Story()  # what is told of everything that it offers
         self._channel: Channel | None = None
 
     def describe(self) -> tuple[Offer, ...]:
         """The losses that the peer has. Raises `Unimportable` or `TargetEnded`."""
-        self.offers = once_more(self._described)
+        said = late(IMPORTS * self.lodging.timeout, "its description", "given when asked")
+        self.offers = once_more(self._described, said, self.imports)
         return self.offers
 
     def _described(self) -> tuple[Offer, ...]:
@@ -46,11 +49,11 @@ class CommandHost:
         except Nonsense as error:
             raise self._ended("crashed", str(error), "when it was asked what it has") from None
 
-    def ask(self, thing: int, question: Question) -> Reply:
+    def ask(self, thing: int, question: Question, story: Story | None = None) -> Reply:
         """The reply to a question; one that is not answered in time is put once more, to a fresh process."""
-        return once_more(lambda: self._ask(thing, question))
+        return once_more(lambda: self._ask(thing, question, story), late(self.lodging.timeout), story)
 
-    def _ask(self, thing: int, question: Question) -> Reply:
+    def _ask(self, thing: int, question: Question, story: Story | None) -> Reply:
         offer = self.offers[thing]
         if not offer.gradients and any(call.wrt for call in question.calls):
             raise CannotAnswer("it has no gradients")
@@ -62,7 +65,9 @@ class CommandHost:
         calls = [_plain_call(call, arrays) for call in question.calls]
         message = {"do": "ask", "loss": thing, "spec": offer.spec, "terms": question.terms, "params": question.params}
         if self._channel is not None and self._channel.process.poll() is not None:
-            self.close()  # it ended while nobody asked it anything
+            how = how_it_ended(self._channel.process)
+            self.close()
+            replaced(how, story)
         if self._channel is None and self._described() != self.offers:  # to start may take longer than an answer
             raise self._ended("crashed", "it describes other losses when it is started once more", "")
         begin = time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import psutil
 
+from lossref.hosts.probe import Story
 from lossref.hosts.worker.words import printable
 
 MARK = "LOSSREF_HOST"
@@ -42,18 +43,50 @@ class TargetEnded(Exception):
         self.printed = printed
 
 
-def once_more(what: Callable[[], T]) -> T:
-    """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy."""
+class DeviceLost(TargetEnded):
+    """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
+
+
+def once_more(what: Callable[[], T], said: str = "", story: Story | None = None) -> T:
+    """What it gives; put once more, to a fresh process, where no answer came in time: the machine may be busy.
+
+    A story notes what is `said` of it, forgives nothing twice, and keeps how it ended else.
+    """
+    try:
+        return _once_more(what, said, story)
+    except TargetEnded as error:
+        if story is not None and not isinstance(error, DeviceLost):
+            story.ended.append(error)
+        raise
+
+
+def _once_more(what: Callable[[], T], said: str, story: Story | None) -> T:
     try:
         return what()
     except TargetEnded as error:
         if error.status != "timeout":
             raise
-    return what()
+        if story is not None and story.forgiven:
+            raise TargetEnded(error.status, f"{error}; before, {story.forgiven[0]}", error.printed) from None
+    found = what()
+    if story is not None:
+        story.forgive(said)
+    return found
 
 
-class DeviceLost(TargetEnded):
-    """A kernel of the target failed (an index out of range, say), which spoils its device for all that comes after."""
+def late(seconds: float, what: str = "one question", again: str = "answered when asked") -> str:
+    """What is said of a question that was answered at last, or of an import."""
+    return f"{what} took longer than {seconds:g} s, and was {again} again in a new process"
+
+
+def replaced(how: str, story: Story | None) -> None:
+    """A process has ended while nobody asked it anything: killed from outside, it may be, but not twice."""
+    if story is None:
+        return
+    said = f"{how} while nothing was asked, and a new one was started"
+    if story.forgiven:
+        raise TargetEnded("crashed", f"{how} while nothing was asked; before, {story.forgiven[0]}")
+    story.forgive(said)
 
 
 class Output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -32,6 +32,34 @@ class Result:
     shapes: tuple[tuple[int, ...], ...]
     gradient: Mapping[str, Array | None] = field(default_factory=dict)
     gradient_dtype: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass
+class Story:
+    """What happened while one target was asked about one spec, beside its answers; begun anew whenever it is found.
+
+    forgiven: what a second process made good, a sentence each: one is the machine's, which was busy, two are not
+    untold:   those of them that no verdict says yet
+    ended:    how its process ended since the last verdict, whoever had asked
+    firsts:   the first question of each kind, with its reply; `shown_on` the case of each row that tells of them
+    """
+
+    forgiven: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    ended: list[Any] = field(default_factory=list)
+    firsts: dict[Hashable, tuple[Any, ...]] = field(default_factory=dict)
+    shown_on: dict[str, Any] = field(default_factory=dict)
+
+    def forgive(self, said: str) -> None:
+        """Something went wrong once, and is told with the next verdict."""
+        self.forgiven.append(said)
+        self.untold.append(said)
+
+    def taken(self) -> tuple[list[str], list[Any]]:
+        """What is to be told with a verdict, which is told once."""
+        said, ended = self.untold, self.ended
+        self.untold, self.ended = [], []
+        return said, ended
 
 
 def itself(spec: Spec) -> Target:
@@ -70,11 +98,20 @@ def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], w
 
 
 def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Reply:
-    """What the target, built with the parameters of the case that it accepts, gives to these calls."""
-    question = question_of(spec, target, case, calls, watch)
+    """What the target, built with the parameters of the case that it accepts, gives to these calls.
+
+    Its story keeps the first question in each dtype, with the reply: what it was asked then, it can be asked again.
+    """
+    reply = _asked(target, question_of(spec, target, case, calls, watch))
+    if target.story is not None and len(calls) == 1:
+        target.story.firsts.setdefault(tuple(calls[0].dtypes.values()), (case, calls[0], reply.returned[0]))
+    return reply
+
+
+def _asked(target: Target, question: Question) -> Reply:
     if target.host is None:
         return carried_out(target.build, question, not target.trusted, THROUGH)
-    reply: Reply = target.host.ask(target.thing, question)
+    reply: Reply = target.host.ask(target.thing, question, target.story)
     return reply
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lossref.hosts.channel import SELDOM, SLICE, Channel, Late, TooLarge
-from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended, once_more
+from lossref.hosts.endings import DeviceLost, TargetEnded, how_it_ended, late, once_more, replaced
+from lossref.hosts.probe import Story
 from lossref.hosts.worker import wire
 from lossref.hosts.worker.messages import Question, Reply, Returned, Timed
 from lossref.hosts.worker.words import plain
@@ -69,6 +70,7 @@ class ProcessHost:
         self.facts: Mapping[str, Any] = {}
         self._words: dict[Key, Mapping[str, Any]] = {}
         self._files: dict[str, Stamp] = {}  # that it has imported, as they were then
+        self.imports = Story()  # what is told of everything that was found here
         self._there = 0  # how many of the words this process has loaded
         self._channel: Channel | None = None
 
@@ -80,7 +82,8 @@ class ProcessHost:
         key = (word, attribute, adapter, as_spec)
         if key not in self._words:
             first = sum(len(found["things"]) for found in self._words.values())
-            self._words[key] = {**once_more(lambda: self._load_after(first, key)), "first": first}
+            said = late(IMPORTS * self.lodging.timeout, "its import", "done when tried")
+            self._words[key] = {**once_more(lambda: self._load_after(first, key), said, self.imports), "first": first}
             self._there += 1
         return self._words[key]
 
@@ -88,13 +91,15 @@ class ProcessHost:
         self._load_again(first)
         return self._load(*key)
 
-    def _load_again(self, thing: int) -> None:
+    def _load_again(self, thing: int, story: Story | None = None) -> None:
         """Load, into a process that is new, the words up to the one that this thing came from.
 
-        One that ended while nobody asked it anything, killed from outside, is replaced without a word.
+        One that ended while nobody asked it anything, killed from outside it may be, is replaced.
         """
         if self._channel is not None and self._channel.process.poll() is not None:
+            how = how_it_ended(self._channel.process)
             self.close()
+            replaced(how, story)
         for key, found in list(self._words.items())[self._there :]:
             if found["first"] > thing:
                 return
@@ -116,15 +121,15 @@ class ProcessHost:
         """Whether a file has changed that was imported here, so that the things of today are others."""
         return any(_stamp(file) != stamp for file, stamp in self._files.items())
 
-    def ask(self, thing: int, question: Question) -> Reply:
+    def ask(self, thing: int, question: Question, story: Story | None = None) -> Reply:
         """The reply to a question; one that is not answered in time is put once more, to a fresh process.
 
-        Raises `TargetEnded` where no process lives to answer it.
+        That is forgiven once in a story. Raises `TargetEnded` where no process lives to answer it.
         """
-        return once_more(lambda: self._ask(thing, question))
+        return once_more(lambda: self._ask(thing, question, story), late(self.lodging.timeout), story)
 
-    def _ask(self, thing: int, question: Question) -> Reply:
-        self._load_again(thing)
+    def _ask(self, thing: int, question: Question, story: Story | None) -> Reply:
+        self._load_again(thing, story)
         said = self._said({"do": "ask", "thing": thing, "question": asdict(question)}, self.lodging.timeout, "")
         try:
             reply = _reply_of(said["reply"], self._printed)

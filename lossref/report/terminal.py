@@ -15,8 +15,9 @@ from lossref.core.nouns import STATUSES, Finding, Spec, Verdict
 from lossref.hosts.worker.words import printable, short
 from lossref.run.about import progress
 from lossref.run.findings import findings, headline, words
+from lossref.run.session import exit_status
 
-MOST, MOST_IDLE = 12, 3  # findings, and reasons why nothing was examined, on one screen
+MOST, MOST_IDLE, MOST_NAMED = 12, 3, 20  # findings, reasons why nothing was examined, and targets on one screen
 LONGEST = 240  # letters of a sentence
 
 
@@ -46,11 +47,13 @@ def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
 def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, status: int) -> None:
     """One screen: the sentence, the findings, what could not be examined, and how it ended."""
     found = findings(verdicts)
-    word = {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
+    word = _word(status)
     _say(headline(str(run.get("target", "")), str(run.get("version", "")), found, word))
     counts = Counter(one.status for one in verdicts)
     _say(f"{words.count(len({one.spec for one in verdicts}), 'spec')}, {_counted(counts)}{_devices(verdicts)}")
     several = len({one.target for one in verdicts}) > 1
+    for line in _each_target(verdicts) if several else ():
+        _say(line)
     for number, one in enumerate(found[:MOST], 1):
         _say(*_finding(number, one, folder, several))
     if len(found) > MOST:
@@ -62,8 +65,28 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
         _say(f"{rows[0].status.upper()}  {_rows(rows)}: {rows[0].note}")
     if len(idle) > MOST_IDLE:
         _say(f"and {len(idle) - MOST_IDLE} more reasons why nothing was examined, or it was known: on the page")
+    _say(ending(verdicts, run, status))
+
+
+def _each_target(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Which targets conform, and which do not: a line for each of the ways."""
+    rows = dict[str, list[Verdict]]()
+    for one in verdicts:
+        rows.setdefault(one.target, []).append(one)
+    ways = dict[str, list[str]]()
+    for name, them in rows.items():
+        ways.setdefault(_word(exit_status(them, len(them))), []).append(short(name))
+    yield from (f"{way}: {words.listed(names, MOST_NAMED)}" for way, names in sorted(ways.items()))
+
+
+def ending(verdicts: Sequence[Verdict], run: Mapping[str, Any], status: int) -> str:
+    """How a run ended, in one line."""
     bad = sum(one.status in ("fail", "fixed", "dialect") for one in verdicts)
-    _say(f"{word}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned")
+    return f"{_word(status)}: {bad} failures in {len(verdicts)} verdicts of {run['planned']} planned"
+
+
+def _word(status: int) -> str:
+    return {0: "conforms", 1: "does not conform"}.get(status, "incomplete")
 
 
 def _finding(number: int, one: Finding, folder: Path, several: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ import hashlib
 import platform
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from lossref.targets.lodged import lodged, version
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
 QUIET = 60.0  # seconds between two lines where there is no terminal
+OFTEN = 2.0  # seconds between two looks at what is waited for, where there is one
 
 
 def facts(rows: int, seed: int, threads: int) -> dict[str, Any]:
@@ -94,28 +96,67 @@ def _files(plan: list[Job]) -> dict[str, str]:
 
 
 @contextmanager
-def progress(doing: str, total: int, screen: Console) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left on a terminal, one line a minute elsewhere; gives the function that is told of more."""
+def progress(
+    doing: str, total: int, screen: Console, asking: Callable[[], str] = lambda: ""
+) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left on a terminal, one line a minute elsewhere; gives the function that is told of more.
+
+    `asking` says what is waited for: it is shown also where nothing gets done.
+    """
     if not screen.is_terminal:
-        yield _lines(doing, total, screen)
+        lines = _Lines(doing, total, screen, asking)
+        with _meanwhile(QUIET, lines.say):
+            yield lines.advance
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=screen, transient=True) as shown:
-        bar = shown.add_task(doing, total=total)
-        yield lambda done: shown.advance(bar, done)
+    more = (TimeRemainingColumn(), TextColumn("left"), TextColumn("{task.fields[now]}", markup=False))
+    with Progress(*columns, *more, console=screen, transient=True) as shown:
+        bar = shown.add_task(doing, total=total, now="")
+        with _meanwhile(OFTEN, lambda: shown.update(bar, now=asking())):
+            yield lambda done: shown.advance(bar, done)
 
 
-def _lines(doing: str, total: int, screen: Console) -> Callable[[int], None]:
+@contextmanager
+def _meanwhile(seconds: float, what: Callable[[], None]) -> Iterator[None]:
+    """Do it again and again beside the body, which may wait for a target that hangs."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(max(seconds, 0.05)):
+            with contextlib.suppress(OSError, ValueError):  # a folder that is gone, a stream that is closed
+                what()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class _Lines:
     """Says how far it is when a minute has gone by since it last did, so that a log shows that it lives."""
-    began = said = time.monotonic()
-    so_far = 0
 
-    def advance(done: int) -> None:
-        nonlocal said, so_far
-        so_far, now = so_far + done, time.monotonic()
-        if now - said >= QUIET and so_far < total:
-            left = (now - began) / so_far * (total - so_far) if so_far else 0.0
-            screen.print(f"{so_far} of {total} {doing}, about {left / 60:.0f} min left", highlight=False)
-            said = now
+    def __init__(self, doing: str, total: int, screen: Console, asking: Callable[[], str]) -> None:
+        self._doing, self._total, self._screen, self._asking = doing, total, screen, asking
+        self._began = self._said = time.monotonic()
+        self._so_far = 0
 
-    return advance
+    def advance(self, done: int) -> None:
+        """So many more are done."""
+        self._so_far += done
+        self.say()
+
+    def say(self) -> None:
+        """The line, if it is due."""
+        now = time.monotonic()
+        if now - self._said < QUIET or self._so_far >= self._total:
+            return
+        self._said = now
+        left = (now - self._began) / self._so_far * (self._total - self._so_far) if self._so_far else 0.0
+        about = f", about {left / 60:.0f} min left" if self._so_far else ""
+        line = f"{self._so_far} of {self._total} {self._doing}{about}"
+        self._screen.print(
+            "; ".join(filter(None, (line, self._asking()))), highlight=False, markup=False, soft_wrap=True
+        )

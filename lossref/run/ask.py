@@ -17,6 +17,7 @@ from lossref.checks.numbers import trusted
 from lossref.checks.settings import setting
 from lossref.checks.table import Check, cases_for
 from lossref.core.nouns import Case, Spec, Target, Verdict
+from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line
@@ -109,11 +110,41 @@ def _of(job: Job, target: Target) -> Iterator[Row]:
             yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        judged = _row(job, row, spec, target, cases, unable)
+        judged = _as_it_went(target, _row(job, row, spec, target, cases, unable))
         ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
-    yield from ((verdict, Counter()) for verdict in traced(job, spec, target, failing))
+    yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing))
+
+
+def _as_it_went(target: Target, judged: Judged) -> Judged:
+    """A row with what its numbers do not say: no end of a process is lost, whatever question it came with.
+
+    It may have been a question about a dtype, or the notation, and the same one did no harm when it was put again.
+    """
+    verdict = judged.verdict
+    if verdict.status == "unsupported":  # it was not asked; that is told of one that was
+        return judged
+    said, ended = _story(target)
+    if judged.failing and verdict.status not in ENDINGS:  # its note is written when its cause is known
+        if said or ended:
+            target.story.untold = [*said, *map(table.said_of, ended)]
+        return judged
+    if ended and verdict.status not in ENDINGS:
+        verdict = replace(verdict, status=ended[0].status, note=table.said_of(ended[0]), where=target.where)
+        judged = replace(judged, failing=())
+    return replace(judged, verdict=_told(verdict, said))
+
+
+def _story(target: Target) -> tuple[list[str], list[TargetEnded]]:
+    taken: tuple[list[str], list[TargetEnded]] = target.story.taken() if target.story is not None else ([], [])
+    return taken
+
+
+def _told(verdict: Verdict, said: list[str]) -> Verdict:
+    """The verdict with what is to be told, unless its note says so."""
+    more = [one for one in said if one not in verdict.note]
+    return replace(verdict, note="; ".join(filter(None, (verdict.note, *more)))) if more else verdict
 
 
 def _row(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import json
 import multiprocessing
 import signal
 from collections import Counter
@@ -11,12 +13,14 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_complet
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from lossref import losses
 from lossref.core.nouns import Spec, Verdict
 from lossref.hosts.interrupts import deaf, deferred
-from lossref.run.ask import ENOUGH, unasked, work
+from lossref.hosts.worker.words import printable
+from lossref.run.ask import ENOUGH, VERDICTS, unasked, work
 from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome
 
@@ -42,6 +46,23 @@ def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
 def _long_first(jobs: list[Job]) -> list[Job]:
     long = {name for name, one in losses.specs().items() if one.composite}
     return sorted(jobs, key=lambda job: bool(job.status) or job.spec not in long)
+
+
+def waited_for(left: Sequence[Job], count: int) -> str:
+    """Which rows are asked now, as far as their folder tells: of each of the first so many jobs the next one."""
+    now = _long_first(list(left))[:count]
+    told = Counter[tuple[str, str, str]]()
+    path = Path(now[0].out) / VERDICTS if now else None
+    for line in {*path.read_bytes().splitlines()} if path and path.exists() else ():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            told[row["spec"], row["target"], row["device"]] += 1
+    said = []
+    for job in now:
+        at = told[job.spec, job.label, job.lodging.device]
+        check = " ".join(job.rows[at]) if at < len(job.rows) else "looking for causes"
+        said.append(f"{job.spec} of {job.label}, {check}")
+    return printable(f"asking {'; '.join(said)}") if said else ""
 
 
 def together(jobs: list[Job], executor: Executor) -> Iterator[tuple[Job, Outcome | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -17,7 +18,7 @@ from lossref.hosts.worker.words import plain
 from lossref.run.causes.dialect_files import Dialect
 from lossref.targets.lodged import Ended, lodged, out_of_reach
 from lossref.targets.marks import DTYPES
-from lossref.targets.resolve import Unavailable
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 AT_DEFAULTS = Dialect("")
 IMPORT = ("import", "-")  # the one row of a word of which nothing is known, because it cannot be imported
@@ -67,7 +68,7 @@ def plan(
     Raises `UnknownTarget`, `UnknownSpec`, `UnknownCheck`; `Unavailable` where no word can be imported.
     """
     wanted = {spec.name: rows_of(spec, check, dtypes) for spec in losses.matching(specs)}
-    jobs, lost = list[Job](), list[Unavailable]()
+    jobs, lost, there = list[Job](), list[Unavailable](), dict[str, set[str]]()
     places = [replace(lodging, device=device) for device in devices or (lodging.device,)]
     homes: dict[tuple[Any, ...], str] = {}
     for word, place in itertools.product(dict.fromkeys(words), places):
@@ -81,6 +82,7 @@ def plan(
             )
             lost.append(error)
             continue
+        there.setdefault(word, set()).update(one.spec for one in found)
         for thing, one in enumerate(found):
             if one.spec in wanted and not _is_again(one, word, homes):
                 why, rows = one.unsupported or barred, wanted[one.spec]
@@ -90,8 +92,23 @@ def plan(
                 )
     if len(lost) == len({*words}) * len(places) and not any(isinstance(error, Ended) for error in lost):
         raise lost[0]
+    _selects_something(there, specs, bool(lost))
     held = {spec.name: tuple(dialect.of(spec).items()) for spec in losses.matching(specs)}
     return _told_apart([replace(job, dialect=held.get(job.spec, ())) for job in jobs])
+
+
+def _selects_something(there: Mapping[str, set[str]], specs: str, lost: bool) -> None:
+    """Raise `UnknownTarget` for a word of which no spec is wanted, and for a wanted spec that no word has.
+
+    What a word that cannot be imported would have is not known.
+    """
+    patterns = {one: {spec.name for spec in losses.matching(one)} for one in specs.split(",")}
+    for word, has in there.items():
+        if not any(has & names for names in patterns.values()):
+            raise UnknownTarget(f"{word} has no implementation of {specs}; it has {', '.join(sorted(has)) or 'none'}")
+    for one, names in patterns.items():
+        if not lost and not any(has & names for has in there.values()):
+            raise UnknownTarget(f"{', '.join(there)} has no implementation of {one}")
 
 
 def _is_again(one: Target, word: str, homes: dict[tuple[Any, ...], str]) -> bool:

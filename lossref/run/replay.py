@@ -110,6 +110,7 @@ def _again(path: Path, saved: SavedCase) -> tuple[list[str], bool]:
     where = "" if saved.device == "cpu" else f", {saved.device}"
     head = f"{spec.name} {saved.check} {saved.dtype} on {saved.target}{where}"
     asked = [f"  asked   {target.where}"] if target.where else []
+    asked += [f"  note    {one}" for one in target.story.taken()[0]] if target.story is not None else []
     if not evidence.problem:
         return [f"{head}: passes now (it failed with: {saved.recorded.get('problem', '?')})", *asked], True
     lines = [f"{head}: fails", f"  {evidence.problem}", *asked, *_detail(evidence), *_inputs(saved)]

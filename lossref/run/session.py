@@ -160,7 +160,8 @@ def follow(kept: Session, jobs: int, console: Console) -> None:
     """Carry out what is left of the plan, with a progress bar on a terminal; in this process if one is enough."""
     left, broken = kept.left(), list[planning.Job]()
     count = min(jobs, len(left))
-    with progress("verdicts", planning.planned(left), console) as advance:
+    total, now = planning.planned(left), lambda: running.waited_for(kept.left(), count)
+    with progress("verdicts", total, console, now) as advance:
         if count == 1:
             for job, found in running.in_turn(left):
                 kept.keep(job, found)

@@ -13,6 +13,7 @@ from typing import Any
 
 from lossref.checks.cases.limits import not_there
 from lossref.core.nouns import Spec, Target
+from lossref.hosts.probe import Story
 from lossref.hosts.worker.things import described
 from lossref.targets.hints import of_arguments
 from lossref.targets.marks import Mark, Slack
@@ -37,6 +38,7 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     name = getattr(thing, "__name__", type(thing).__name__)
     usage = usage_of(name, spec, accepts, isinstance(thing, type), word) if word else ""
     made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage, only=mark.only)
+    made = replace(made, story=Story())
     said = described(thing, name)
     made = replace(made, slack=checked_slack(mark.slack), where=said["where"], note=of_arguments(spec, said, accepts))
     how = asking(thing, spec.name, mark.fixed)

@@ -12,6 +12,7 @@ from lossref.core.nouns import Host, Target
 from lossref.hosts.command import CannotAnswer, CommandHost
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.kept import host_of
+from lossref.hosts.probe import Story
 from lossref.hosts.process import Absent, Lodging, ProcessHost, Unimportable
 from lossref.hosts.worker import state
 from lossref.hosts.worker.words import one_line, plain, short
@@ -40,6 +41,10 @@ def lodged(word: str, as_spec: str | None, lodging: Lodging) -> list[Target]:
     if as_spec:
         find(as_spec)  # one that is none is known as such before anything is imported
     host = host_of(word, lodging)
+    return [replace(one, story=Story(untold=[*host.imports.untold])) for one in _lodged(word, as_spec, host, lodging)]
+
+
+def _lodged(word: str, as_spec: str | None, host: ProcessHost | CommandHost, lodging: Lodging) -> list[Target]:
     if isinstance(host, CommandHost):
         return _of_peer(host, lodging)
     module, _, attribute = word.partition(":")

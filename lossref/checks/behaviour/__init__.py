@@ -11,6 +11,7 @@ import numpy as np
 
 from lossref.checks.evidence import (
     Evidence,
+    Problem,
     beside,
     compare_gradients,
     compare_values,
@@ -18,10 +19,13 @@ from lossref.checks.evidence import (
     require_gradients,
     wrong,
 )
-from lossref.core.nouns import Case, Spec, Target
+from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
-from lossref.hosts.worker.messages import Call
-from lossref.oracle.budgets import gradient_budget, value_budget
+from lossref.hosts.worker.messages import Call, Returned
+from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget
+from lossref.oracle.tape import Tie, Uncertified
+
+FIRST = "the first call "  # how what is said of it begins, and its kind of failure
 
 
 def connected(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -47,11 +51,13 @@ def keeps_dtype(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """No input is written to."""
-    (found,) = ask(spec, target, case, (call_of(spec, case.inputs, dtype),), watch=True).returned
-    result_of(found)
-    said = (wrong(one, kind=f"writes {one.partition(' ')[0]}") for one in found.written)
-    return sum(said, Evidence()) if found.written else Evidence(len(spec.inputs))
+    """No input is written to, neither its numbers nor what autograd knows of it."""
+    ways = dict.fromkeys(((), spec.wrt if target.gradients else ()))  # a backward can write, too
+    calls = [call_of(spec, case.inputs, dtype, wrt) for wrt in ways]
+    returned = ask(spec, target, case, calls, watch=True).returned
+    result_of(returned[0])
+    said = [wrong(one, kind=f"writes {one.partition(' ')[0]}") for found in returned for one in found.written]
+    return sum(said, Evidence()) if said else Evidence(len(spec.inputs))
 
 
 def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -80,7 +86,7 @@ def _apart(one: str, other: str, room: int = 60) -> tuple[str, str]:
 
 
 def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """The same call gives the same result twice, and again after calls with other inputs and dtypes."""
+    """The same call gives the same result: the first of all, a second one, and one after other inputs and dtypes."""
     turned = {name: array[..., ::-1].copy() if array.ndim else array for name, array in case.inputs.items()}
     others = [(turned, dtype), *((case.inputs, kind) for kind in ("float32", "float64", "float16"))]
     asked = [(case.inputs, dtype)] * 2 + others + [(case.inputs, dtype)]
@@ -91,7 +97,47 @@ def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     budget = fitted(value_budget(spec, case, dtype), first.value)
     found += compare_values(spec, first.shapes, again.value, first.value, budget, after=" of the second call")
     after = " of the call after other calls"
-    return found + compare_values(spec, first.shapes, later.value, first.value, budget, after=after)
+    found += compare_values(spec, first.shapes, later.value, first.value, budget, after=after)
+    return found + as_at_first(spec, target, case, f"repeatable {dtype}")
+
+
+def as_at_first(spec: Spec, target: Target, case: Case, row: str) -> Evidence:
+    """Whether what was asked first of all is answered now as it was then; looked at on the first case of a row.
+
+    Before anything is checked it is found out which notation and which dtypes a target knows: such a question is the
+    first call of its process, and no check sees the answer.
+    """
+    if target.story is None or target.story.shown_on.setdefault(row, case) is not case:
+        return Evidence()
+    firsts = list(target.story.firsts.values())
+    return sum((_beside_first(spec, target, *one) for one in firsts), Evidence())
+
+
+def _beside_first(spec: Spec, target: Target, case: Case, one: Call, then: Returned) -> Evidence:
+    now = ask(spec, target, case, (one,)).returned[0]
+    if then.raised or now.raised:
+        return Evidence() if then.raised and now.raised else wrong(_raised_once(then.raised, now.raised), kind=FIRST)
+    first, again = result_of(then), result_of(now)
+    found = compare_values(spec, first.shapes, first.value, again.value, _room(spec, case, one, again.value))
+    if not found.problems:
+        return Evidence()
+    what, _, numbers = found.problem.partition(": ")
+    told = f"{FIRST}gave another {what} than the same call later: {numbers}"
+    return Evidence(0, found.worst, 0, (Problem(FIRST, told, found.detail),))
+
+
+def _raised_once(then: str, now: str) -> str:
+    """One call that raised and one that did not."""
+    return f"{FIRST}raised {then}, the same call later did not" if then else f"{FIRST}raised nothing, later {now}"
+
+
+def _room(spec: Spec, case: Case, one: Call, value: Array) -> Array:
+    """What may lie between two answers to one question: the budget, where the oracle certifies one."""
+    dtype = next((kind for kind in one.dtypes.values() if kind in UNIT), "float32")
+    try:
+        return fitted(value_budget(spec, case, dtype), value)
+    except (Tie, Uncertified):
+        return np.full(value.shape, VALUE_FACTOR * UNIT[dtype] * (FLOOR + np.abs(value).max(initial=0.0)))
 
 
 def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:

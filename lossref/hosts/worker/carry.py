@@ -105,7 +105,7 @@ def _called(
             dtypes=tuple(tensors.name_of(out.dtype) for out in outs),
             gradients={name: None if g is None else tensors.array_of(g) for name, g in found.items()},
             gradient_dtypes={name: None if g is None else tensors.name_of(g.dtype) for name, g in found.items()},
-            written=tensors.written(before, inputs) if question.watch else (),
+            written=tensors.written(before, inputs, call.wrt) if question.watch else (),
         ),
         outs,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,6 +22,9 @@ _DTYPES = {
 }
 _DTYPES |= {name: getattr(torch, name) for name in ("int8", "int16", "uint8")}
 _plainly = torch._C.DisableTorchFunctionSubclass
+_requires, _gradient, _hooks = (
+    vars(torch._C.TensorBase)[one].__get__ for one in ("requires_grad", "grad", "_backward_hooks")
+)
 _parameter = torch.nn.Parameter
 
 
@@ -137,9 +140,23 @@ def copies(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: _clone(_detach(x)) for name, x in inputs.items()}
 
 
-def written(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """One sentence for each input that is not as it was."""
-    return tuple(found for name, x in after.items() if (found := _written(name, before[name], _detach(x))))
+def written(before: Mapping[str, Tensor], after: Mapping[str, Tensor], wrt: Container[str]) -> tuple[str, ...]:
+    """One sentence for each input that is not as it was: its numbers, and what autograd knows of it."""
+    found = (_written(name, before[name], _detach(x)) or _marked(name, x, name in wrt) for name, x in after.items())
+    return tuple(filter(None, found))
+
+
+def _marked(name: str, x: Tensor, asked: bool) -> str:
+    """What else a call has set on an input that was a leaf of its own."""
+    with _plainly():
+        if _requires(x) != asked:
+            return f"{name}.requires_grad was {asked} before the call and is {not asked} after it"
+        if _gradient(x) is not None:
+            return f"{name}.grad was None before the call and is a tensor after it"
+        if _hooks(x):
+            return f"{name} had no hooks before the call and has some after it"
+    more = next(iter(vars(x)), "")
+    return f"{name} had no attribute {more!r} before the call and has it after it" if more else ""
 
 
 def _written(name: str, old: Tensor, new: Tensor) -> str:

@@ -12,11 +12,10 @@ from typing import Any
 
 from lossref.checks import table
 from lossref.checks.attempts import at
-from lossref.checks.evidence import Evidence, Problem, wrong
-from lossref.checks.table import Check, Failing
+from lossref.checks.behaviour import FIRST
+from lossref.checks.evidence import Evidence, Problem
+from lossref.checks.table import Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
-from lossref.hosts.command import CannotAnswer
-from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
@@ -25,8 +24,9 @@ from lossref.run.causes.covered import covered
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
-from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
+from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing, repeats
 from lossref.run.causes.shrink import shrink
+from lossref.run.findings.words import DIFFERENTLY
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 from lossref.targets.hints import hint
@@ -93,24 +93,30 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
 
 def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     key = ("kind", failing.kind if row.one.explained_on else f"{row.one.name}: {failing.kind}")
+    under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
+    known = tracing.spec.composite and key in tracing.claims  # it did repeat itself in another row
+    if failing.kind == FIRST or not (known or repeats(tracing, row, failing)):
+        case = failing.cases[0]
+        return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=DIFFERENTLY)
     reason = _reason(tracing, row, failing, key) if row.verdict.status != "known" else ""
     one_cause = ("claim", reason) if reason and not reason.startswith(NOTHING) else key
     case = _small(tracing, tracing.held, row, failing, one_cause)
-    under = tuple(f"{name}={value!r}" for name, value in tracing.settings.items())
     return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
 
 
 def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
     """What explains failures of this kind in this row: in its dtype alone, or as in the other rows."""
-    if row.one.explained_on and failing.kind.startswith(("value ", "gradient ")):
-        with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-            found = alone(tracing, failing.kind, failing.cases, row.dtype)
-            if found:
-                return found
-            claim = _claim(tracing, row, failing, key)
-            apart = claim and not claim.startswith(NOTHING) and not row.one.certified
-            return covered(tracing, failing.kind, failing.cases, claim) if apart else claim
-    return _claim(tracing, row, failing, key)
+    if not row.one.explained_on or not failing.kind.startswith(("value ", "gradient ")):
+        return _claim(tracing, row, failing, key)
+    found = ""
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+        found = alone(tracing, failing.kind, failing.cases, row.dtype)
+    found = found or _claim(tracing, row, failing, key)
+    if row.one.certified or not found or found.startswith(NOTHING):
+        return found
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+        return covered(tracing, failing.kind, failing.cases, found)
+    return found
 
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
@@ -165,7 +171,7 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     dtype, spec = row.dtype, tracing.spec
     before = tracing.smallest.get(key)
     if before is not None and row.one.shrunk_to and row.one.explained_on:
-        if _problem(tracing, row.one, target, before, dtype, failing.kind):
+        if tracing.problem(row.one, target, before, dtype, failing.kind):
             return before
         return min(failing.cases, key=_size)
     smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=_size)
@@ -182,24 +188,16 @@ def _size(case: Case) -> int:
     return sum(array.size for array in case.inputs.values())
 
 
-def _problem(tracing: Tracing, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
-    """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""
-    try:
-        found = tracing.examined(one, target, case, dtype)
-    except (TargetEnded, CannotAnswer) as error:
-        found = wrong(str(error), kind=kind)
-    return next((problem for problem in found.problems if problem.kind == kind), None)
-
-
 def _failure(
     tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case, number: int, **more: Any
 ) -> Failure:
     """The failure with its smallest case saved."""
     known = next((found for one, found in failing.found if one is case), None) if tracing.spec.composite else None
-    problem = known or _problem(tracing, row.one, target, case, row.dtype, failing.kind)
+    problem = known or tracing.problem(row.one, target, case, row.dtype, failing.kind)
     if problem is None:
         case, problem = failing.found[0]
-        if _problem(tracing, row.one, target, case, row.dtype, failing.kind) is None:
+        again = tracing.problem(row.one, target, case, row.dtype, failing.kind)
+        if again is None and more.get("explanation") != DIFFERENTLY:
             problem = replace(problem, sentence=f"{problem.sentence} (not on every call: it does not repeat itself)")
     usual = [found for one, found in failing.found if table.drawn(one)]
     detail = {name: float(problem.detail.get(name, math.nan)) for name in ("got", "want", "error", "budget")}

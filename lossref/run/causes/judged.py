@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossref.checks.attempts import Attempts, Change
-from lossref.checks.evidence import Evidence
+from lossref.checks.evidence import Evidence, Problem, wrong
 from lossref.checks.table import Check, Failing, examine
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
@@ -16,6 +17,8 @@ from lossref.run.plan import Job
 
 CHECK_SECONDS = {"quick": 40, "full": 400}  # of computing, for one check or one search
 GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
+MOST_REPEATED = 3  # failing cases of a kind that are asked about once more
+SAME_ERROR = 0.1  # relative: what sums in another order leave of an error that repeats itself
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,31 @@ class Tracing:
             self._found[key] = examine(one, self.spec, target, case, dtype)
         return self._found[key]
 
+    def problem(self, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
+        """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""
+        try:
+            found = self.examined(one, target, case, dtype)
+        except (TargetEnded, CannotAnswer) as error:
+            found = wrong(str(error), kind=kind)
+        return next((problem for problem in found.problems if problem.kind == kind), None)
+
     @property
     def change(self) -> Change:
         """The adopted settings as a change of a case."""
         return tuple(self.settings.items())
+
+
+def repeats(tracing: Tracing, row: Judged, failing: Failing) -> bool:
+    """Whether the first failing cases fail in this way again, by the same error: else there is no cause to look for."""
+    again = failing.found[: 1 if tracing.spec.composite else MOST_REPEATED]
+    return all(
+        _alike(one, tracing.problem(row.one, tracing.held, case, row.dtype, failing.kind)) for case, one in again
+    )
+
+
+def _alike(one: Problem, other: Problem | None) -> bool:
+    """Whether two answers to one question are wrong by about the same."""
+    if other is None or "error" not in one.detail or "error" not in other.detail:
+        return other is not None
+    a, b = one.detail["error"], other.detail["error"]
+    return a == b or not math.isfinite(a + b) or abs(a - b) <= SAME_ERROR * max(a, b)

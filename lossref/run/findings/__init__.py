@@ -126,7 +126,8 @@ def _keys(part: Part) -> Iterator[Key]:
     """The causes of a failure: one for each setting, else the claim that explains it, else what is wrong."""
     row, failure = part
     raised = failure.kind.startswith("raises") or failure.problem.startswith("raised ")
-    claim = "" if raised or failure.explanation.startswith(words.NOTHING) else claimed(failure.explanation)
+    unclaimed = raised and failure.explanation != words.DIFFERENTLY  # that says more than what was raised
+    claim = "" if unclaimed or failure.explanation.startswith(words.NOTHING) else claimed(failure.explanation)
     settings = failure.settings or tuple(settings_of(failure.explanation))
     if settings:
         yield from (("setting", setting) for setting in settings)
@@ -195,10 +196,11 @@ def _finding(key: Key, parts: list[Part]) -> Finding:
 
 def _kind(key: Key, parts: list[Part]) -> str:
     sort = key[1]
-    if sort == "because":
+    if sort == "because" and key[2] != words.DIFFERENTLY:
         return "precision" if NARROW.search(key[2]) else _of_number(parts)
-    named = {"setting": "dialect", "behaviour": "behaviour", "fixed": "behaviour", "raises": "crash"}
-    return named.get(sort, "crash" if sort in ENDED else _of_number(parts))
+    if sort in ("because", "behaviour", "fixed") or words.RETURNED in key[-1]:
+        return "behaviour"
+    return "dialect" if sort == "setting" else "crash" if sort in ("raises", *ENDED) else _of_number(parts)
 
 
 def _of_number(parts: list[Part]) -> str:

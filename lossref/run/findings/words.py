@@ -29,6 +29,8 @@ MANNERS = {
 SMALLEST = 8  # decimal digits: an error below 1e-8 of the truth does nothing to a training
 MOST = {"precision": 0.2}  # the weight of a kind: rounding in a narrower type does little to a training
 NOTHING = "nothing known explains it"
+RETURNED = "TypeError: returned "  # how the host says that what came back are no numbers: nothing was raised
+DIFFERENTLY = "the same question is answered differently when it is asked again"
 UNKNOWN = 0.75  # how much counts what fails where nobody noted on which input
 
 
@@ -67,13 +69,17 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
     sort = cause[0]
     if sort == "setting":
         return setting(row.spec, cause[1])
+    if sort == "because" and cause[1] == DIFFERENTLY:
+        return f"{DIFFERENTLY}: {failure.problem}"
     if sort == "because":
         return f"{_quantity(kinds or [failure.kind])} {cause[1]}" if cause[1].startswith("agrees ") else cause[1]
     if sort == "wrong":
         under = f", also when {' and '.join(failure.under)}" if failure.under else ""
         why = failure.explanation if failure.explanation.startswith(NOTHING) else NOTHING
         return f"{row.spec}: {failure.problem}: {why}{under}"
-    problem = re.sub(r"(the wrong shape of \S+) \(.*\) gives", r"\1 gives", failure.problem) + _beside(failure, kinds)
+    problem = re.sub(r"(the wrong shape of \S+) \(.*\) gives", r"\1 gives", failure.problem)
+    problem = problem.replace(f"raised {RETURNED}", "returned ", 1)
+    problem += _beside(failure, kinds)
     return problem or f"{row.status}, and nothing is known about it"
 
 
@@ -129,6 +135,8 @@ def look_for(cause: tuple[str, ...], row: Verdict, failure: Failure) -> str:
     if sort == "setting":
         name = cause[1].partition("=")[0]
         return f"the lines that decide {name}: {_doc(row.spec, name)[0] or 'see lossref show ' + row.spec}"
+    if sort == "because" and cause[1] == DIFFERENTLY:
+        return MANNERS["repeatable"][1]
     if sort == "behaviour":
         return MANNERS[row.check][1]
     if sort == "because" and "float32" in cause[1]:
@@ -192,6 +200,8 @@ def _error(kind: str, row: Verdict, failure: Failure) -> str:
 
 def percent(relative: float) -> str:
     """A relative error as people say it: 80 % of, 3 times, 1e-7 of."""
+    if relative >= 1e6:
+        return "over a million times"
     if relative >= 2:
         return f"{relative:.0f} times" if relative < 1000 else f"{relative:.0e} times".replace("e+0", "e")
     if relative >= 0.001:

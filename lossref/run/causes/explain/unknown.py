@@ -27,7 +27,8 @@ def unexplained(
     cases = told(what, shown, settings, dtype)
     wrong, right = [one for one in cases if one.apart], [one for one in cases if not one.apart]
     if not wrong:
-        return f"nothing known explains it; {what.words} is right in float64 on the {len(cases)} cases compared"
+        said = f"{what.words} is right on each of the {len(cases)} that such a search compares, asked in {dtype}"
+        return f"nothing known explains it; it takes other cases or another dtype than those: {said}"
     parts = [
         f"{what.words} is wrong in {len(wrong)} of {len(cases)} cases",
         *_sizes(wrong),
@@ -53,7 +54,9 @@ def _sizes(wrong: Sequence[Told]) -> Iterator[str]:
         return
     ratios = got[kept] / want[kept]
     steady = float(np.median(ratios))
-    if same(list(ratios), steady):
+    if f"{ratios.min():.3g}" == f"{ratios.max():.3g}" == "1":
+        yield f"by {np.abs(ratios - 1).max():.1g} of it at most"
+    elif same(list(ratios), steady):
         yield f"got/want is {steady:.6g} throughout"
     else:
         yield f"got/want between {ratios.min():.3g} and {ratios.max():.3g}"

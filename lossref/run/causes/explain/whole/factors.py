@@ -101,6 +101,8 @@ def in_words(factor: float, of: str = "the right value") -> str:
     name = named(abs(factor))
     if abs(factor) < 1e-300:
         return "is always 0: it is left out"
+    if name == "1" and not sign:  # as it is wrong, it is not quite 1
+        return f"is {of} times 1 {'-' if factor < 1 else '+'} {abs(factor - 1):.1g}"
     if name == "1":
         return f"is {sign}{of}"
     return f"is {sign}{name} times {of}"
