@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lossref import bbox_iou
 from lossref.checks.attempts import Attempt, Attempts
@@ -21,8 +22,15 @@ from lossref.checks.material import material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
-from lossref.run.causes.explain import Shown
+from lossref.run.causes.covered import covered
+from lossref.run.causes.dialects import found
+from lossref.run.causes.explain import Shown, explain
 from lossref.run.causes.explain.decisions import decisions
+from lossref.run.causes.explain.formula.places import text_of
+from lossref.run.causes.explain.variants.tensors import _place, done_otherwise
+from lossref.run.causes.in_dtype import alone
+from lossref.run.causes.judged import Tracing
+from lossref.run.plan import Job
 from shared.explaining import explained, shown_of, without_itself
 
 
@@ -216,3 +224,89 @@ def everything(chosen: list[Spec]) -> None:
 
 if __name__ == "__main__":
     everything([one for one in specs().values() if one.name in sys.argv[1:] or not (sys.argv[1:] or one.composite)])
+
+
+# A composite with a fault that no list names: what its reference calls is done otherwise -----------------------------
+
+
+def planted(spec: Spec, place: str, change: Callable[[Tensor], Tensor], **settings: Any) -> Target:
+    """The reference at other settings, with another result of the operations whose source has these words."""
+
+    class Planted(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = func(*args, **(kwargs or {}))
+            called = _place(sys._getframe(1), func.__name__.strip("_"))
+            return change(found) if called and place in text_of(called[0]) else found
+
+    def build(**params: Any) -> Any:
+        def asked(*inputs: Any) -> Any:
+            with Planted():
+                return spec.reference(*inputs, **{**params, **settings})
+
+        return asked
+
+    taken = tuple(name for name, param in spec.params.items() if not isinstance(param.default, str))
+    return Target(spec.name, build, "planted", taken)
+
+
+FAULTS = {
+    "scores of the targets": ("torch.where(bad[image], torch.nan, score)", lambda x: x / 2, "score)` (", "is halved"),
+    "stride of the first level": ("grid.strides[anchor]", lambda x: x[:1].expand_as(x), "stride", "first "),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_of_a_composite_is_named_beside_a_setting(fault: str) -> None:
+    place, change, where, words = FAULTS[fault]
+    spec = find("v8_detection")
+    target = planted(spec, place, change, small_boxes="raised")
+    known, settings = Attempts(spec), {"small_boxes": "raised"}
+    cases = [case for kind in ("single", "corner") for case in material(spec, kind, "quick", 1)]
+    shown = shown_of(known, target, cases[:6], settings)
+    said = explain(spec, target, "value box", shown, known, settings)
+    assert where in said, said
+    assert words in said, said
+
+
+def test_a_constant_of_another_size_is_named_by_its_term() -> None:
+    spec = find("v8_detection")
+    case = next(iter(material(spec, "single", "quick", 1)))
+    sentences = [one.sentence for one, _ in done_otherwise(spec, case, {}, {"box"})]
+    assert "agrees when every 1e-07 behind box is 0.001" in sentences
+    assert not any("behind" in one.sentence for one, _ in done_otherwise(spec, case, {}, {"box", "dfl"}))
+
+
+FAR = 8.0  # logits of which nothing underflows in float32
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1.0, "the formula carried out in float32"), (1.5, "is right in float64 on the same cases")]
+)
+def test_what_fails_in_float32_alone_has_a_cause_of_its_own(factor: float, words: str) -> None:
+    spec = find("focal")
+
+    def build(**params: Any) -> Any:
+        return lambda *x: spec.reference(*x, **params) * (factor if x[0].dtype == torch.float32 else 1)
+
+    target = Target("focal", build, "in float32", tuple(spec.params))
+    tracing = Tracing(cast(Job, None), spec, target, Attempts(spec))
+    drawn = material(spec, "single", "quick", 1)
+    cases = [case for case in drawn if abs(case.inputs["pred"]).max() < FAR and case.inputs["pred"].any()][:2]
+    assert words in alone(tracing, "value loss", cases, "float32")
+    assert not alone(tracing, "value loss", cases, "float64")
+
+
+def test_a_claim_is_not_that_of_large_cases_which_it_does_not_speak_of() -> None:
+    spec = find("focal")
+    tracing = Tracing(cast(Job, None), spec, stranger("focal", spec.reference), Attempts(spec))
+    cases = list(material(spec, "single", "quick", 1))[:2]
+    gamma = cases[0].params["gamma"]
+    assert covered(tracing, "value loss", cases, f"agrees, at gamma = {gamma!r} only").startswith("agrees")
+    assert "another reason" in covered(tracing, "value loss", cases, "agrees, at gamma = -7.0 only")
+
+
+def test_a_setting_shows_itself_by_the_anchors_that_it_assigns() -> None:
+    spec = find("v8_detection")
+    target = planted(spec, FAULTS["scores of the targets"][0], lambda x: x * 0.3, small_boxes="raised")
+    cases = [case for seed in range(5) for case in material(spec, "small", "quick", seed)]
+    assert found(spec, target, cases, Attempts(spec)) == {"small_boxes": "raised"}

@@ -90,6 +90,10 @@ def test_unexplained_numbers_of_two_specs_are_two_findings() -> None:
     [
         ("state", "made.assigner.bs was None before the calls and is 2 after them",
          "made.one2many.assigner.bs was None before the calls and is 5 after them", "behaviour"),
+        ("state", "made.assigner.bs was None before the calls and is 2 after them",
+         "made.assigner.n_max_boxes was None before the calls and is 5 after them", "behaviour"),
+        ("dtype", "float64 inputs give float32 for box, expected float64",
+         "float64 inputs give float32 for dfl, expected float64", "behaviour"),
         ("refuses", "a NaN in boxes gives 0.5, expected an error or NaN",
          "a NaN in bboxes gives 1, expected an error or NaN", "behaviour"),
         ("value", "raised IndexError: index 3 is out of range", "raised IndexError: index 7 is out of range", "crash"),
@@ -98,6 +102,24 @@ def test_unexplained_numbers_of_two_specs_are_two_findings() -> None:
 def test_the_same_manners_are_one_finding(check: str, one: str, other: str, kind: str) -> None:
     found = only(row("focal", check, failure(one, one)), row("e2e", check, failure(other, other)))
     assert found.kind == kind
+
+
+PRECISELY = "to float32 precision: a part is computed in float32"
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind", "sentence"),
+    [
+        (f"agrees, {PRECISELY}", "precision", "a part is computed in float32"),
+        (f"box agrees, {PRECISELY}", "precision", "a part is computed in float32"),
+        (f"agrees with the known mistake 'area ignored', {PRECISELY}", "wrong number", "'area ignored'"),
+        (f"agrees when small_boxes is 'raised', {PRECISELY}", "dialect", "small_boxes is 'raised'"),
+    ],
+)
+def test_a_mistake_that_agrees_to_the_precision_of_a_type_is_the_mistake(claim: str, kind: str, sentence: str) -> None:
+    found = only(row("v8_detection", "value", failure("value box", "box: got 1, want 2", 0.5, explanation=claim)))
+    assert found.kind == kind
+    assert sentence in found.sentence
 
 
 def test_a_claim_about_numbers_explains_no_exception() -> None:

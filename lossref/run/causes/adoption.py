@@ -18,8 +18,13 @@ from lossref.hosts.probe import applicable
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes import dialects
+from lossref.run.causes.explain.claims import FEW
+from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
 
+MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
+ROUNDING = 2.0**-16  # of the size: errors that no setting makes
+MOST_LARGE = 2  # large cases that a search goes through
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
 MOST_OF_A_KIND = 3  # failing cases of a kind and row that stand for it in a search
 MOST_CASES = {False: 400, True: 12}  # that a search goes through: of an elementary loss, of a composite
@@ -29,13 +34,7 @@ def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
     """The rows as they come out under all settings that were found, which are then in `tracing`; none: none."""
     again, left = list[Judged](), list(rows)
     for _ in range(ROUNDS if rows else 0):
-        cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
-        pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
-        more = dict[str, Any]()
-        with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-            more = dialects.found(
-                tracing.spec, tracing.target, pool, tracing.known, [name for name, _ in tracing.job.dialect]
-            )
+        more = _found(tracing, left)
         if more.items() <= tracing.settings.items():
             break
         before, tracing.settings = tracing.settings, more
@@ -50,11 +49,40 @@ def adopted(tracing: Tracing, rows: Sequence[Judged]) -> list[Judged]:
     return again
 
 
+def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
+    """Settings found on small cases; where these show nothing new, on the large ones that fail, too."""
+    cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
+    pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
+    large = [case for row in left if row.one.legal and not row.one.certified for case in _far_off(row)]
+    held_to = [name for name, _ in tracing.job.dialect]
+    more = dict[str, Any]()
+    for cases_there, start in ((pool, {}), (list(dict.fromkeys(large))[:MOST_LARGE], tracing.settings)):
+        with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+            more = dialects.found(tracing.spec, tracing.target, cases_there, tracing.known, held_to, start)
+        if not more.items() <= tracing.settings.items():
+            break
+    return more
+
+
+def _far_off(row: Judged) -> Iterator[Case]:
+    """The first case of each kind that is off by more than another rounding."""
+    for failing in row.failing:
+        case, problem = failing.found[0]
+        error, size = (problem.detail.get(name, 0.0) for name in ("error", "size"))
+        if not error <= ROUNDING * max(size, 1.0):
+            yield case
+
+
 def _better(before: Sequence[Judged], after: Sequence[Judged]) -> bool:
-    """Whether at least one kind of failure of one row is gone."""
-    return any(
-        {x.kind for x in one.failing} - {x.kind for x in two.failing} for one, two in zip(before, after, strict=True)
-    )
+    """Whether a kind of failure of one row is gone, or some of its cases, and no row has more of them."""
+    pairs = list(zip(before, after, strict=True))
+    gone = any({x.kind for x in one.failing} - {x.kind for x in two.failing} for one, two in pairs)
+    counts = [(_count(one), _count(two)) for one, two in pairs]
+    return gone or (any(two < one for one, two in counts) and all(two <= one for one, two in counts))
+
+
+def _count(row: Judged) -> int:
+    return sum(len(failing.found) for failing in row.failing)
 
 
 def _under(tracing: Tracing, row: Judged) -> Judged:
@@ -101,6 +129,25 @@ def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
         for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
             if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
                 yield case
+
+
+def further(tracing: Tracing, what: Quantity, shown: Sequence[Shown], dtype: str) -> list[Case]:
+    """Cases at the one value of a parameter at which few of the cases shown are wrong, and all others are right."""
+    spec, target = tracing.spec, tracing.target
+    cases = told(what, shown, tracing.settings, dtype)
+    wrong, right = [one for one in cases if one.apart], [one for one in cases if not one.apart]
+    values = dict(deciding(wrong, right)) if 0 < len(wrong) < FEW else {}
+    drawn = limits.limited(spec, target) if values else spec
+    pool = material(drawn, "setting", "quick", tracing.job.seed, fixed_of(spec, target.fixed)) if values else ()
+    fits = (
+        at(case, tracing.change)
+        for case in pool
+        if any(case.params.get(name) == value for name, value in values.items())
+        and applicable(spec, target, case)
+        and not spec.why_not(case)
+        and _answerable(spec, case)
+    )
+    return list(islice(fits, MOST_FURTHER))
 
 
 def _answerable(spec: Spec, case: Case) -> bool:

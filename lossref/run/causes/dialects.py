@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,16 @@ from lossref.checks.attempts import Attempt, Attempts, Change
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.causes.assigned import ROUNDED, decided
+from lossref.run.causes.explain.quantity import NONE
+from lossref.run.causes.explain.variants.mistakes import off_by_one
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
-SINGLE_PRECISION, ROUNDED = 2.0**-18, 2.0**-36
+SINGLE_PRECISION = 2.0**-18
 MOST_NUMBERS = 1000  # of a case for which the oracle is asked what rounding may do
 MOSTLY = 0.01  # what may be left of an error that a setting takes away, where others are left
 MOST_SETTINGS = 12
+MOST_OF_THEM = 0.5  # wrong numbers that a setting sets right beside a fault that explains half of all
 WHOLE = 3  # wrong numbers of one quantity that speak for a setting if it sets all of them right
 PIVOTS = {False: 6, True: 3}  # failing cases that candidates are tried on first: of an elementary loss, of a composite
 
@@ -42,7 +46,9 @@ class Compared:
     cases: Sequence[Case]
     settings: Settings
     held_to: Sequence[str] = ()
-    _known: dict[tuple[Case, Change], dict[str, float]] = field(default_factory=dict)
+    own: Target | None = None  # the reference, or it with a fault
+    large: bool = False  # the cases take their time: named conventions alone are tried, and none of them in pairs
+    _known: dict[tuple[Case, Change], dict[str, float]] = field(default_factory=dict, init=False)
 
     @cached_property
     def errors(self) -> dict[Place, float]:
@@ -65,12 +71,14 @@ class Compared:
         return self._known[key]
 
     def _at(self, case: Case, change: Settings) -> dict[str, float]:
-        mine, theirs = self.got(case), self.known.of(self.known.own, case, {**self.settings, **change})
+        own = self.own or self.known.own
+        mine, theirs = self.got(case), self.known.of(own, case, {**self.settings, **change})
         if mine is None:
             return {}
         ours = theirs.named(self.spec) if theirs else {}
         room = self._room(case)
-        return {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
+        numbers = {name: _error(got, ours.get(name), room) for name, got in mine.named(self.spec).items()}
+        return numbers | decided(self.spec, mine, theirs, numbers)
 
     def _room(self, case: Case) -> float:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
@@ -85,16 +93,21 @@ class Compared:
 
 
 def found(
-    spec: Spec, target: Target, cases: Sequence[Case], known: Attempts, held_to: Sequence[str] = ()
+    spec: Spec,
+    target: Target,
+    cases: Sequence[Case],
+    known: Attempts,
+    held_to: Sequence[str] = (),
+    start: Settings = NONE,
 ) -> dict[str, Any]:
-    """The settings, in the order in which they were found, that the target follows on these cases; none: {}.
+    """The settings, as they were found, that the target follows on these cases; those to `start` with were before.
 
     Of its fixed parameters it may have left those that it is only `held_to`.
     """
     defaults = {**spec.defaults(), **target.fixed}
-    settings = dict[str, Any]()
+    settings = dict(start)
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, held_to)
+        compared = Compared(spec, target, known, cases, settings, held_to, large=bool(start))
         change = _next(compared)
         if not change:
             break
@@ -130,10 +143,24 @@ def _next(compared: Compared) -> Settings:
         best = max(tried, key=lambda change: _score(compared, bad, change, exactly), default={})
         if best and _score(compared, bad, best, exactly) > 0:
             return best
-    pairs = list(_pairs(compared))
+    pairs = [] if compared.large else list(_pairs(compared))
     for exactly, case in itertools.product((True, False), pivots[: 1 if compared.spec.composite else 2]):
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
+                return change
+    return {} if compared.large else _behind_a_fault(compared, bad, singles)
+
+
+def _behind_a_fault(compared: Compared, bad: Sequence[Place], singles: Sequence[Settings]) -> Settings:
+    """A setting that shows itself only where a number that the target takes counts as one more, or one less."""
+    spec, target = compared.spec, compared.target
+    for one in off_by_one(spec, target, compared.settings) if spec.composite else ():
+        beside = replace(compared, own=one.who)
+        left = [place for place, error in beside.errors.items() if error > 1]
+        if not left or 2 * len(left) > len(bad):
+            continue
+        for change in singles:
+            if _helps(beside, left[0][0], change, True) and _score(beside, left, change, True) > MOST_OF_THEM:
                 return change
     return {}
 
@@ -141,9 +168,13 @@ def _next(compared: Compared) -> Settings:
 def _helps(compared: Compared, case: Case, change: Settings, exactly: bool) -> bool:
     there = compared.at(case, change)
     return any(
-        compared.errors[case, name] > 1 and error <= (1 if exactly else MOSTLY * compared.errors[case, name])
+        compared.errors[case, name] > 1 and (error <= 1 if exactly else _mostly(error, compared.errors[case, name]))
         for name, error in there.items()
     )
+
+
+def _mostly(error: float, before: float) -> bool:
+    return error <= MOSTLY * before < np.inf
 
 
 def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: bool) -> float:
@@ -163,7 +194,7 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
                 continue
             if error != before:
                 moved += 1
-                right += error <= 1 or (not exactly and error <= MOSTLY * before)
+                right += error <= 1 or (not exactly and _mostly(error, before))
                 set_right[name] += error <= 1
     whole = any(set_right[name] == count >= WHOLE for name, count in Counter(name for _, name in bad).items())
     return right / len(bad) if bad and moved and (whole or 2 * right >= moved) else 0.0
@@ -182,7 +213,9 @@ def _free(compared: Compared) -> Iterator[tuple[str, Any]]:
             continue
         here = compared.settings.get(name, target.fixed.get(name, param.default))
         values = dict.fromkeys((param.default, *param.others, *(EPSILONS if param.small else ())))
-        yield from ((name, value) for value in values if value != here)
+        yield from (
+            (name, value) for value in values if value != here and (isinstance(value, str) or not compared.large)
+        )
 
 
 def _pairs(compared: Compared) -> Iterator[Settings]:

@@ -19,9 +19,11 @@ from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
-from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, held_out
+from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
+from lossref.run.causes.covered import covered
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.quantity import quantity_of
+from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing, repeats
 from lossref.run.causes.shrink import shrink
 from lossref.run.findings.words import DIFFERENTLY
@@ -95,10 +97,25 @@ def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Fa
     if failing.kind == FIRST or not (known or repeats(tracing, row, failing)):
         case = failing.cases[0]
         return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=DIFFERENTLY)
-    reason = _claim(tracing, row, failing, key) if row.verdict.status != "known" else ""
+    reason = _reason(tracing, row, failing, key) if row.verdict.status != "known" else ""
     one_cause = ("claim", reason) if reason and not reason.startswith(NOTHING) else key
     case = _small(tracing, tracing.held, row, failing, one_cause)
     return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
+
+
+def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
+    """What explains failures of this kind in this row: in its dtype alone, or as in the other rows."""
+    if not row.one.explained_on or not failing.kind.startswith(("value ", "gradient ")):
+        return _claim(tracing, row, failing, key)
+    found = ""
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+        found = alone(tracing, failing.kind, failing.cases, row.dtype)
+    found = found or _claim(tracing, row, failing, key)
+    if row.one.certified or not found or found.startswith(NOTHING):
+        return found
+    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+        return covered(tracing, failing.kind, failing.cases, found)
+    return found
 
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
@@ -112,17 +129,17 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
     if failing.kind.startswith("law ") and row.dtype == "float64":
-        return _of_precision(tracing, row)
+        return _of_precision(tracing, row, failing.kind)
     return tracing.claims.get(key, "")
 
 
-def _of_precision(tracing: Tracing, row: Judged) -> str:
+def _of_precision(tracing: Tracing, row: Judged, kind: str) -> str:
     """The claim that a part is computed in a narrow type, if what fails in float64 passes in float32."""
     claim = next((found for found in tracing.claims.values() if NARROW in found), "")
     if not claim:
         return ""
     _, failing = table.check(row.one, tracing.spec, tracing.held, row.cases, "float32")
-    return "" if failing else claim
+    return "" if any(one.kind == kind for one in failing) else claim
 
 
 def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
@@ -133,6 +150,8 @@ def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
     cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
     shown = [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in cases]
+    more = further(tracing, quantity_of(spec, failing.kind), shown, dtype)
+    shown += [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in more]
     found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
     said = found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
     return "; ".join(filter(None, (said, _hint(tracing, failing.kind, shown))))

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import NamedTuple
 
 from lossref.checks.table import CHECKS
-from lossref.core.nouns import NUMBER, Failure, Finding, Verdict
+from lossref.core.nouns import Failure, Finding, Verdict
 from lossref.losses import specs
 from lossref.run.findings import words
+from lossref.run.findings.alike import NARROW, alike, claimed, settings_of
 
 __all__ = ["AGAINST", "accepted", "findings", "headline", "owner", "where_of"]
 
@@ -21,9 +21,6 @@ AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 """The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
 ENDED = ("crashed", "timeout", "blocked")
 MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype", "upstream", "contexts")
-NARROW = re.compile(r"a part (?:of it )?is computed in \w+(?: or \w+)?")
-ONE_NAMED = r"(\w+) is ('[^']*'|\(.*?\)|[-+.\w]+)"
-NAMED, ALL_NAMED = re.compile(ONE_NAMED), re.compile(f"agrees when {ONE_NAMED}(?: and {ONE_NAMED})*")
 PART = "the gradient: the part of "  # how claims begin about the gradient of one term
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
@@ -135,45 +132,15 @@ def _keys(part: Part) -> Iterator[Key]:
     if settings:
         yield from (("setting", setting) for setting in settings)
     elif row.status in (*ENDED, "fixed"):
-        yield row.status, _alike(failure.problem)
+        yield row.status, alike(failure.problem)
     elif claim:
         yield "because", claim
     elif row.check in MANNERS:
-        yield "behaviour", row.check, _alike(failure.problem)
+        yield "behaviour", row.check, alike(failure.problem)
     elif raised:
-        yield "raises", _alike(failure.problem)
+        yield "raises", alike(failure.problem)
     else:
-        yield "wrong", row.spec, _alike(failure.kind or failure.problem)
-
-
-def claimed(explanation: str) -> str:
-    """A claim without the quantity that it is about, for one cause makes several wrong; a narrow type by itself."""
-    found = NARROW.search(explanation)
-    claim = re.sub(r"^(the gradient to \S+|the value|\S+) (?=agrees )", "", explanation)
-    return found[0] if found else re.sub(r"^the gradient to \S+?(?=:? )", "the gradient", claim)
-
-
-def settings_of(explanation: str) -> list[str]:
-    """The settings that an explanation names, as "name=value"."""
-    claim = ALL_NAMED.fullmatch(explanation.partition(";")[0])
-    found = NAMED.findall(claim[0]) if claim else []
-    return [f"{name}={value}" for name, value in found] if all(name in _parameters() for name, _ in found) else []
-
-
-@cache
-def _parameters() -> frozenset[str]:
-    return frozenset(name for spec in specs().values() for name in spec.params)
-
-
-def _alike(sentence: str) -> str:
-    """What sentences about one cause have in common: neither numbers nor the way to an attribute, nor which input."""
-    sentence = re.sub(r"the wrong shape of .*? gives", "the wrong shape of an input gives", sentence)
-    sentence = re.sub(r"^a NaN in \S+", "a NaN in an input", sentence)
-    sentence = re.sub(r"^no gradient reaches .*? \(None", "no gradient reaches an input (None", sentence)
-    sentence = re.sub(r"^\S+ on integer input\S*", "a value on integer input", sentence)
-    sentence = re.sub(r"^(?:[\w\[\]]+\.)+([A-Za-z_]\w*) was ", r"\1 was ", sentence)
-    sentence = re.sub(r" was .* before the calls? and is .* after ", " has changed after ", sentence)
-    return NUMBER.sub("#", sentence)
+        yield "wrong", row.spec, alike(failure.kind or failure.problem)
 
 
 def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:

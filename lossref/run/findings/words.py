@@ -79,7 +79,15 @@ def sentence(cause: tuple[str, ...], row: Verdict, failure: Failure, kinds: Sequ
         return f"{row.spec}: {failure.problem}: {why}{under}"
     problem = re.sub(r"(the wrong shape of \S+) \(.*\) gives", r"\1 gives", failure.problem)
     problem = problem.replace(f"raised {RETURNED}", "returned ", 1)
+    problem += _beside(failure, kinds)
     return problem or f"{row.status}, and nothing is known about it"
+
+
+def _beside(failure: Failure, kinds: Sequence[str]) -> str:
+    """The other attributes that the calls leave behind."""
+    names = dict.fromkeys(kind.rpartition(".")[2] for kind in kinds if kind.startswith("state "))
+    others = [name for name in names if name != failure.kind.rpartition(".")[2]]
+    return f"; so {'are' if len(others) > 1 else 'is'} {listed(others)}" if others else ""
 
 
 def setting(spec: str, one: str) -> str:

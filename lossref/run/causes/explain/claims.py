@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache as cached
-from functools import partial
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from lossref.checks.attempts import Attempts
-from lossref.core.nouns import Array, Params, Spec, Target
-from lossref.run.causes.explain.formula.altered import Altered, Bench
-from lossref.run.causes.explain.memory import FULL, Whole, memory_of
-from lossref.run.causes.explain.mostly import mostly
-from lossref.run.causes.explain.narrow import TYPES, right_to, shows
-from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, deciding, quantity_of, reproduces, told
-from lossref.run.causes.explain.variants.fitted import fitted
-from lossref.run.causes.explain.variants.grids import on_grids
-from lossref.run.causes.explain.variants.inputs import taken
-from lossref.run.causes.explain.variants.mistakes import (
-    Variant,
-    changed,
-    changed_twice,
-    epsilons,
-    mistake_and_setting,
-    mistakes,
-    off_by_one,
-    two_mistakes,
-)
-from lossref.run.causes.explain.whole.factors import constant_offset, multiples, nearly_multiple, swapped_columns
-from lossref.run.causes.explain.whole.reductions import reduced
-from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
+from lossref.core.nouns import Spec, Target
+from lossref.run.causes.explain.quantity import Shown, Told, deciding, quantity_of
+from lossref.run.causes.explain.search import AT_LEAST, Search
 
-ITSELF = ["agrees"]
+MOST = 0.6  # of the cases that are wrong, that have one value of a parameter
 FEW = 3  # cases that a claim about some cases alone is held against at least
 
 
@@ -51,156 +31,29 @@ def explain(
     """
     if kind.startswith("raises"):
         return ""
-    search = _Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
+    search = Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
     wrong, others = [one for one in search.told if one.apart], [one for one in search.told if not one.apart]
     if not wrong:
         return ""
-    only = list(deciding(wrong, others)) if len(wrong) >= FEW else []
+    only = list(deciding(wrong, others)) if len(wrong) >= (AT_LEAST if spec.composite else FEW) else []
 
-    def at_one() -> Iterator[str]:
-        for name, value in only:
-            there = [one for one in shown if one.case.params.get(name) == value]
-            said = explain(spec, target, kind, there, known, settings, dtype)
-            yield from [f"{said}, at {name} = {value!r} only"] if said else []
+    def at(name: str, value: Any) -> str:
+        there = [one for one in shown if one.case.params.get(name) == value]
+        return explain(spec, target, kind, there, known, settings, dtype)
 
+    alone = (f"{said}, at {name} = {value!r} only" for name, value in only if (said := at(name, value)))
     of_notation = any(spec.params[name].convention for name, _ in only)  # then it is cheaper to look there first
-    looks = (at_one(), search.sentences()) if of_notation else (search.sentences(), at_one())
-    return next(chain(*looks), "")
+    plain, costly = search.plain(), search.costly()
+    looks = chain(alone, plain, costly) if of_notation else chain(plain, alone, costly)
+    return next(chain(looks, _usually(search, shown, wrong)), "")
 
 
-class _Search:
-    """Everything that the families of claims look at; of the cases those that fail come first."""
-
-    def __init__(
-        self, what: Quantity, target: Target, shown: Sequence[Shown], known: Attempts, settings: Params, dtype: str
-    ) -> None:
-        self.what, self.target, self.known, self.settings = what, target, known, settings
-        self.told = sorted(told(what, shown, settings, dtype), key=lambda one: not one.apart)
-        self.elsewhere = cached(partial(_elsewhere, what, shown, settings, dtype))
-        self.memory = memory_of(known)
-
-    def sentences(self) -> Iterator[str]:
-        """Every sentence that is true, the plain ones first."""
-        yield from self._before()
-        settings = list(changed(self.what.spec, self.target, self.known.own, self.settings))
-        yield from self._variants(settings)
-        yield from self._narrow(ITSELF, [right])
-        yield from self._variants(list(in_another_order(self.what.spec, self.told, self.settings)))
-        yield from self._of_the_whole()
-        yield from self._variants(first := self._first())
-        yield from self._variants(second := self._second())
-        yield from self._variants(of_inputs := self._of_inputs())
-        yield from self._altered()
-        yield from self._variants(list(fitted(self.what, self.target, self.told, self.known, self.settings)))
-        yield from self._combined()
-        variants = [*settings, *first, *second]
-        yield from self._narrow([one.sentence for one in variants], [one.on(self.what, self.known) for one in variants])
-        yield from (f"{self.what.words} {end}" for end in nearly_multiple(self.told))
-        yield from mostly(self.what, self.told, self.known, [*settings, *first, *of_inputs])
-
-    def _before(self) -> Iterator[str]:
-        """What explained another failure of this target: all that is wrong with it, or that failure alone."""
-        for whole in (True, False):
-            for sentence, (gives, able, of_all) in self.memory.claims.items():
-                cases = [one for one in self.told if able(one)] if of_all is whole else []
-                if any(one.apart for one in cases) and reproduces(partial(gives, self.what), cases):
-                    yield sentence if whole else f"{self.what.words} {sentence}"
-
-    def _of_the_whole(self) -> Iterator[str]:
-        """What is made of the right quantity: a multiple, a reduction, another term."""
-        subject, spec = self.what.words, self.what.spec
-        ends = [
-            *multiples(spec, self.told, right, settings=self.settings),
-            *reduced(self.told),
-            *of_values(self.what, self.told),
-            *filter(None, (constant_offset(self.told), swapped_columns(self.told))),
-        ]
-        yield from (f"{subject} {end}" for end in ends)
-        for parts in of_gradients(self.what, self.told, self.known, self.settings):
-            yield f"{subject}: the part {parts}"
-
-    def _first(self) -> list[Variant]:
-        spec, own = self.what.spec, self.known.own
-        return [
-            *mistakes(spec, self.settings),
-            *epsilons(spec, self.target, own, self.settings),
-            *off_by_one(spec, self.target, self.settings),
-        ]
-
-    def _second(self) -> list[Variant]:
-        spec = self.what.spec
-        return [
-            *changed_twice(spec, self.target, self.known.own, self.settings),
-            *mistake_and_setting(spec, self.target, self.settings, self.what, self.told, self.known),
-        ]
-
-    def _of_inputs(self) -> list[Variant]:
-        return [*taken(self.what.spec, self.settings), *on_grids(self.what.spec, self.settings)]
-
-    def _variants(self, variants: Sequence[Variant]) -> Iterator[str]:
-        """What another implementation of ours gives."""
-        fits = [one for one in variants if reproduces(one.on(self.what, self.known), self.told)]
-        yield from self._said((one.sentence, partial(one.gives, known=self.known)) for one in fits)
-
-    def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
-        """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
-        for narrow in TYPES:
-            fits = [
-                sentence
-                for sentence, gives in zip(sentences, claimed, strict=True)
-                if right_to(narrow, self.told, gives)
-            ]
-            if claimed != [right] and right_to(narrow._replace(least=0.0), self.told, right):
-                continue  # the type alone accounts for it
-            if fits and shows(self.what, self.target, self.told, self.known, self.settings, narrow):
-                yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
-
-    def _altered(self) -> Iterator[str]:
-        every = [(self.what, self.told), *self.elsewhere()]
-        wrong = {what.term for what, cases in every if what.term and any(one.apart for one in cases)}
-        bench = Bench(
-            self.what, self.told, self.settings, wrong, self.memory.purse if self.what.spec.composite else FULL
-        )
-        for choice in (bench.singles, bench.pairs()):
-            fits: list[Altered] = list(bench.found(choice))
-            yield from self._said(((f"agrees when {one.words}", bench.on(one)) for one in fits), bench.able)
-
-    def _said(
-        self, claims: Iterable[tuple[str, Whole]], able: Callable[[Told], bool] = lambda one: True
-    ) -> Iterator[str]:
-        """Claims that explain the quantity: first those that explain all else, too, then what the others explain.
-
-        They are held against the cases that they are `able` to speak of.
-        """
-        partly: list[str] = []
-        for sentence, gives in claims:
-            whole = all(reproduces(partial(gives, what), filter(able, cases)) for what, cases in self.elsewhere())
-            self.memory.claims.setdefault(sentence, (gives, able, whole))
-            if whole:
-                yield sentence
-            partly.append(f"{self.what.words} {sentence}")
-        yield from partly
-
-    def _combined(self) -> Iterator[str]:
-        """Mistakes with a factor, and two mistakes at once."""
-        spec, found = self.what.spec, mistakes(self.what.spec, self.settings)
-        for one in found:
-            for end in multiples(spec, self.told, one.on(self.what, self.known), "that", sized=not spec.composite):
-                yield f"{one.sentence}; {self.what.words} {end}"
-        for sentence, gives in two_mistakes(self.what, self.known, found):
-            if reproduces(gives, self.told):
-                yield sentence
-
-
-def _elsewhere(
-    what: Quantity, shown: Sequence[Shown], settings: Params, dtype: str
-) -> list[tuple[Quantity, list[Told]]]:
-    """Every other quantity of the spec, on the same cases."""
-    spec = what.spec
-    others = [*(Quantity(spec, term=name) for name in spec.terms), *(Quantity(spec, wrt=name) for name in spec.wrt)]
-    return [(other, told(other, shown, settings, dtype)) for other in others if other != what]
-
-
-def right(one: Told) -> Array:
-    """The truth."""
-    return one.want
+def _usually(search: Search, shown: Sequence[Shown], wrong: Sequence[Told]) -> Iterator[str]:
+    """What explains the cases at the value of a parameter that most of those have which are wrong."""
+    spec = search.what.spec
+    for name in spec.params if spec.composite and len(wrong) > FEW else ():
+        value, count = Counter(one.shown.case.params[name] for one in wrong).most_common(1)[0]
+        if MOST * len(wrong) <= count < len(wrong):
+            there = [one for one in shown if one.case.params[name] == value]
+            found = Search(search.what, search.target, there, search.known, search.settings, search.dtype).plain()
+            yield from (f"{said}, at {name} = {value!r}; elsewhere something else is wrong, too" for said in found)

@@ -9,7 +9,8 @@ from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
 from lossref.run.causes.explain.quantity import Quantity, Told
 
-STEPS = 800_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
+OPERATIONS = 800_000  # of references that are done otherwise, for all failures of one target on one composite
+STEPS = 600_000  # and numbers given to them, of changed formulas, for all failures of one target on one composite
 Whole = Callable[[Quantity, Told], Array | None]
 
 
@@ -30,13 +31,14 @@ FULL = Purse(float("inf"))
 
 @dataclass
 class Memory:
-    """Of one target: claims that held, by sentence; and its purse.
+    """Of one target: claims that held, by sentence; and its purses.
 
     Beside what a claim gives stand the cases that it can speak of, and whether it held of all numbers.
     """
 
     claims: dict[str, tuple[Whole, Callable[[Told], bool], bool]] = field(default_factory=dict)
     purse: Purse = field(default_factory=lambda: Purse(STEPS))
+    operations: Purse = field(default_factory=lambda: Purse(OPERATIONS))
 
 
 def memory_of(known: Attempts) -> Memory:

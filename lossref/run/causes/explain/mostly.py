@@ -1,4 +1,4 @@
-"""What removes most of the error, where nothing removes all of it.
+"""What removes most of the error, or all of it in most cases, where nothing removes all of it everywhere.
 
 That has to be small beside the target's own numbers, too: of numbers that are nearly 0 whatever gives 0 is near.
 """
@@ -11,10 +11,24 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
-from lossref.run.causes.explain.quantity import Quantity, Told
+from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 from lossref.run.causes.explain.variants.mistakes import Variant
 
 MOST_LEFT, NOTHING = 0.05, 1e-9
+MOST_CASES, AT_LEAST = 0.7, 4  # of the wrong ones, that are set right
+
+
+def in_most(what: Quantity, told: Sequence[Told], known: Attempts, variants: Sequence[Variant]) -> Iterator[str]:
+    """The variant that has the target's numbers in most of the cases that are wrong, and in all of the others."""
+    wrong, right = [one for one in told if one.apart], [one for one in told if not one.apart]
+    if len(wrong) < AT_LEAST:
+        return
+    usual = sorted(wrong, key=lambda one: sum(x.size for x in one.shown.case.inputs.values()))[len(wrong) // 2]
+    tried = [one for one in variants if reproduces(one.on(what, known), [usual])]
+    counts = [sum(reproduces(one.on(what, known), [case]) for case in wrong) for one in tried]
+    for count, one in sorted(zip(counts, tried, strict=True), key=lambda pair: -pair[0]):
+        if count >= max(AT_LEAST, MOST_CASES * len(wrong)) and reproduces(one.on(what, known), right):
+            yield f"{what.words} {one.sentence}, in most of the cases that are wrong ({count} of {len(wrong)})"
 
 
 def mostly(what: Quantity, told: Sequence[Told], known: Attempts, variants: Sequence[Variant]) -> Iterator[str]:

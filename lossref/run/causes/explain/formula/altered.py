@@ -12,11 +12,12 @@ import numpy as np
 
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Params, Spec
-from lossref.run.causes.explain.formula.changes import Change, changes
+from lossref.run.causes.explain.formula.changes import changes
+from lossref.run.causes.explain.formula.constants import Change
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
-from lossref.run.causes.explain.formula.steps import rounded
+from lossref.run.causes.explain.formula.steps import kept_narrow, rounded
 from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
 
@@ -83,7 +84,7 @@ class Bench:
         usual = learnt(self.what.spec, self.told[0].shown.case, self.settings)
         fits = _plausible(self.what.spec, singles, usual, wrong)
         slight = all(map(_slight, self.told))
-        return sorted(fits, key=lambda one: one.steps[0][1] is not rounded) if slight else fits
+        return sorted(fits, key=_width) if slight else fits
 
     def takes(self, one: Told) -> int:
         """How many steps the formula is on a case, and how many numbers it is given."""
@@ -117,6 +118,12 @@ class Bench:
         cuts = [one for one in self.singles if one.cuts and "operand" not in one.words] if self.what.wrt else []
         pairs = (one & other for one, other in itertools.combinations(cuts, 2) if one.steps[0][0] != other.steps[0][0])
         yield from itertools.islice(pairs, MOST_PAIRS)
+
+
+def _width(altered: Altered) -> int:
+    """What is kept in float32 first, there is little of it; then what is rounded to it."""
+    step = altered.steps[0][1]
+    return 0 if step in kept_narrow else 1 if step is rounded else 2
 
 
 def _slight(one: Told) -> bool:

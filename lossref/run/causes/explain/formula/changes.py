@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+from lossref.run.causes.explain.formula.constants import SIZES, Change, Constants, kept_in_float32, little
 from lossref.run.causes.explain.formula.derived import value_of
 from lossref.run.causes.explain.formula.steps import (
     after,
@@ -36,24 +37,11 @@ from lossref.run.causes.explain.formula.steps import (
     with_eps,
 )
 
-Constants = tuple[float | None, ...]
-Other = Callable[..., Any]
-SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
-LITTLE = 1e-2
 FACTORS = (2.0, 0.5)
 RESCALED = {
     **{2.0: "doubled", 0.5: "halved", -1.0: "negated", 4.0: "taken 4 times", 0.25: "a quarter of it"},
     **{math.pi: "taken pi times", 1 / math.pi: "divided by pi", math.pi / 4: "taken pi/4 times"},
 }
-
-
-class Change(NamedTuple):
-    """What is done instead: in words, by whom, whether it is only that a gradient is cut off, or is another one."""
-
-    words: str
-    other: Other
-    cuts: bool = False
-    flows: bool = False
 
 
 def _cut_operands(args: Constants) -> Iterator[Change]:
@@ -71,22 +59,13 @@ def _of_add(args: Constants) -> Iterator[Change]:
     yield Change("is without its first part", partial(operand, 1))
     yield Change("is a difference", partial(as_, "sub"))
     yield from _twice()
-    yield from _little(args)
+    yield from little(args)
 
 
 def _twice() -> Iterator[Change]:
     for place, word in ((1, "second"), (0, "first")):
         yield Change(f"has twice its {word} part", partial(with_, place, partial(times, 2.0)))
         yield Change(f"has half its {word} part", partial(with_, place, partial(times, 0.5)))
-
-
-def _little(args: Constants) -> Iterator[Change]:
-    """Other sizes of a small constant, or of one that nearly is a whole number (1 + eps)."""
-    for place, x in enumerate(args):
-        whole = 0 if x is None else round(x)
-        if x is not None and 0 < abs(x - whole) <= LITTLE:
-            for size in (0.0, *SIZES[:-1]):
-                yield Change(f"has {whole + size!r} for {x!r}", partial(with_, place, partial(constant, whole + size)))
 
 
 def _of_sub(args: Constants) -> Iterator[Change]:
@@ -96,7 +75,7 @@ def _of_sub(args: Constants) -> Iterator[Change]:
     yield Change("is the other way round", partial(turned, "sub"))
     yield from _grown()
     yield from _twice()
-    yield from _little(args)
+    yield from little(args)
 
 
 def _grown() -> Iterator[Change]:
@@ -242,4 +221,5 @@ def changes(name: str, args: Constants) -> Iterator[Change]:
     if name not in ("less", "stop"):
         yield Change("is detached", detached, cuts=True)
         yield Change("is rounded to float32", rounded)
+        yield from kept_in_float32(args[:2]) if name in ("add", "sub", "mul", "div") else ()
         yield from _cut_operands(args)

@@ -15,7 +15,6 @@ Usual = Callable[..., Any]
 
 def number(m: Any, x: Any) -> Any:
     """The same as a number of the tape."""
-    """The same as a number of the tape."""
     return x if hasattr(x, "tape") else m.number(float(x))
 
 
@@ -92,6 +91,15 @@ def at_least(size: float, m: Any, x: Any) -> Any:
 def times(factor: float, m: Any, x: Any) -> Any:
     """A multiple of an operand."""
     return value_of(x) * factor if not hasattr(x, "tape") else RAW["mul"](m, x, factor)
+
+
+def _narrow(m: Any, x: Any) -> Any:
+    """A Python number in float32; a number of the tape as it is."""
+    return x if hasattr(x, "tape") else float(np.float32(x))
+
+
+kept_narrow = (partial(with_, 0, _narrow), partial(with_, 1, _narrow))
+"""The usual step on a constant operand, the first or the second, in float32."""
 
 
 def constant(size: float, m: Any, x: Any) -> Any:

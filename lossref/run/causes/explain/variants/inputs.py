@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -117,9 +117,28 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
+    yield from _branches(spec, settings)
     yield from other_notation(spec, settings)
     for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
+
+
+def _branches(spec: Spec, settings: Params) -> Iterator[Variant]:
+    """The reference of a loss with two branches (boxes, one_boxes) that is given one of them twice."""
+    names = list(spec.inputs)
+    pairs = [(a, b) for a, b in itertools.permutations(range(len(names)), 2) if names[a].endswith(f"_{names[b]}")]
+    for read, instead in (*pairs, *((b, a) for a, b in pairs)):
+        words = f"{names[instead]} is read where {names[read]} is due"
+        yield Variant(f"agrees when {words}", _wrapped(spec, words, partial(_instead, [(read, instead)])), settings)
+    if len(pairs) > 1:
+        for both in (pairs, [(b, a) for a, b in pairs]):
+            words = " and ".join(f"{names[instead]} is read where {names[read]} is due" for read, instead in both)
+            yield Variant(f"agrees when {words}", _wrapped(spec, words, partial(_instead, both)), settings)
+
+
+def _instead(pairs: Sequence[tuple[int, int]], inputs: tuple[Any, ...]) -> list[Any]:
+    other = dict(pairs)
+    return [inputs[other.get(at, at)] for at in range(len(inputs))]
 
 
 @lru_cache(maxsize=512)

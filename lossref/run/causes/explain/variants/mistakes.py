@@ -87,11 +87,25 @@ def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterat
 
 
 def off_by_one(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
-    """The reference that is given one more, or one less, than the target of a number that it takes."""
+    """The reference that is given one more, or one less, of a whole number than the target, or than is specified."""
     for name, param in spec.params.items():
-        if name in target.accepts and type(param.default) is int:
-            for by, words in ((-1, "one less"), (1, "one more")):
-                yield Variant(f"agrees when {name} counts as {words} than it is", shifted(spec, name, by), settings)
+        if type(param.default) is not int or name in target.fixed:
+            continue
+        for by, words in ((-1, "one less"), (1, "one more")):
+            said = f"counts as {words} than it is" if name in target.accepts else f"is {max(param.default + by, 1)}"
+            yield Variant(f"agrees when {name} {said}", shifted(spec, name, by), settings)
+
+
+def ignored(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
+    """The reference that is not given a parameter which the target takes."""
+    for name, param in spec.params.items():
+        if name in target.accepts and not param.convention:
+            words = f"agrees when {name} is not looked at, and always counts as {param.default!r}"
+            yield Variant(words, at_another(spec, f"no {name}", name, partial(_always, param.default)), settings)
+
+
+def _always(value: Any, given: Any) -> Any:
+    return value
 
 
 @lru_cache(maxsize=256)

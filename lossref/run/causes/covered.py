@@ -1,0 +1,48 @@
+"""Whether a claim that was found on other cases is that of a row, too: it has to have the target's numbers there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from lossref.core.nouns import Case
+from lossref.run.causes.explain import Shown
+from lossref.run.causes.explain.memory import memory_of
+from lossref.run.causes.explain.quantity import Quantity, Told, quantity_of, reproduces
+from lossref.run.causes.explain.unknown import BEGIN
+from lossref.run.causes.judged import Tracing
+
+MOST = 2  # failing cases that are looked at
+ROUNDED = 2.0**-16  # of the largest number: what large cases may be apart
+ONLY = re.compile(r", at (\w+) = (.+?) only$")
+
+
+def covered(tracing: Tracing, kind: str, cases: Sequence[Case], claim: str) -> str:
+    """The claim, or that nothing is known where it does not have the numbers of these cases."""
+    only = ONLY.search(claim)
+    elsewhere = only and any(repr(case.params.get(only[1])) != only[2] for case in cases[:MOST])
+    what = quantity_of(tracing.spec, kind)
+    if elsewhere or not all(_holds(tracing, what, case, claim) for case in cases[:MOST]):
+        return f"{BEGIN}{what.words} is wrong here for another reason than on small cases"
+    return claim
+
+
+def _holds(tracing: Tracing, what: Quantity, case: Case, claim: str) -> bool:
+    """Whether the claim gives the numbers of a case; a claim that cannot speak of it is believed."""
+    known, memory = tracing.known, memory_of(tracing.known)
+    told = _told(what, Shown(case, known.of(tracing.held, case), known.of(known.own, case)))
+    kept = next((kept for sentence, kept in memory.claims.items() if sentence in claim), None)
+    if told is None or kept is None or not kept[1](told):
+        return True
+    return reproduces(partial(kept[0], what), [told])
+
+
+def _told(what: Quantity, shown: Shown) -> Told | None:
+    got, want = (what.of(one) if one else None for one in (shown.got, shown.want))
+    if got is None or want is None:
+        return None
+    largest = float(np.nan_to_num(np.abs(want)).max(initial=0.0))
+    return Told(shown, got, want, np.full(want.shape, ROUNDED * max(largest, 1.0)))
