@@ -20,7 +20,7 @@ import lossref
 from lossref import losses
 from lossref.checks.suite import accepted, failures
 from lossref.cli import app
-from lossref.cli.table import BEGIN, END
+from lossref.cli.look import BEGIN, END
 from lossref.core.plugins import SpecsError
 from lossref.core.sound import first_fault
 from lossref.oracle.trial import refused

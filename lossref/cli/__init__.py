@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, table, validate
+from lossref.cli import bench, diff, doctor, explain, impostors, look, new, recorded, report, review, validate
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
 __all__ = [
     "app",
     "bench",
+    "diff",
     "doctor",
     "explain",
     "impostors",
@@ -18,7 +19,6 @@ __all__ = [
     "recorded",
     "report",
     "review",
-    "table",
     "validate",
 ]
 

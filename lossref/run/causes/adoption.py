@@ -104,16 +104,19 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
 def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
     """Failing cases that have one answer: the first one of every kind of every row, then the second ones."""
     good = [
-        (
-            case
-            for case in failing.cases
-            if not tracing.spec.why_not(case) and (not row.one.certified or _answerable(tracing.spec, case))
-        )
+        _with_one_answer(tracing.spec, failing.cases, row.one.certified)
         for row in rows
         for failing in (row.failing if row.one.searched else ())
     ]
     for _ in range(MOST_OF_A_KIND):
         yield from (case for cases in good if (case := next(cases, None)) is not None)
+
+
+def _with_one_answer(spec: Spec, cases: Sequence[Case], certified: bool) -> Iterator[Case]:
+    """The legal ones; of those that the oracle can be asked about, the ones that it answers."""
+    for case in cases:
+        if not spec.why_not(case) and (not certified or _answerable(spec, case)):
+            yield case
 
 
 def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:

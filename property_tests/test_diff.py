@@ -1,0 +1,125 @@
+"""`lossref diff A B`: what is different between two implementations, whatever the specification says of either."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lossref.cli import app
+from lossref.run.causes.releases import is_release
+
+HEAD = """
+import lossref, torch
+from lossref.losses import spec
+CIOU, FOCAL = spec("ciou").reference, spec("focal").reference
+"""
+CIOU = '@lossref.target("ciou", xywh=False)\ndef mine(box1, box2, eps=1e-7):\n'
+USUAL = "CIOU(box1, box2, xywh=False, eps=eps)"
+FOCAL = (
+    '@lossref.target("focal")\ndef other(pred, label, gamma=1.5, alpha=0.25):\n'
+    "    return FOCAL(pred, label, gamma, alpha)"
+)
+CODE = {
+    "old": f"{CIOU}    return {USUAL}",
+    "gated": f'{CIOU}    return CIOU(box1, box2, xywh=False, eps=eps, alpha="gated")',
+    "slope": f"{CIOU}    return CIOU(box1, box2.detach() + 0 * box2, xywh=False, eps=eps)",
+    "larger": f"{CIOU}    return {USUAL} * 1.01",
+    "raises": f'{CIOU}    if len(box1) == 1:\n        raise ValueError("one box")\n    return {USUAL}',
+    "both": f"{CIOU}    return {USUAL}\n{FOCAL}",
+    "other": FOCAL,
+    "dies": f"{CIOU}    import os\n    os._exit(3)",
+}
+ROWS = {
+    "the same": ("old old", 0, ["unchanged: 1 (ciou)"]),
+    "a setting": ("old gated", 1, ["ciou  ", "alpha 'detached' -> 'gated': ", "unchanged: 0"]),
+    "and back": ("gated old", 1, ["alpha 'gated' -> 'detached'"]),
+    "a gradient alone": ("old slope", 1, ["ciou  d/dbox2: on", "no named setting tells them apart"]),
+    "a factor": ("old larger", 1, ["ciou  ciou, d/dbox1, d/dbox2: on", "1.0 % of the largest number"]),
+    "an exception": ("old raises", 1, ["exceptions", "answers -> raises ValueError"]),
+    "more losses": ("both old", 0, ["unchanged: 1 (ciou)", "only one of them has: focal"]),
+    "nothing in common": ("old other", 3, ["nothing was compared"]),
+    "one that ends": ("old dies", 3, ["not comparable: 1: ciou (the process ended with exit code 3)"]),
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, code in CODE.items():
+        (tmp_path / f"{name}.py").write_text(HEAD + code + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOSSREF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["diff", *words])
+
+
+@pytest.mark.parametrize(("words", "status", "said"), ROWS.values(), ids=list(ROWS))
+def test_what_differs(here: Path, words: str, status: int, said: list[str]) -> None:
+    result = run(*(f"{word}.py" for word in words.split()))
+    assert result.exit_code == status, result.output
+    assert not [part for part in said if part not in result.output], result.output
+    assert "Traceback" not in result.output
+
+
+def test_json_is_for_programs(here: Path) -> None:
+    found = json.loads(run("old.py", "gated.py", "--json").stdout)
+    (row,) = found["compared"]
+    assert (found["a"], found["b"], row["spec"], row["reason"]) == ("old.py", "gated.py", "ciou", "")
+    assert row["settings"] == [{"name": "alpha", "a": "detached", "b": "gated"}]
+    assert {one["quantity"] for one in row["differences"]} >= {"ciou"}
+    assert all(one["cases"] <= one["of"] == row["cases"] for one in row["differences"])
+
+
+# Releases ---------------------------------------------------------------------------------------------
+
+
+def _wheel(folder: Path, version: str, code: str) -> None:
+    info = f"tiny_loss-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"tiny_loss-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_loss/__init__.py", HEAD + code + "\n")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny_loss\nVersion: {version}\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+def test_two_releases_are_installed_once_and_compared(here: Path) -> None:
+    _wheel(here, "1.0", CODE["old"])
+    _wheel(here, "1.1", CODE["gated"])
+    for _ in range(2):
+        result = run("tiny_loss==1.0", "tiny_loss==1.1")
+        assert (result.exit_code, "alpha 'detached' -> 'gated'" in result.output) == (1, True), result.output
+        for wheel in here.glob("*.whl"):  # the second time nothing is installed
+            wheel.unlink()
+    assert {path.name for path in (here / "cache" / "releases").iterdir()} == {"tiny_loss-1.0", "tiny_loss-1.1"}
+
+
+def test_a_release_that_pip_cannot_find_is_one_sentence(here: Path) -> None:
+    result = run("tiny_loss==7.7", "old.py")
+    assert (result.exit_code, len(result.output.splitlines())) == (3, 1), result.output
+    assert "tiny_loss==7.7 cannot be installed: " in result.output
+    assert not list((here / "cache" / "releases").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("word", "so"),
+    [
+        ("ultralytics==8.4.83", True),
+        ("a.py", False),
+        ("a==", False),
+        ("==1", False),
+        ("a==1; rm", False),
+        ("../a==1", False),
+    ],
+)
+def test_what_a_release_looks_like(word: str, so: bool) -> None:
+    assert is_release(word) == so
