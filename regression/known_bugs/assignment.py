@@ -64,6 +64,7 @@ BUGS = (
         dense(DENSE._replace(settle=first_object_reset)),
         dense(DENSE),
         parameters("task_aligned"),
+        says="first object reset",
     ),
     Bug(
         "conflicts kept",

@@ -51,6 +51,7 @@ BUGS = (
         "one wrong column, the width, stands for both coordinates of the centre",
         partial(xywh2xyxy, centre=slice(2, 3)),
         xywh2xyxy,
+        says="width for the centre",
     ),
     Bug(
         "height before width",
@@ -60,6 +61,7 @@ BUGS = (
         "width and height are written in each other's column, which square boxes do not show",
         partial(xyxy2xywh, order=(1, 0)),
         xyxy2xywh,
+        says="columns in another order",
     ),
     Bug(
         "weights against all boxes",

@@ -1,7 +1,7 @@
 """What is known of a bug that became public: where, what went wrong, and the loss with it and without it.
 
-The code is written for lossref from the formula of the spec and the symptom that the thread describes; none of it is the
-code of the package that the thread is about.
+The code is written for lossref from the formula of the spec and the symptom that the thread describes; none of it is
+the code of the package that the thread is about.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Bug:
     wrong, mended: the loss as a target of the spec, with the bug and without it
     accepts:       parameters of the spec that both take; the others stay at their defaults
     seen_by:       the first check of the table that rejects it
-    says:          words of the sentence that names the cause; none where lossref describes the numbers and names nothing
+    says:          words of the sentence that names the cause; none where a run describes the numbers and names nothing
     """
 
     id: str

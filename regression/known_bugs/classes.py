@@ -54,7 +54,13 @@ def probabilities_for_logits(pred: Tensor, label: Tensor, gamma: float = 1.5, al
 
 
 def varifocal(
-    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float = 2.0, alpha: float = 0.75, *, first: str = "weight"
+    pred_score: Tensor,
+    gt_score: Tensor,
+    label: Tensor,
+    gamma: float = 2.0,
+    alpha: float = 0.75,
+    *,
+    first: str = "weight",
 ) -> Tensor:
     """What comes first, the weight of each element or the mean of the cross entropies."""
     weight = alpha * pred_score.sigmoid() ** gamma * (1 - label) + gt_score * label
@@ -80,6 +86,7 @@ BUGS = (
         partial(focal, zero=1),
         focal,
         FOCAL,
+        says="alpha on both sides",
     ),
     Bug(
         "alpha and gamma exchanged",
@@ -111,6 +118,7 @@ BUGS = (
         times_gamma,
         focal,
         FOCAL,
+        says="times gamma",
     ),
     Bug(
         "value without gamma",
@@ -121,7 +129,7 @@ BUGS = (
         value_without_gamma,
         focal,
         FOCAL,
-        says="gamma is 0",
+        says="gamma)` (classification/focal.py",
     ),
     Bug(
         "sigmoid twice",
@@ -132,6 +140,7 @@ BUGS = (
         probabilities_for_logits,
         focal,
         FOCAL,
+        says="put through a sigmoid",
     ),
     Bug(
         "mean before the weight",
@@ -142,7 +151,7 @@ BUGS = (
         partial(varifocal, first="mean"),
         varifocal,
         FOCAL,
-        "reduced",
+        says="mean before the weight",
     ),
     Bug(
         "softmax twice",
@@ -152,6 +161,7 @@ BUGS = (
         "probabilities go into a cross entropy that takes logits",
         partial(classification, softmax=True),
         classification,
+        says="softmax twice",
     ),
     Bug(
         "ignored in the mean",

@@ -58,7 +58,7 @@ def pose(*inputs: Tensor, pose_gain: float, kobj_gain: float, sigmas: Tensor = O
     return right._replace(pose=cost * pose_gain * len(boxes))
 
 
-POSE = tuple(spec("v8_pose").params)
+POSE = tuple(name for name in spec("v8_pose").params if name != "edition")  # which has another table of sigmas
 
 BUGS = (
     Bug(
@@ -80,6 +80,7 @@ BUGS = (
         partial(realnvp, shifted="last"),
         realnvp,
         ("state",),
+        says="shift last",
     ),
     Bug(
         "sign of the log-determinant",

@@ -1,4 +1,4 @@
-"""Public bugs of mask losses: spec/30-elementary.md sections 7 and 8, spec/10-geometry.md section 11, one step wrong."""
+"""Public bugs of mask losses: spec/30-elementary.md sections 7 and 8, spec/10-geometry.md section 11."""
 
 from __future__ import annotations
 
@@ -38,13 +38,17 @@ def entropy(pred: Tensor, target: Tensor) -> Tensor:
     return bce(pred, target)
 
 
+def dice_smooth_1(pred: Tensor, target: Tensor) -> Tensor:
+    return dice(pred, target, 1.0)
+
+
 def bce_dice(
     pred: Tensor,
     target: Tensor,
     weight_bce: float = 0.5,
     weight_dice: float = 0.5,
     *,
-    second: Callable[[Tensor, Tensor], Tensor] = partial(dice, smooth=1.0),
+    second: Callable[[Tensor, Tensor], Tensor] = dice_smooth_1,
 ) -> Tensor:
     t = at_the_size_of(pred, target)
     return weight_bce * entropy(pred, t) + weight_dice * second(pred, t)
@@ -69,7 +73,7 @@ BUGS = (
         partial(dice, axes=(0, 1, 2, 3)),
         dice,
         DICE,
-        "reduced",
+        says="everything together",
     ),
     Bug(
         "one Dice for the batch",
@@ -80,7 +84,6 @@ BUGS = (
         partial(dice, axes=(0, 2, 3)),
         dice,
         DICE,
-        "reduced",
         says="images together",
     ),
     Bug(
@@ -92,6 +95,7 @@ BUGS = (
         dice_itself,
         dice,
         DICE,
+        says="1 minus the value",
     ),
     Bug(
         "cross entropy for Dice",
@@ -102,6 +106,7 @@ BUGS = (
         partial(bce_dice, second=entropy),
         bce_dice,
         ("weight_bce", "weight_dice"),
+        says="cross entropy twice",
     ),
     Bug(
         "negative edge wraps",

@@ -187,16 +187,18 @@ BUGS = (
         partial(iou, wider=1.0, deeper=1.0),
         iou,
         BOXES,
+        says="inclusive pixels",
     ),
     Bug(
         "inclusive areas",
         "xg-chu/CrowdDet#47",
         "issues",
         "iou",
-        "1 is added to the sides of both boxes and not to those of their intersection: a box has no IoU of 1 with itself",
+        "1 is added to the sides of both boxes, not of their intersection: a box has no IoU of 1 with itself",
         partial(iou, wider=1.0),
         iou,
         BOXES,
+        says="inclusive areas",
     ),
     Bug(
         "intersection not clamped",
@@ -207,6 +209,7 @@ BUGS = (
         partial(iou, meet=not_clamped),
         iou,
         BOXES,
+        says="clamp of the formula is left out",
     ),
     Bug(
         "size of the other box",
@@ -217,6 +220,7 @@ BUGS = (
         iou_of_the_first_size,
         iou,
         BOXES,
+        says="size of the other box",
     ),
     Bug(
         "intersection for union",
@@ -227,6 +231,7 @@ BUGS = (
         partial(giou, less="intersection"),
         giou,
         BOXES,
+        says="intersection for U",
     ),
     Bug(
         "centres as corners",
@@ -249,6 +254,7 @@ BUGS = (
         diou,
         BOXES,
         "reduced",
+        says="distance of the batch",
     ),
     Bug(
         "centres of mixed coordinates",
@@ -259,6 +265,7 @@ BUGS = (
         partial(diou, distance=between_sums),
         diou,
         BOXES,
+        says="mixed coordinates",
     ),
     Bug(
         "4 / pi^2 squared",
@@ -303,5 +310,6 @@ BUGS = (
         partial(ciou, turn=ratio_itself),
         ciou,
         BOXES,
+        says="atan",
     ),
 )
