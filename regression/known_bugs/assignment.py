@@ -98,6 +98,7 @@ BUGS = (
         hungarian,
         parameters("hungarian"),
         "params",
+        says="alpha has no effect",
     ),
     Bug(
         "matched with the denoising queries",
@@ -108,5 +109,6 @@ BUGS = (
         matched_with_noise,
         partial(matched_with_noise, noise=False),
         parameters("rtdetr"),
+        says="noise matched",
     ),
 )

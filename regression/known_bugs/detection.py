@@ -71,6 +71,7 @@ BUGS = (
         changed(not_raised),
         right,
         PARAMETERS,
+        says="S not raised",
     ),
     Bug(
         "width and height exchanged",
@@ -81,6 +82,7 @@ BUGS = (
         given(height_for_width),
         right,
         PARAMETERS,
+        says="W and H exchanged",
     ),
     Bug(
         "objects of all images",
@@ -91,7 +93,7 @@ BUGS = (
         given(objects_of_all_images),
         right,
         PARAMETERS,
-        "reduced",
+        says="objects of all images",
     ),
     Bug(
         "activated before the loss",
@@ -102,5 +104,6 @@ BUGS = (
         changed(sigmoid_twice),
         right,
         PARAMETERS,
+        says="sigmoid twice",
     ),
 )
