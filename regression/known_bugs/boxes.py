@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from known_bugs.bug import Bug
+from known_bugs.bug import Bug, require
 from lossref import BboxLoss, bbox_iou
 
 
 def xywh2xyxy(x: Tensor, *, centre: slice = slice(0, 2)) -> Tensor:
     """`centre` are the columns that are taken for it."""
+    require(x, 4)
     middle, half = x[..., centre], x[..., 2:] / 2
     return torch.cat((middle - half, middle + half), -1)
 
 
 def xyxy2xywh(x: Tensor, *, order: tuple[int, int] = (0, 1)) -> Tensor:
     """`order` in which width and height are written."""
+    require(x, 4)
     low, high = x.chunk(2, -1)
     return torch.cat(((low + high) / 2, (high - low)[..., order]), -1)
 

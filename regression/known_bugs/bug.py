@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from lossref.core.nouns import Target
 
 GITHUB = "https://github.com/"
+
+
+def require(x: Tensor, *shape: int) -> None:
+    """Raise ValueError unless the last axes of a tensor are these, as every reference does."""
+    if x.shape[len(x.shape) - len(shape) :] != shape:
+        raise ValueError(f"expected the last axes {shape}, got {tuple(x.shape)}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from known_bugs.bug import Bug
+from known_bugs.bug import Bug, require
 
 FOCAL = ("gamma", "alpha")
 IGNORED = -100
@@ -70,6 +70,7 @@ def varifocal(
 
 def classification(logits: Tensor, cls: Tensor, *, softmax: bool = False, counted: str = "labelled") -> Tensor:
     """`softmax` before the cross entropy, which takes one itself; `counted` in the divisor: "labelled" or "all"."""
+    require(cls, len(logits))
     log_p = (logits.softmax(-1) if softmax else logits).log_softmax(-1)
     kept = cls != IGNORED
     cost = -log_p.gather(1, torch.where(kept, cls, 0)[:, None])[:, 0]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from known_bugs.bug import Bug
+from known_bugs.bug import Bug, require
 
 BOXES = ("xywh", "eps")
 
@@ -28,6 +28,7 @@ class Pair(NamedTuple):
 
 
 def sides(box: Tensor, xywh: bool, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    require(box, 4)
     first, second = box[..., :2], box[..., 2:]
     if xywh:
         return first - second / 2, first + second / 2, second
