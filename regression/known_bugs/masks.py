@@ -116,5 +116,6 @@ BUGS = (
         "an edge left of or above the image is used as an index from the other end: the crop is empty or another one",
         partial(crop_mask, least=-math.inf),
         crop_mask,
+        says="negative edges wrap",
     ),
 )
