@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from known_bugs import assignment, boxes, classes, detection, keypoints, masks, overlap
+from known_bugs import assignment, boxes, classes, detection, distances, keypoints, masks, overlap
 from known_bugs.bug import Bug as Bug
 
 BUGS: tuple[Bug, ...] = (
     *overlap.BUGS,
+    *distances.BUGS,
     *boxes.BUGS,
     *classes.BUGS,
     *masks.BUGS,
