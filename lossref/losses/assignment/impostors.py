@@ -75,6 +75,13 @@ def conflicts_kept(c: Claims, p: Any) -> Kept:
     return maxima(second_round(picked(c, p), c.t, p), c)
 
 
+def first_object_reset(c: Claims, p: Any) -> Kept:
+    claimed = picked(c, p)
+    several = claimed.sum(1, keepdim=True) > 1
+    left = torch.cat([claimed[:, :1] & ~several, claimed[:, 1:]], 1)
+    return maxima(second_round(left | (resolved(claimed, c.o, c.seen, p) & several), c.t, p), c)
+
+
 def maxima_first(c: Claims, p: Any) -> Kept:
     return maxima(picked(c, p), c)._replace(pos=settled(c, p).pos)
 

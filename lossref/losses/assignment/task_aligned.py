@@ -170,6 +170,7 @@ SPEC = Spec(
             conflict="containing",
         ),
         _step("conflicts kept", "an anchor learns two objects", "value", settle=wrong.conflicts_kept),
+        _step("first object reset", "the claims of the others stay", "value", settle=wrong.first_object_reset),
         _step("maxima before the conflicts", "T and O of anchors that were lost", "value", settle=wrong.maxima_first),
         _step("topk2 before the conflicts", "an object loses everything", "value", settle=wrong.topk2_first),
         _setting("no eps", "t O / T", "value", eps=0.0),

@@ -135,6 +135,18 @@ def alpha_swapped(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_
     return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
 
 
+def alpha_on_both_sides(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    return factor_times(pred, label, gamma, alpha if alpha > 0 else 1.0)
+
+
+def times_gamma(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
+    return factor_times(pred, label, 1.0, gamma * balance(label, alpha))
+
+
+def factor_times(pred: Tensor, label: Tensor, gamma: float, weight: Tensor | float) -> Tensor:
+    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
+
+
 def alpha_zero_as_a_weight(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
     weight = label * alpha + (1 - label) * (1 - alpha)
     return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
@@ -227,6 +239,8 @@ SPEC = Spec(
         impostor("p_t = exp(-bce)", "differs for soft labels only", "value", p_t_of_the_cost),
         impostor("|y - p|^gamma", "quality focal loss: differs for soft labels only", "value", distance_to_the_label),
         impostor("alpha swapped", "alpha on the negatives", "value", alpha_swapped),
+        impostor("alpha on both sides", "alpha on the negatives, too", "value", alpha_on_both_sides),
+        impostor("times gamma", "(1 - p_t) gamma instead of (1 - p_t)^gamma", "value", times_gamma),
         impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", alpha_zero_as_a_weight),
         impostor("mean over everything", "one mean instead of a sum of means", "reduced", mean_over_everything),
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),

@@ -90,6 +90,13 @@ def mean_over_the_last_axis(
     return (bce(pred_score, gt_score) * weight).mean(-1).sum()
 
 
+def mean_before_the_weight(
+    pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
+) -> Tensor:
+    weight = weight_of(pred_score, gt_score, label, gamma, alpha)
+    return (bce(pred_score, gt_score).mean(1, keepdim=True) * weight).mean(1).sum()
+
+
 def positives_by_quality(
     pred_score: Tensor, gt_score: Tensor, label: Tensor, gamma: float, alpha: float, weight_gradient: str
 ) -> Tensor:
@@ -195,6 +202,7 @@ SPEC = Spec(
     impostors=(
         impostor("weight detached", "right value, gradient of the weight missing", "gradient", weight_detached),
         impostor("mean over the last axis", "divides by c instead of q", "reduced", mean_over_the_last_axis),
+        impostor("mean before the weight", "mean of the costs times every weight", "reduced", mean_before_the_weight),
         impostor("positives by q", "q > 0 instead of the label", "value", positives_by_quality),
         impostor("alpha on positives", "alpha weights the wrong side", "value", alpha_on_positives),
         impostor("against y", "cross entropy against the hard label", "value", against_the_label),

@@ -74,6 +74,10 @@ def full_sizes(x: Tensor) -> Tensor:
     return torch.cat((x[..., :2] - x[..., 2:], x[..., :2] + x[..., 2:]), dim=-1)
 
 
+def width_for_the_centre(x: Tensor) -> Tensor:
+    return xywh2xyxy(torch.cat((x[..., 2:3], x[..., 2:3], x[..., 2:]), dim=-1))
+
+
 def interleaved(x: Tensor) -> Tensor:
     return xywh2xyxy(x)[..., [0, 2, 1, 3]]
 
@@ -127,6 +131,7 @@ SPEC = Spec(
     impostors=(
         impostor("corner as centre", "x, y are the top left corner (COCO)", "value", from_the_corner),
         impostor("full sizes", "the sizes are not halved", "value laws", full_sizes),
+        impostor("width for the centre", "one wrong column stands for x and y", "value laws", width_for_the_centre),
         impostor("interleaved", "x1, x2, y1, y2", "value", interleaved),
         impostor("clamped sizes", "negative sizes become 0", "value laws", clamped_sizes),
         impostor("in place", "writes the corners into its argument", "pure", in_place),

@@ -41,6 +41,14 @@ def _foreign_kept(x: Inputs, p: dict[str, Any]) -> Inputs:
     return x._replace(batch_idx=x.batch_idx.clamp(0, len(x.boxes) - 1).floor())
 
 
+def _of_all_images(x: Inputs, p: dict[str, Any]) -> Inputs:
+    """Every object of the batch is one of every image."""
+    image, images = x.batch_idx.flatten(), len(x.boxes)
+    own = (image >= 0) & (image < images)
+    every = torch.arange(images).to(image).repeat_interleave(int(own.sum())).reshape(-1, *x.batch_idx.shape[1:])
+    return Inputs(x.boxes, x.scores, every, torch.cat([x.cls[own]] * images), torch.cat([x.bboxes[own]] * images))
+
+
 def _sides_exchanged(x: Inputs, p: dict[str, Any]) -> Inputs:
     height, width = p["imgsz"]
     return x._replace(bboxes=x.bboxes * x.bboxes.new_tensor([height / width, width / height] * 2))
@@ -99,6 +107,12 @@ def hard_targets(s: Step) -> Any:
     sure = s.found.positives._replace(score=torch.ones_like(s.found.positives.score))
     labels = class_indices(s.found.truth[..., 0], s.x.scores.shape[1])
     cost = class_cost(s.x.scores, labels, sure, s.found.norm.dtype)
+    return s.terms._replace(cls=cost / s.found.norm * s.p["cls_gain"])
+
+
+def _sigmoid_twice(s: Step) -> Any:
+    labels = class_indices(s.found.truth[..., 0], s.x.scores.shape[1])
+    cost = class_cost(s.x.scores.sigmoid(), labels, s.found.positives, s.found.norm.dtype)
     return s.terms._replace(cls=cost / s.found.norm * s.p["cls_gain"])
 
 
@@ -174,12 +188,14 @@ def impostors(reference: Detection) -> tuple[Target, ...]:
     return (
         impostor("sorted objects", "objects are taken to be sorted by image", "rare", given(sorted_objects)),
         impostor("foreign kept", "an index out of range counts for the nearest image", "rare", given(_foreign_kept)),
+        impostor("objects of all images", "every image has those of the others, too", "value", given(_of_all_images)),
         impostor("W and H exchanged", "targets scaled by (H, W, H, W)", "value", given(_sides_exchanged)),
         impostor("bins first", "channels read as (R, 4)", "value reduced", given(_bins_first)),
         impostor("anchors by column", "column-major anchors", "value reduced laws", given(_anchors_by_column)),
         impostor("S not raised", "S below 1 is used as it is", "value", changed(norm_not_raised)),
         impostor("by positives", "divided by the number of positives", "value reduced", changed(_by_positives)),
         impostor("mean over classes", "mean of the cross entropies", "value reduced", changed(_mean_over_classes)),
+        impostor("sigmoid twice", "probabilities taken for logits in cls", "value reduced", changed(_sigmoid_twice)),
         impostor("hard targets", "1 instead of the soft target", "value reduced", changed(hard_targets)),
         impostor("first stride", "targets divided by stride[0] on all levels", "reduced", changed(_first_stride)),
         impostor("targets attached", "gradient through the target scores", "reduced", changed(_targets_attached)),

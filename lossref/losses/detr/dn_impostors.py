@@ -69,8 +69,19 @@ def detached(x: Given, right: tuple[Tensor, ...], **params: Any) -> Iterable[Ten
     return (term.detach() for term in right)
 
 
+def matched_with_noise(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The last layer is matched over the denoising queries, too."""
+
+    def loss(*inputs: Tensor, dn_num_group: int, dn_empty: str, **params: Any) -> tuple[Tensor, ...]:
+        right, x = reference(*inputs, dn_num_group=dn_num_group, dn_empty=dn_empty, **params), Given(*inputs)
+        both = torch.cat((x.dn_bboxes, x.pred_bboxes), 2), torch.cat((x.dn_scores, x.pred_scores), 2)
+        return (*detr(*both, x.batch_idx, x.cls, x.bboxes, **params)[:3], *right[3:])
+
+    return loss
+
+
 def dn_impostors(reference: Callable[..., Any]) -> tuple[Target, ...]:
-    """Rows of the table of mistakes; all but the denoising part is right."""
+    """Rows of the table of mistakes; all but the denoising part is right, but for the first."""
     parts: tuple[tuple[str, str, str, Callable[..., Iterable[Tensor]]], ...] = (
         ("matched again", "the denoising queries are matched by cost", "value", matched_again),
         ("dn not divided by the groups", "n = number of objects", "value", not_divided_by_groups),
@@ -78,4 +89,5 @@ def dn_impostors(reference: Callable[..., Any]) -> tuple[Target, ...]:
         ("dn left out", "zeros although there are denoising queries", "value", left_out),
         ("dn detached", "right value, no gradient", "connected", detached),
     )
-    return tuple(impostor(label, why, check, with_part(reference, part)) for label, why, check, part in parts)
+    noise = impostor("noise matched", "the last layer is matched over both", "value", matched_with_noise(reference))
+    return (noise, *(impostor(label, why, check, with_part(reference, part)) for label, why, check, part in parts))

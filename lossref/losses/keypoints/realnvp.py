@@ -126,6 +126,15 @@ def generative_direction(x: Tensor, state: str) -> Tensor:
     return density_by(done, x)
 
 
+def shift_last(x: Tensor, state: str) -> Tensor:
+    def undone_last(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        c = coupling(z, parameters_of(state), k, MASK[k])
+        scale = c.scale.tanh()
+        return c.mapped * (z * torch.exp(-scale) - c.shift) + c.u, scale
+
+    return density_by(undone_last, x)
+
+
 def no_tanh(x: Tensor, state: str) -> Tensor:
     def unbounded(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
         c = coupling(z, parameters_of(state), k, MASK[k])
@@ -223,6 +232,7 @@ SPEC = Spec(
         impostor("masks swapped", "the wrong coordinate is kept", "value", masks_swapped),
         impostor("sign of log_det", "added instead of subtracted", "value", log_det_added),
         impostor("generative direction", "from normal to errors", "value", generative_direction),
+        impostor("shift last", "z exp(-s) - t instead of (z - t) exp(-s)", "value", shift_last),
         impostor("no tanh", "s is not bounded", "value", no_tanh),
         impostor("no constant", "ln(2 pi) is forgotten", "value", no_constant),
     ),

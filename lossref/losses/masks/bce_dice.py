@@ -99,6 +99,11 @@ def smooth_of_dice(pred: Tensor, target: Tensor, weight_bce: float, weight_dice:
     return weight_bce * bce(pred, t).mean() + weight_dice * dice(pred, t, 1e-6)
 
 
+def cross_entropy_twice(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
+    t = _resample(target, pred.shape[2], pred.shape[3])
+    return (weight_bce + weight_dice) * bce(pred, t).mean()
+
+
 def sum_over_pixels(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: float) -> Tensor:
     t = _resample(target, pred.shape[2], pred.shape[3])
     return weight_bce * (bce(pred, t).sum() / len(pred)) + weight_dice * dice(pred, t, SMOOTH)
@@ -174,6 +179,7 @@ SPEC = Spec(
         impostor("bilinear", "the target is resampled bilinearly", "reduced shape", resampled_bilinearly),
         impostor("pixel centres", "nearest by pixel centres", "reduced shape", nearest_by_pixel_centres),
         impostor("smooth 1e-6", "the default of the Dice loss", "value", smooth_of_dice),
+        impostor("cross entropy twice", "a second cross entropy in place of Dice", "value", cross_entropy_twice),
         impostor("sum over pixels", "cross entropy summed over pixels", "value", sum_over_pixels),
         impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
     ),

@@ -170,13 +170,11 @@ def outside_of(masks: Tensor, boxes: Tensor, kept: Kept = half_open) -> Tensor:
 
 
 def closed_upper_edge(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
-    outside = outside_of(masks, boxes, lambda low, index, high: (low <= index) & (index <= high))
-    return masks.masked_fill(outside, 0)
+    return masks.masked_fill(outside_of(masks, boxes, lambda low, index, high: (low <= index) & (index <= high)), 0)
 
 
 def open_lower_edge(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
-    outside = outside_of(masks, boxes, lambda low, index, high: (low < index) & (index < high))
-    return masks.masked_fill(outside, 0)
+    return masks.masked_fill(outside_of(masks, boxes, lambda low, index, high: (low < index) & (index < high)), 0)
 
 
 def by_pixel_centres(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
@@ -186,6 +184,10 @@ def by_pixel_centres(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
 
 def edges_rounded_down(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
     return masks.masked_fill(outside_of(masks, boxes.floor()), 0)
+
+
+def negative_edges_wrap(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
+    return masks.masked_fill(outside_of(masks, _as_slices(boxes.detach().ceil(), masks.shape)), 0)
 
 
 def columns_by_y(masks: Tensor, boxes: Tensor, crop: str) -> Tensor:
@@ -236,6 +238,7 @@ SPEC = Spec(
         impostor("open lower edge", "x1 < i", "value", open_lower_edge),
         impostor("pixel centres", "i + 0.5 is compared", "value", by_pixel_centres),
         impostor("floor", "edges rounded down", "value", edges_rounded_down),
+        impostor("negative edges wrap", "an edge below 0 counts from the end", "value", negative_edges_wrap),
         impostor("x and y exchanged", "columns by y", "value", columns_by_y),
         impostor("rounded", "edges rounded, negative ones wrap, as upstream for few masks", "value", always_rounded),
         impostor("always exact", "crop has no effect", "params", always_exact),

@@ -116,6 +116,10 @@ def images_together(pred: Tensor, target: Tensor, smooth: float, reduction: str,
     return reduced(dice_cost(*shared(pred.sigmoid(), target, (0, 2, 3)), smooth), reduction)
 
 
+def everything_together(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
+    return reduced(dice_cost(*shared(pred.sigmoid(), target, (0, 1, 2, 3)), smooth), reduction)
+
+
 def squared_sums(pred: Tensor, target: Tensor, smooth: float, reduction: str, **rules: Any) -> Tensor:
     p = pred.sigmoid()
     both, _ = shared(p, target)
@@ -231,6 +235,7 @@ SPEC = Spec(
     impostors=(
         impostor("channels together", "one Dice for all channels of an image", "reduced", channels_together),
         impostor("images together", "one Dice for each channel of the batch", "reduced", images_together),
+        impostor("everything together", "one Dice for all images and channels", "reduced", everything_together),
         impostor("squares", "squared sums below the fraction", "value", squared_sums),
         impostor("smooth below only", "smooth missing above the fraction", "value params", smooth_below_only),
         impostor("no sigmoid", "takes logits for probabilities", "value", no_sigmoid),

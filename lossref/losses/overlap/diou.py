@@ -14,7 +14,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Spec
-from lossref.losses.overlap.bbox_iou import bbox_iou, distance_of, overlap
+from lossref.losses.overlap.bbox_iou import bbox_iou, corners, distance_of, overlap
 from lossref.losses.overlap.iou import overlap_without_touch
 from lossref.losses.overlap.pairs import box_fields, oracle_distance, oracle_overlap, pairwise
 
@@ -32,6 +32,19 @@ def distance_not_quartered(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -
 def diagonal_not_squared(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
     o = overlap(box1, box2, xywh, eps)
     return (o.iou - o.centre_distance2 / (o.enclosing_w + o.enclosing_h + eps))[..., None]
+
+
+def distance_of_the_batch(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    c2 = (o.enclosing_w**2 + o.enclosing_h**2).sum() + eps
+    return (o.iou - o.centre_distance2.sum() / c2)[..., None]
+
+
+def centres_of_mixed_coordinates(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    (x1, y1, x2, y2, *_), (u1, v1, u2, v2, *_) = corners(box1, xywh), corners(box2, xywh)
+    distance2 = ((x1 + y1 - u1 - v1).sum() ** 2 + (x2 + y2 - u2 - v2).sum() ** 2) / 4
+    return (o.iou - distance2 / (o.enclosing_w**2 + o.enclosing_h**2 + eps))[..., None]
 
 
 def no_eps_on_diagonal(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
@@ -64,6 +77,8 @@ SPEC = Spec(
     impostors=(
         impostor("distance x 4", "(2 rho)^2: sums of corners not halved", "value", distance_not_quartered),
         impostor("diagonal", "w + h instead of w^2 + h^2", "value", diagonal_not_squared),
+        impostor("distance of the batch", "norms over all pairs: one penalty", "reduced", distance_of_the_batch),
+        impostor("mixed coordinates", "x1 + y1 and x2 + y2 for the centre", "value", centres_of_mixed_coordinates),
         impostor("no eps on c2", "squared diagonal without eps", "value params", no_eps_on_diagonal),
         impostor("c2 detached", "no gradient through the diagonal", "gradient", diagonal_detached),
         impostor("float32 inside", "narrows float64 to float32", "value dtype", half_precision_inside),

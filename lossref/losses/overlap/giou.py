@@ -39,6 +39,12 @@ def divided_by_union(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tens
     return (o.iou - (area - o.union) / o.union)[..., None]
 
 
+def intersection_for_union(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    area = o.enclosing_w * o.enclosing_h + eps
+    return (o.iou - (area - o.inter) / area)[..., None]
+
+
 def as_loss(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
     return 1 - bbox_iou(box1, box2, xywh, GIoU=True, eps=eps)
 
@@ -70,6 +76,7 @@ SPEC = Spec(
     impostors=(
         impostor("no eps on C", "enclosing area without eps", "value params", no_eps_on_enclosing),
         impostor("over U", "(C - U) divided by U instead of C", "value laws", divided_by_union),
+        impostor("intersection for U", "(C - I) / C instead of (C - U) / C", "value", intersection_for_union),
         impostor("as a loss", "1 - GIoU instead of GIoU", "value laws", as_loss),
         impostor("C detached", "no gradient through the enclosing box", "gradient", enclosing_detached),
         impostor("writes into box2", "clamps its argument in place", "pure", writes_into_box),

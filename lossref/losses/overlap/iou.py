@@ -43,6 +43,18 @@ def inclusive_pixels(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tens
     return bbox_iou(box1 + grow, box2 + grow, xywh, eps=eps)
 
 
+def inclusive_areas(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    o = overlap(box1, box2, xywh, eps)
+    return (o.inter / ((o.w1 + 1) * (o.h1 + 1) + (o.w2 + 1) * (o.h2 + 1) - o.inter + eps))[..., None]
+
+
+def size_of_the_other(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor:
+    if not xywh:
+        return bbox_iou(box1, box2, xywh, eps=eps)
+    o = overlap(box1, torch.cat((box2[..., :2], box1[..., 2:]), -1), xywh, eps)
+    return (o.inter / (o.w1 * o.h1 + box2[..., 2] * box2[..., 3] - o.inter + eps))[..., None]
+
+
 def overlap_without_touch(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Overlap:
     """The terms of a careless version: no gradient of the intersection where boxes only touch."""
     o = overlap(box1, box2, xywh, eps)
@@ -76,6 +88,8 @@ SPEC = Spec(
         impostor("eps on both sides", "eps on the width as on the height", "value params", eps_on_width_too),
         impostor("flat result", "no trailing axis: (n,) instead of (n, 1)", "shape", no_trailing_axis),
         impostor("inclusive pixels", "x2 - x1 + 1, as for pixel indices", "value params", inclusive_pixels),
+        impostor("inclusive areas", "x2 - x1 + 1 in the areas, not in the intersection", "value", inclusive_areas),
+        impostor("size of the other box", "corners of box2 from w and h of box1", "value", size_of_the_other),
         impostor("relu", "no gradient of the intersection where boxes only touch", "kinks", relu_overlap),
         impostor("one-sided ties", "equal edges give one box all of the gradient", "kinks", one_sided_ties),
     ),

@@ -92,6 +92,8 @@ def _of_mul(args: Constants) -> Iterator[Change]:
     yield Change("is a quotient", partial(as_, "div"))
     yield Change("is a sum", partial(as_, "add"))
     yield Change("is squared", squared)
+    for place in (at for at, x in enumerate(args) if x is not None and 0 < x < 1):
+        yield Change("has 1 - c for its constant factor c", partial(with_, place, lambda m, x: 1 - x))
     yield from _rescaled()
 
 
@@ -175,6 +177,7 @@ def _of_sum(args: Constants) -> Iterator[Change]:
 def _of_pow(args: Constants) -> Iterator[Change]:
     yield Change("is left out", partial(operand, 0))
     yield Change("is 1", lambda m, usual, x, exponent: m.number(1.0))
+    yield Change("is a product", partial(as_, "mul"))
     for size in (1.0, 2.0, 3.0, 0.5):
         yield Change(f"has the exponent {size:g}", partial(with_, 1, partial(constant, size)))
     for factor in FACTORS:
