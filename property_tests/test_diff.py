@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lossref.cli import app
-from lossref.run.causes.releases import is_release
+from lossref.run.causes.beside.releases import is_release
 
 HEAD = """
 import lossref, torch

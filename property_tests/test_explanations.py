@@ -22,9 +22,9 @@ from lossref.checks.material import material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
-from lossref.run.causes.covered import covered
 from lossref.run.causes.dialects import found
 from lossref.run.causes.explain import Shown, explain
+from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.decisions import decisions
 from lossref.run.causes.explain.formula.places import text_of
 from lossref.run.causes.explain.variants.tensors import _place, done_otherwise

@@ -393,7 +393,11 @@ MISTAKES = [
     (f"{NO_FILES} --lossref-target minee", 4, "ERROR: lossref: there is no target 'minee'*"),
     (f"{TARGET} --lossref-spec iuo", 4, "ERROR: lossref: there is no spec 'iuo'; did you mean 'iou'?*"),
     (f"{TARGET} --lossref-check valeu", 4, "ERROR: lossref: there is no check 'valeu'*"),
-    (f"{TARGET} --lossref-spec focal", 4, "ERROR: lossref: mine: nothing to check of focal with \\*"),
+    (
+        f"{TARGET} --lossref-spec focal",
+        4,
+        "ERROR: lossref: mine has no implementation of focal; it has ciou, diou, giou, iou",
+    ),
     (f"{NO_FILES} --lossref-target torch.nope:x", 4, "ERROR: lossref: *torch.nope*"),
     ("test_amiss.py::no_spec", 2, "lossref: there is no spec 'iuo'; did you mean 'iou'?*"),
     ("test_amiss.py::no_parameter", 2, "lossref: iou has no parameter 'xywhr'; did you mean 'xywh'?*"),

@@ -94,7 +94,7 @@ def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     found = compare_values(spec, shapes_of(spec, case), got, want, budget, after=f" at {setting}")
     if found.problem and usual is not None and np.array_equal(got, call(spec, target, usual, dtype).value):
         name = ", ".join(changed)
-        return wrong(f"{name} has no effect: {found.problem}", found.examined, f"no effect {name}")
+        return wrong(f"{name} makes no difference here: {found.problem}", found.examined, f"no effect {name}")
     return found
 
 

@@ -13,7 +13,7 @@ from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGl
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Target
-    from lossref.run.causes.differences import Compared
+    from lossref.run.causes.beside.differences import Compared
 
 
 @app.command()
@@ -53,7 +53,7 @@ def _side(word: str, as_spec: str | None, python: str, timeout: float) -> dict[s
     """The targets of a word, by spec."""
     from lossref.hosts.endings import memory_for
     from lossref.hosts.process import Lodging
-    from lossref.run.causes.releases import is_release, release
+    from lossref.run.causes.beside.releases import is_release, release
     from lossref.targets.lodged import lodged
 
     if is_release(word):
@@ -85,7 +85,7 @@ def _pairs(
 
 def _compared(pairs: Sequence[Any], seed: int, one: str, other: str, quiet: bool) -> Iterator[Compared]:
     from lossref.report.terminal import track
-    from lossref.run.causes.differences import compared
+    from lossref.run.causes.beside.differences import compared
     from lossref.targets.lodged import settled
 
     listed: Any = pairs if quiet else track(pairs, f"{one} | {other}")

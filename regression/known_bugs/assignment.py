@@ -98,7 +98,7 @@ BUGS = (
         hungarian,
         parameters("hungarian"),
         "params",
-        says="alpha has no effect",
+        says="alpha makes no difference",
     ),
     Bug(
         "matched with the denoising queries",

@@ -20,8 +20,8 @@ from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
-from lossref.run.causes.covered import covered
 from lossref.run.causes.explain import Shown, explain, unexplained
+from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing, repeats
