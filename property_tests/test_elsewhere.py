@@ -138,7 +138,7 @@ def test_nothing_is_made_on_the_default_device(target: Target) -> None:
         call = call_of(one, case.inputs, "float32", one.wrt)
         inputs = tensors.given(call, "cpu")
         want = carry.terms_of(target.build(**params)(*inputs.values()), one.terms)
-        factors = tensors.upstream(want, "contiguous")
+        factors = tensors.upstream(want, call)
         with torch.device("meta"):
             outs = carry.terms_of(target.build(**params)(*inputs.values()), one.terms)
             ends = [(out, w) for out, w in zip(outs, factors, strict=True) if out.requires_grad]

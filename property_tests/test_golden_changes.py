@@ -401,7 +401,7 @@ def fed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Spec, Sto
     deciding.accepted(tmp_path / "golden", left, left.open, WHY, [spec])
     monkeypatch.setattr(feeding, "places", lambda: (Path("nowhere"), tmp_path / "golden"))
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_code", lambda: "this code")
+    monkeypatch.setattr(cache, "_code", lambda rooms: "this code")
     feeding.fed.cache_clear()
     return spec, stored
 

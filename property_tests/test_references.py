@@ -18,6 +18,7 @@ from lossref.checks.table import CHECKS, applies, examine
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call_of
 from lossref.hosts.worker.carry import gradients
+from lossref.hosts.worker.messages import Call
 from lossref.hosts.worker.tensors import given as tensors_of
 from lossref.losses import spec as spec_named
 from lossref.losses import specs
@@ -75,7 +76,7 @@ def run(spec: Spec, inputs: dict[str, Tensor], params: Any) -> tuple[tuple[Tenso
     leaves = {name: x.detach().requires_grad_(name in spec.wrt) for name, x in inputs.items()}
     found = spec.reference(*(leaves[name] for name in spec.inputs), **params)
     outs = (found,) if len(spec.terms) == 1 else tuple(found)
-    grads = gradients(outs, {name: leaves[name] for name in spec.wrt}, "contiguous")
+    grads = gradients(outs, {name: leaves[name] for name in spec.wrt}, Call({}, {}))
     shown = [torch.zeros_like(leaves[name]) if grads.get(name) is None else grads[name] for name in spec.wrt]
     return tuple(out.detach() for out in outs), shown
 

@@ -15,7 +15,7 @@ from lossref.checks.table import cases_for, check, examine, named
 from lossref.core.nouns import Target
 from lossref.losses import spec
 
-SAMPLE = 6
+SAMPLE = 3
 
 
 def of_one_spec(bug: Bug) -> Any:
