@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: what they import is compiled once
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit coverage hosts golden golden-check readme speed bench ratios lowest clean
+.PHONY: help validate test lint unit coverage hosts power golden golden-check readme speed bench ratios lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ coverage: $(VENV)/.runtimes ## the lines of lossref that property_tests and regr
 
 hosts: $(VENV)/.test ## what unit leaves out: whole runs over hostile targets, and runs that are killed
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS)
+
+power: $(VENV)/.test ## how many automatic mutants of the references are rejected: ARGS="--spec focal,iou --sample 25", or --all
+	@$(BIN)/python regression/power $(ARGS)
 
 golden: $(VENV)/.installed ## after an intended change: record ARGS (specs; none: all) anew, and review what moved
 	@$(BIN)/lossref golden record $(ARGS)
