@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from lossref.core.nouns import NUMBER, Array, Spec, Target
+from lossref.core.nouns import NUMBER, Array, Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised
+from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, value_budget
+from lossref.oracle.tape import Tie, Uncertified
 
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]
@@ -42,6 +44,10 @@ class Evidence:
             self.left_out + other.left_out,
             (*self.problems, *(one for one in other.problems if one.kind not in known)),
         )
+
+    def kept_apart(self, after: str) -> Evidence:
+        """The same with kinds of its own: what fails only there is another fault than what fails everywhere."""
+        return replace(self, problems=tuple(replace(one, kind=one.kind + after) for one in self.problems))
 
     @property
     def problem(self) -> str:
@@ -156,6 +162,19 @@ def compare_gradients(
         else:
             total += compare(f"d/d{name}{after}", got, want[name], budgets[name], slack, f"gradient {name}")
     return total
+
+
+def with_zeros(gradient: Mapping[str, Array | None], case: Case) -> dict[str, Array]:
+    """The gradients of some inputs of a case, zeros where none reaches one."""
+    return {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in gradient.items()}
+
+
+def room_of(spec: Spec, case: Case, dtype: str, value: Array) -> Array:
+    """What may lie between two answers to one question: the budget, or what rounding does where none is certified."""
+    try:
+        return fitted(value_budget(spec, case, dtype), value)
+    except (Tie, Uncertified):
+        return np.full(value.shape, VALUE_FACTOR * UNIT[dtype] * (FLOOR + np.abs(value).max(initial=0.0)))
 
 
 def fitted(budget: Array, value: Array) -> Array:

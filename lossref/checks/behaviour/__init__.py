@@ -17,13 +17,14 @@ from lossref.checks.evidence import (
     compare_values,
     fitted,
     require_gradients,
+    room_of,
+    with_zeros,
     wrong,
 )
-from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call, Returned
-from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget
-from lossref.oracle.tape import Tie, Uncertified
+from lossref.oracle.budgets import UNIT, gradient_budget, value_budget
 
 FIRST = "the first call "  # how what is said of it begins, and its kind of failure
 
@@ -118,7 +119,8 @@ def _beside_first(spec: Spec, target: Target, case: Case, one: Call, then: Retur
     if then.raised or now.raised:
         return Evidence() if then.raised and now.raised else wrong(_raised_once(then.raised, now.raised), kind=FIRST)
     first, again = result_of(then), result_of(now)
-    found = compare_values(spec, first.shapes, first.value, again.value, _room(spec, case, one, again.value))
+    room = room_of(spec, case, _dtype_of(one), again.value)
+    found = compare_values(spec, first.shapes, first.value, again.value, room)
     if not found.problems:
         return Evidence()
     what, _, numbers = found.problem.partition(": ")
@@ -131,19 +133,15 @@ def _raised_once(then: str, now: str) -> str:
     return f"{FIRST}raised {then}, the same call later did not" if then else f"{FIRST}raised nothing, later {now}"
 
 
-def _room(spec: Spec, case: Case, one: Call, value: Array) -> Array:
-    """What may lie between two answers to one question: the budget, where the oracle certifies one."""
-    dtype = next((kind for kind in one.dtypes.values() if kind in UNIT), "float32")
-    try:
-        return fitted(value_budget(spec, case, dtype), value)
-    except (Tie, Uncertified):
-        return np.full(value.shape, VALUE_FACTOR * UNIT[dtype] * (FLOOR + np.abs(value).max(initial=0.0)))
+def _dtype_of(one: Call) -> str:
+    """The dtype that a call was made in."""
+    return next((kind for kind in one.dtypes.values() if kind in UNIT), "float32")
 
 
 def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Inputs, and a gradient from above, that are no contiguous memory give what contiguous copies give."""
     own = call(spec, target, case, dtype, grad=True)
-    want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
+    want = with_zeros(own.gradient, case)
     budget, total = fitted(value_budget(spec, case, dtype), own.value), Evidence()
 
     def on(label: str, how: Mapping[str, str]) -> Evidence:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
-from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, wrong
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, with_zeros, wrong
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Returned
@@ -40,6 +36,6 @@ def _same(spec: Spec, case: Case, dtype: str, own: Result, word: str, one: Retur
     room = fitted(value_budget(spec, case, dtype), own.value)
     found = compare_values(spec, own.shapes, result.value, own.value, room, after=f" {word}")
     if own.gradient and word not in WITHOUT:
-        want = {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in own.gradient.items()}
+        want = with_zeros(own.gradient, case)
         found += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" {word}")
-    return replace(found, problems=tuple(replace(said, kind=f"{said.kind} {word}") for said in found.problems))
+    return found.kept_apart(f" {word}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_gradients, raised, require_gradients
+from lossref.checks.evidence import Evidence, compare_gradients, raised, require_gradients, with_zeros
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Returned
@@ -20,7 +20,6 @@ EVEN, ODD, ALIKE, EXPANDED = {"every": (0, 2)}, {"every": (1, 2)}, {"upstream": 
 HALVES = " of every second number and of the others, added up,"
 ONE_FOR_ALL = " of one number from above for all, without memory of its own"
 ALONE = " where no other input needs a gradient"
-Gradient = Mapping[str, Array | None]
 
 
 def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -34,7 +33,7 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     own, budget = result_of(returned[0]).gradient, gradient_budget(spec, case, dtype)
     if not own:
         return Evidence()  # that nothing is connected is what the check connected says
-    known = {name: np.zeros(budget[name].shape) if (g := own[name]) is None else g for name in spec.wrt}
+    known = with_zeros(own, case)
     scaled, (even, odd, alike, expanded) = returned[1 : 1 + len(SCALES)], returned[1 + len(SCALES) : len(ways)]
     total = Evidence()
     for scale, one in zip(SCALES, scaled, strict=True):
@@ -42,7 +41,8 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         total += _held(spec, one, known, room, f" of {scale:g} times what came from above", scale)
     total += _held(spec, _added(spec, even, odd), known, {name: 2 * room for name, room in budget.items()}, HALVES)
     if not alike.raised:
-        total += _held(spec, expanded, {name: alike.gradients.get(name) for name in spec.wrt}, budget, ONE_FOR_ALL)
+        same = with_zeros({name: alike.gradients.get(name) for name in spec.wrt}, case)
+        total += _held(spec, expanded, same, budget, ONE_FOR_ALL)
     for name, one in zip(alone, returned[len(ways) :], strict=True):
         total += _held(replace(spec, wrt=(name,)), one, known, budget, ALONE)
     return total
@@ -50,8 +50,9 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def _room(gradient: Array, budget: Array, scale: float) -> Array:
     """The budget of a gradient that is so many times as large; open where float32 would not hold a number."""
-    with np.errstate(invalid="ignore"):
-        return np.where(np.abs(gradient) * abs(scale) > HUGE, np.inf, budget * abs(scale) + TINY)
+    finite = np.isfinite(budget)
+    held = finite & ~(np.abs(np.nan_to_num(gradient)) * abs(scale) > HUGE)
+    return np.where(held, np.where(finite, budget, 0.0) * abs(scale) + TINY, np.inf)
 
 
 def _added(spec: Spec, one: Returned, other: Returned) -> Returned:
@@ -69,9 +70,14 @@ def _sum(parts: list[Array | None]) -> Array | None:
 
 
 def _held(
-    spec: Spec, one: Returned, known: Gradient, budget: Mapping[str, Array], after: str, scale: float = 1.0
+    spec: Spec,
+    one: Returned,
+    known: Mapping[str, Array],
+    budget: Mapping[str, Array],
+    after: str,
+    scale: float = 1.0,
 ) -> Evidence:
-    """A call beside what it should give; where that is no finite number, nothing is asked, and None is zeros.
+    """A call beside what it should give, `scale` times what is known; where that is no finite number, nothing is asked.
 
     Its kinds are its own: what fails only with other numbers from above is another fault than a wrong gradient.
     """
@@ -81,11 +87,8 @@ def _held(
         return raised(TargetRaised(f"{error}{after}"))
     want, got = dict[str, Array](), dict[str, Array | None]()
     for name in spec.wrt:
-        usual, mine = known.get(name), result.gradient.get(name)
-        usual = np.zeros(budget[name].shape) if usual is None else usual
+        usual, mine = known[name], result.gradient.get(name)
         finite = np.isfinite(usual)
         want[name] = np.where(finite, usual, 0.0) * scale
         got[name] = mine if mine is None or mine.shape != usual.shape else np.where(finite, mine, 0.0)
-    room = {name: np.where(np.isnan(budget[name]), np.inf, budget[name]) for name in spec.wrt}
-    found = compare_gradients(spec, replace(result, gradient=got), want, room, after=after)
-    return replace(found, problems=tuple(replace(said, kind=said.kind + after) for said in found.problems))
+    return compare_gradients(spec, replace(result, gradient=got), want, budget, after=after).kept_apart(after)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from lossref.checks.material import bytes_of, conventions, draw_case
+from lossref.checks.attempts import at
+from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
 from lossref.core.nouns import Array, Case, Domain, Params, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.remembered import MIB, remembered
@@ -37,7 +38,6 @@ JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an i
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
 ROUNDED = 1e-4  # relative: what float32 makes of a loss whose decisions stay as they are
 DRAWS = 4  # until one has no choice among equals
-Fixed = tuple[tuple[str, Any], ...]
 
 
 @remembered(64 * MIB, bytes_of)
@@ -72,24 +72,21 @@ def decided(spec: Spec, case: Case) -> bool:
     try:
         exact, rough = _values(spec, case, "float64", "float32")
         alike = bool(np.allclose(exact, rough, rtol=ROUNDED, atol=ROUNDED, equal_nan=True))
-        return alike and all(_no_zeros(spec, _at(case, small_boxes=word)) for word in _words(spec, "small_boxes")[:3])
+        small = (at(case, (("small_boxes", word),)) for word in _words(spec, "small_boxes")[:3])
+        return alike and all(_no_zeros(spec, one) for one in small)
     except TargetRaised:
         return False
 
 
 def _no_zeros(spec: Spec, case: Case) -> bool:
     """Whether candidates of metric 0 make no difference."""
-    found = [_values(spec, _at(case, zero_metric=word), "float64")[0] for word in _words(spec, "zero_metric")]
+    found = [_values(spec, at(case, (("zero_metric", word),)), "float64")[0] for word in _words(spec, "zero_metric")]
     return all(np.array_equal(one, found[0], equal_nan=True) for one in found)
 
 
 def _words(spec: Spec, name: str) -> tuple[Any, ...]:
     param = spec.params.get(name)
     return (param.default, *param.others) if param else ()
-
-
-def _at(case: Case, **params: Any) -> Case:
-    return replace(case, params={**case.params, **params})
 
 
 def _values(spec: Spec, case: Case, *dtypes: str) -> list[Array]:

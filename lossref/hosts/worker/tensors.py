@@ -54,7 +54,7 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "on inputs that are Parameters": lambda x: _parameter(_detach(x)),
 }
 TWICE, COPIED = "on a second backward pass", "of a deep copy"
-_asked = dict(CONTEXTS)  # a target can change the table, not this
+_asked, _forms = dict(CONTEXTS), dict(FORMS)  # a target can change the tables, not these
 
 
 def around(call: Call) -> AbstractContextManager[Any]:
@@ -69,7 +69,7 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
         tensor = _new(_contiguous(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
         made[name] = _laid_out(tensor, call.layout)
         if name in call.wrt:
-            made[name] = FORMS.get(call.context, _as_it_is)(made[name].requires_grad_())
+            made[name] = _forms.get(call.context, _as_it_is)(made[name].requires_grad_())
     return made
 
 
