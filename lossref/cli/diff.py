@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +12,11 @@ import typer
 from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGlob, app, globs, plain_errors, stop
 
 if TYPE_CHECKING:
-    from lossref.core.nouns import Target
+    from lossref.core.nouns import Spec, Target
     from lossref.run.causes.beside.differences import Compared
+
+
+MOST = 8  # names in one line
 
 
 @app.command()
@@ -33,12 +36,15 @@ def diff(
     specs: SpecFiles = None,
 ) -> None:
     """Put every case to two implementations and say what differs, whatever the specification says of either."""
+    from lossref import losses as catalog
+
     pythons = [*(python or ()), "", ""]
     with plain_errors():
+        wanted = catalog.matching(globs(spec))
         sides = [_side(word, as_spec, where, timeout) for word, where in zip((one, other), pythons, strict=False)]
-        pairs = list(_pairs(globs(spec), *sides))
+        pairs = list(_pairs(wanted, *sides))
         found = list(_compared(pairs, seed, one, other, as_json))
-    alone = sorted(set.symmetric_difference(*(set(side) for side in sides)) & {name for name, _ in _names(globs(spec))})
+    alone = [one.name for one in wanted if sum(one.name in side for side in sides) == 1]
     if as_json:
         typer.echo(json.dumps(_plain(one, other, found, alone), indent=1))
     else:
@@ -64,38 +70,35 @@ def _side(word: str, as_spec: str | None, python: str, timeout: float) -> dict[s
     return found
 
 
-def _names(pattern: str) -> Iterator[tuple[str, Any]]:
-    from lossref import losses as catalog
-
-    yield from ((one.name, one) for one in catalog.matching(pattern))
-
-
 def _pairs(
-    pattern: str, one: dict[str, list[Target]], other: dict[str, list[Target]]
-) -> Iterator[tuple[Any, Target, Target]]:
-    """The targets of both that are the same loss: those of one label, or the first of each."""
-    for name, spec in _names(pattern):
-        theirs = {target.label: target for target in other.get(name, ())}
-        for target in one.get(name, ()) if theirs else ():
+    wanted: Sequence[Spec], one: dict[str, list[Target]], other: dict[str, list[Target]]
+) -> Iterator[tuple[Spec, Target, Target]]:
+    """The targets of both that are the same loss: those of one label, or the only one of each."""
+    for spec in wanted:
+        mine, theirs = one.get(spec.name, []), {target.label: target for target in other.get(spec.name, ())}
+        for target in mine if theirs else ():
             if target.label in theirs:
                 yield spec, target, theirs[target.label]
-            elif len(one[name]) == len(theirs) == 1:
+            elif len(mine) == len(theirs) == 1:
                 yield spec, target, next(iter(theirs.values()))
 
 
-def _compared(pairs: Sequence[Any], seed: int, one: str, other: str, quiet: bool) -> Iterator[Compared]:
+def _compared(
+    pairs: Sequence[tuple[Spec, Target, Target]], seed: int, one: str, other: str, quiet: bool
+) -> Iterator[Compared]:
     from lossref.report.terminal import track
     from lossref.run.causes.beside.differences import compared
     from lossref.targets.lodged import settled
 
-    listed: Any = pairs if quiet else track(pairs, f"{one} | {other}")
-    for spec, mine, theirs in listed:
+    asked: Iterable[tuple[Spec, Target, Target]] = pairs if quiet else track(pairs, f"{one} | {other}")
+    for spec, mine, theirs in asked:
         yield compared(spec, settled(mine), settled(theirs), seed)
 
 
 def _told(found: Sequence[Compared], alone: Sequence[str]) -> Iterator[str]:
     """One block for each loss that differs, then what does not, and what could not be seen."""
     from lossref.losses import spec as find
+    from lossref.run.findings.words import listed
 
     for row in (row for row in found if row.differences):
         first = row.differences[0]
@@ -109,16 +112,12 @@ def _told(found: Sequence[Compared], alone: Sequence[str]) -> Iterator[str]:
             yield "    no named setting tells them apart"
         yield f"    {first.quantity}: {first.one} -> {first.other}, on {first.first.id or first.first.why}"
     unchanged = [row.spec for row in found if row.alike]
-    yield f"unchanged: {len(unchanged)}{f' ({_few(unchanged)})' if unchanged else ''}"
+    yield f"unchanged: {len(unchanged)}{f' ({listed(unchanged, MOST)})' if unchanged else ''}"
     lost = [f"{row.spec} ({row.reason})" for row in found if row.reason]
     if lost:
-        yield f"not comparable: {len(lost)}: {_few(lost)}"
+        yield f"not comparable: {len(lost)}: {listed(lost, MOST)}"
     if alone:
-        yield f"only one of them has: {_few(alone)}"
-
-
-def _few(words: Sequence[str], most: int = 8) -> str:
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+        yield f"only one of them has: {listed(alone, MOST)}"
 
 
 def _far(apart: float) -> str:

@@ -125,6 +125,13 @@ def call_on(spec: Spec, target: Target, case: Case, one: Call) -> Result:
     return result_of(ask(spec, target, case, (one,)).returned[0])
 
 
+def by_term(found: Result) -> list[Array]:
+    """The terms, each in its shape."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in found.shapes])[:-1]
+    parts = np.split(np.asarray(found.value).ravel(), ends)
+    return [part.reshape(shape) for part, shape in zip(parts, found.shapes, strict=True)]
+
+
 def result_of(returned: Returned) -> Result:
     """What one call gave. Raises `TargetRaised` where that is an exception."""
     if returned.raised:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lossref.core.nouns import STATUSES, Finding, Spec, Verdict
+from lossref.core.nouns import STATUSES, Finding, Verdict
 from lossref.hosts.worker.words import printable, short
 from lossref.run.about import progress
 from lossref.run.findings import findings, headline, words
 from lossref.run.session import exit_status
 
+T = TypeVar("T")
 MOST, MOST_IDLE, MOST_NAMED = 12, 3, 20  # findings, reasons why nothing was examined, and targets on one screen
 LONGEST = 240  # letters of a sentence
 
@@ -36,7 +37,7 @@ def table(columns: str, rows: Sequence[tuple[str, ...]]) -> Table:
     return grid
 
 
-def track(items: Sequence[Spec], doing: str) -> Iterator[Spec]:
+def track(items: Sequence[T], doing: str) -> Iterator[T]:
     """The same items, with a progress bar on a terminal."""
     with progress(doing, len(items), console(stderr=True)) as advance:
         for one in items:

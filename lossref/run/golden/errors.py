@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 
 from lossref.core.nouns import Array, Spec
-from lossref.hosts.probe import Result
+from lossref.hosts.probe import Result, by_term
 from lossref.oracle.budgets import UNIT, VALUE_FACTOR
 from lossref.run.golden import sampled
 from lossref.run.golden.files.packing import budget_of, wide
@@ -57,7 +57,7 @@ def errors_of(spec: Spec, stored: Stored, found: Result, dtype: str, device: str
 
 
 def _values(spec: Spec, stored: Stored, found: Result, dtype: str) -> Iterator[tuple[Array, Array, Array]]:
-    for term, got in zip(spec.terms, sampled.by_term(found), strict=True):
+    for term, got in zip(spec.terms, by_term(found), strict=True):
         want = wide(stored.tensors[f"value/{term}"])
         yield got.ravel(), want.ravel(), budget_of(stored.tensors, f"value/{term}", dtype).ravel()
 

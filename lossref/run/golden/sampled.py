@@ -10,7 +10,7 @@ import numpy as np
 
 from lossref.checks.material import draw_case
 from lossref.core.nouns import Array, Case, Spec
-from lossref.hosts.probe import Result
+from lossref.hosts.probe import Result, by_term
 from lossref.run.golden.files.packing import digests, narrow
 
 
@@ -33,13 +33,6 @@ def picked(spec: Spec, found: Result, at: Mapping[str, Array]) -> dict[str, Arra
         slopes = numbers(found, name)
         answers |= {f"at/{name}": places, f"gradient/{name}": slopes[places], f"norm/{name}": norm(slopes)}
     return answers
-
-
-def by_term(found: Result) -> list[Array]:
-    """The terms, each in its shape."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in found.shapes])[:-1]
-    parts = np.split(np.asarray(found.value).ravel(), ends)
-    return [part.reshape(shape) for part, shape in zip(parts, found.shapes, strict=True)]
 
 
 def numbers(found: Result, name: str) -> Array:

@@ -7,19 +7,19 @@ its settings to name what moved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.attempts import Attempts
+from lossref.checks.attempts import Attempts, at
 from lossref.checks.cases.kinds import of_kind
 from lossref.checks.material import fixed_of, has_kind
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
-from lossref.hosts.probe import Result, TargetRaised, applicable, call
+from lossref.hosts.probe import Result, TargetRaised, applicable, by_term, call
 from lossref.run.causes import dialects
 
 KINDS = ("corner", "rare", "small", "single", "empty", "varied", "bulk")
@@ -27,7 +27,8 @@ MOST = {False: 400, True: 80}  # cases of an elementary loss, of a composite
 MOST_NAMED = {False: 60, True: 12}  # cases on which a setting is looked for: of these half differ, if so many do
 EXACT, ROUGH = 2.0**-40, 2.0**-18  # of the size of a quantity: what orders of adding make of it, in either dtype
 Given = Mapping[str, Array] | str
-Asked = tuple[Case, Given, Given, float]
+Apart = tuple[str, float, str, str]  # a quantity, how far apart it is, and what both give of it
+Asked = tuple[Case, tuple[Apart, ...]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def compared(spec: Spec, one: Target, other: Target, seed: int = 0, tier: str = 
     if not cases:
         return Compared(spec.name, 0, reason="no case can be put to both")
     try:
-        found = [(case, *_given(spec, (one, other), case)) for case in cases]
+        found = [(case, tuple(_apart(*_given(spec, (one, other), case)))) for case in cases]
     except (TargetEnded, CannotAnswer) as error:
         return Compared(spec.name, 0, reason=str(error))
     differences = tuple(_differences(found))
@@ -90,7 +91,7 @@ def _cases(spec: Spec, one: Target, other: Target, seed: int, tier: str) -> Iter
 
 def _own(case: Case, target: Target) -> Case:
     """The case at what the target implements, which is no difference that anybody is told of here."""
-    return replace(case, params={**case.params, **target.fixed}) if target.fixed else case
+    return at(case, tuple(target.fixed.items()))
 
 
 def _given(spec: Spec, sides: Sequence[Target], case: Case) -> tuple[Given, Given, float]:
@@ -113,14 +114,8 @@ def _answer(spec: Spec, target: Target, case: Case, dtype: str) -> Given:
 
 
 def _quantities(spec: Spec, result: Result) -> Iterator[tuple[str, Array]]:
-    ends = np.cumsum([int(np.prod(shape)) for shape in result.shapes])
-    parts = np.split(result.value.ravel(), ends[:-1])
-    if len(parts) == len(spec.terms):
-        yield from (
-            (term, part.reshape(shape)) for term, part, shape in zip(spec.terms, parts, result.shapes, strict=True)
-        )
-    else:
-        yield "value", result.value
+    terms = by_term(result)
+    yield from zip(spec.terms, terms, strict=True) if len(terms) == len(spec.terms) else (("value", result.value),)
     for name in spec.wrt if result.gradient else ():
         slope = result.gradient.get(name)
         yield f"d/d{name}", np.zeros(0) if slope is None else slope
@@ -129,15 +124,15 @@ def _quantities(spec: Spec, result: Result) -> Iterator[tuple[str, Array]]:
 def _differences(found: Sequence[Asked]) -> Iterator[Difference]:
     """The quantities that differ, in the order in which they are met."""
     told = dict[str, list[tuple[float, Case, str, str]]]()
-    for case, one, other, room in found:
-        for quantity, apart, mine, theirs in _apart(one, other, room):
+    for case, parts in found:
+        for quantity, apart, mine, theirs in parts:
             told.setdefault(quantity, []).append((apart, case, mine, theirs))
     for quantity, rows in told.items():
         _, case, mine, theirs = rows[0]
         yield Difference(quantity, len(rows), len(found), max(row[0] for row in rows), case, mine, theirs)
 
 
-def _apart(one: Given, other: Given, room: float) -> Iterator[tuple[str, float, str, str]]:
+def _apart(one: Given, other: Given, room: float) -> Iterator[Apart]:
     if isinstance(one, str) or isinstance(other, str):
         words = [side if isinstance(side, str) else "answers" for side in (one, other)]
         if words[0] != words[1]:
@@ -171,9 +166,8 @@ def _relative(one: Array, other: Array, room: float) -> float:
 
 def _settings(spec: Spec, sides: tuple[Target, Target], found: Sequence[Asked]) -> tuple[tuple[str, Any, Any], ...]:
     """The parameters of which each follows another value, on cases that differ and on others."""
-    asked = [row for row in found if not row[0].id.startswith("empty")]  # of which the oracle has nothing to say
-    differing = [case for case, one, other, room in asked if any(True for _ in _apart(one, other, room))]
-    usual = [case for case, *_ in asked if case not in differing and not case.id.startswith(("varied", "bulk"))]
+    differing = [case for case, parts in found if parts and not case.id.startswith("empty")]
+    usual = [case for case, parts in found if not parts and not case.id.startswith(("empty", "varied", "bulk"))]
     most = MOST_NAMED[spec.composite]
     pool = [*differing[: max(most // 2, most - len(usual))], *usual][:most]
     known = Attempts(spec)

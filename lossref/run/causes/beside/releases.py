@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,8 @@ def _installed(word: str, place: Path) -> None:
             said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
             raise Unavailable(f"{word} cannot be installed: {said}")
         script = half / "python"
-        script.write_text(f'#!/bin/sh\nPYTHONPATH="{place / "site"}:$PYTHONPATH" exec "{sys.executable}" "$@"\n')
+        site, python = shlex.quote(str(place / "site")), shlex.quote(sys.executable)
+        script.write_text(f'#!/bin/sh\nPYTHONPATH={site}:"$PYTHONPATH" exec {python} "$@"\n')
         script.chmod(0o755)
         os.replace(half, place)
     except subprocess.TimeoutExpired:

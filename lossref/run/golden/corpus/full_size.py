@@ -14,11 +14,11 @@ import numpy as np
 import lossref
 from lossref.checks.numbers import bulk_truth
 from lossref.core.nouns import Array, Case, Spec
-from lossref.hosts.probe import Result, itself
+from lossref.hosts.probe import Result, by_term, itself
 from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
 from lossref.run.golden.files.volume import REFERENCE, Entry, Stored
 from lossref.run.golden.judging import judged
-from lossref.run.golden.sampled import by_term, drawn_again, inputs_digest, norm, numbers, picked
+from lossref.run.golden.sampled import drawn_again, inputs_digest, norm, numbers, picked
 
 SEED = 20261122
 FULL = 2
