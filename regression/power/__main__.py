@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -21,17 +20,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from measuring import Row, rows_of
+from scipy.stats import binomtest
 
 from lossref.losses import specs
-
-
-def interval(hit: int, of: int) -> tuple[float, float]:
-    """Wilson's interval of a rate, at 95 %."""
-    if not of:
-        return 0.0, 1.0
-    z, rate = 1.96, hit / of
-    middle, half = rate + z * z / (2 * of), z * math.sqrt(rate * (1 - rate) / of + z * z / (4 * of * of))
-    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 
 
 def told(rows: Sequence[Row]) -> str:
@@ -46,7 +37,7 @@ def told(rows: Sequence[Row]) -> str:
         lines.append(f"{name:22s} {dead:4d} of {len(mine):4d}  {100 * dead / len(mine):5.1f} %")
     counted = [row for mine in by_spec.values() for row in mine]
     dead = sum(row.outcome != "survives" for row in counted)
-    low, high = interval(dead, len(counted))
+    low, high = binomtest(dead, max(len(counted), 1)).proportion_ci(method="wilson")
     kinds = Counter(row.outcome for row in rows)
     lines += [
         f"{row.spec} {row.file}:{row.line} {row.operator}: survives" for row in counted if row.outcome == "survives"
