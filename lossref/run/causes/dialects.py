@@ -20,7 +20,7 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes.assigned import ROUNDED, decided
-from lossref.run.causes.explain.quantity import NONE
+from lossref.run.causes.explain.quantity import NONE, size
 from lossref.run.causes.explain.variants.mistakes import off_by_one
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
@@ -84,7 +84,7 @@ class Compared:
         """What may be between two that compute the same; the oracle is not asked where it takes its time."""
         if self.known.of(self.target, case) is None:
             return SINGLE_PRECISION
-        if self.spec.composite or sum(x.size for x in case.inputs.values()) > MOST_NUMBERS:
+        if self.spec.composite or size(case) > MOST_NUMBERS:
             return ROUNDED
         try:
             return 2 * float(np.nanmax(value_budget(self.spec, case, "float64"), initial=0.0))

@@ -22,7 +22,7 @@ from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.covered import covered
-from lossref.run.causes.explain.quantity import quantity_of
+from lossref.run.causes.explain.quantity import quantity_of, size
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing, repeats
 from lossref.run.causes.shrink import shrink
@@ -172,8 +172,8 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     if before is not None and row.one.shrunk_to and row.one.explained_on:
         if tracing.problem(row.one, target, before, dtype, failing.kind):
             return before
-        return min(failing.cases, key=_size)
-    smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=_size)
+        return min(failing.cases, key=size)
+    smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=size)
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
         return smallest
     with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
@@ -181,10 +181,6 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     if row.one.certified:
         tracing.smallest.setdefault(key, smallest)
     return smallest
-
-
-def _size(case: Case) -> int:
-    return sum(array.size for array in case.inputs.values())
 
 
 def _failure(

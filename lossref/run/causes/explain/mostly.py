@@ -11,7 +11,7 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
-from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
+from lossref.run.causes.explain.quantity import Quantity, Told, reproduces, size
 from lossref.run.causes.explain.variants.mistakes import Variant
 
 MOST_LEFT, NOTHING = 0.05, 1e-9
@@ -23,7 +23,7 @@ def in_most(what: Quantity, told: Sequence[Told], known: Attempts, variants: Seq
     wrong, right = [one for one in told if one.apart], [one for one in told if not one.apart]
     if len(wrong) < AT_LEAST:
         return
-    usual = sorted(wrong, key=lambda one: sum(x.size for x in one.shown.case.inputs.values()))[len(wrong) // 2]
+    usual = sorted(wrong, key=lambda one: size(one.shown.case))[len(wrong) // 2]
     tried = [one for one in variants if reproduces(one.on(what, known), [usual])]
     counts = [sum(reproduces(one.on(what, known), [case]) for case in wrong) for one in tried]
     for count, one in sorted(zip(counts, tried, strict=True), key=lambda pair: -pair[0]):

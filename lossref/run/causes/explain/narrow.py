@@ -15,7 +15,7 @@ import numpy as np
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Case, Params, Spec, Target
-from lossref.run.causes.explain.quantity import SPARE, Gives, Quantity, Told
+from lossref.run.causes.explain.quantity import SPARE, Gives, Quantity, Told, size
 
 SMALL, LARGE = 2.0**-6, 2.0**5  # steps below and above what the type resolves, in its units
 TURNS, MOST_CASES = 2, 4
@@ -74,7 +74,7 @@ def right_to(narrow: Narrow, told: Sequence[Told], claimed: Gives) -> bool:
 def _usual(one: Told) -> tuple[bool, int]:
     """Drawn cases first, for corners lie on branches; then the small ones."""
     case = one.shown.case
-    return not any("=" in flag for flag in case.flags), sum(array.size for array in case.inputs.values())
+    return not any("=" in flag for flag in case.flags), size(case)
 
 
 def _error(one: Told, claimed: Gives) -> float:

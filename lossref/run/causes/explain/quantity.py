@@ -18,6 +18,11 @@ OWN, FAR = 2.0**-36, 4.0
 SPARE = 4.0  # budgets that a claim may be off: target and claim both round
 
 
+def size(case: Case) -> int:
+    """How many numbers a case has."""
+    return sum(array.size for array in case.inputs.values())
+
+
 class Shown(NamedTuple):
     """What target and truth give on one case, in float64; None where one of them raises."""
 

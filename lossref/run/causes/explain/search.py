@@ -8,11 +8,11 @@ from functools import partial
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Target
-from lossref.run.causes.explain.formula.altered import Altered, Bench, size
+from lossref.run.causes.explain.formula.altered import Altered, Bench
 from lossref.run.causes.explain.memory import FULL, Whole, memory_of
 from lossref.run.causes.explain.mostly import in_most, mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
-from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, reproduces, told
+from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, reproduces, size, told
 from lossref.run.causes.explain.variants.fitted import fitted
 from lossref.run.causes.explain.variants.grids import on_grids
 from lossref.run.causes.explain.variants.inputs import taken
@@ -158,7 +158,7 @@ class Search:
         spec = self.what.spec
         if not spec.composite or len(apart) < AT_LEAST:
             return
-        told = sorted(self.told, key=lambda one: (not one.apart, size(one)))
+        told = sorted(self.told, key=lambda one: (not one.apart, size(one.shown.case)))
         usual = told[len(apart) // 2]  # the smallest ones go through little of the formula
         told = [usual, *(one for one in told if one is not usual)]
         partly = list[Variant]()

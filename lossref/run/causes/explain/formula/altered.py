@@ -19,7 +19,7 @@ from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
 from lossref.run.causes.explain.formula.steps import kept_narrow, rounded
 from lossref.run.causes.explain.memory import FULL, Purse
-from lossref.run.causes.explain.quantity import Quantity, Told, reproduces
+from lossref.run.causes.explain.quantity import Quantity, Told, reproduces, size
 
 SLIGHT = 2.0**-20  # of the largest number: more, rounding a step does not make of it
 MOST_PAIRS = 1_500
@@ -53,7 +53,7 @@ class Bench:
     ) -> None:
         self.what, self.settings, self.purse = what, tuple(settings.items()), purse
         usable = told and all(one.got.size == one.want.size for one in told)
-        self.told = sorted(told, key=lambda one: (not one.apart, size(one))) if usable else []
+        self.told = sorted(told, key=lambda one: (not one.apart, size(one.shown.case))) if usable else []
         self.singles = self._learnt(wrong) if self.told else []
 
     def _learnt(self, wrong: Collection[str]) -> list[Altered]:
@@ -88,7 +88,7 @@ class Bench:
 
     def takes(self, one: Told) -> int:
         """How many steps the formula is on a case, and how many numbers it is given."""
-        return learnt(self.what.spec, one.shown.case, self.settings).steps + size(one)
+        return learnt(self.what.spec, one.shown.case, self.settings).steps + size(one.shown.case)
 
     def able(self, one: Told) -> bool:
         """Whether the formula can be run on a case as often as it takes."""
@@ -155,11 +155,6 @@ def _plausible(spec: Spec, singles: Sequence[Altered], usual: Learnt, wrong: Col
 def _shaped(found: Attempt, what: Quantity, one: Told) -> Array | None:
     """The quantity in what a run gave, whose value is a row of numbers."""
     return what.of(found._replace(shapes=one.shown.want.shapes if one.shown.want else ()))
-
-
-def size(one: Told) -> int:
-    """How many numbers a case has."""
-    return sum(array.size for array in one.shown.case.inputs.values())
 
 
 @lru_cache(maxsize=4096)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from lossref.run.causes.explain.formula.constants import SIZES, Change, Constants, kept_in_float32, little
+from lossref.run.causes.explain.formula.constants import SIZES, Change, kept_in_float32, little
 from lossref.run.causes.explain.formula.derived import value_of
+from lossref.run.causes.explain.formula.plain import Constants
 from lossref.run.causes.explain.formula.steps import (
     after,
     as_,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lossref.run.causes.explain.formula.plain import Constants
 from lossref.run.causes.explain.formula.steps import constant, kept_narrow, with_
 
-Constants = tuple[float | None, ...]
 Other = Callable[..., Any]
 SIZES = (1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3, 1.0)
 LITTLE = 1e-2

@@ -16,11 +16,11 @@ from lossref.oracle.answers import each, weights
 from lossref.run.causes.explain.formula.influence import Noted, Terms, by_term
 from lossref.run.causes.explain.formula.places import text_of
 from lossref.run.causes.explain.formula.plain import Constants, Floats, Place, Plain, Step, flat, flows
+from lossref.run.causes.explain.quantity import Setting, size
 
 MOST_NUMBERS = {False: 4_000, True: 12_000}  # of a run that is tried in hundreds of ways: elementary, composite
 AT_MOST = 5  # times the usual steps that a changed formula may take
 ERRORS = (ArithmeticError, ValueError, TypeError, LookupError, AttributeError)
-Setting = tuple[tuple[str, Any], ...]
 Seen = Mapping[Place, Constants]
 
 
@@ -41,7 +41,7 @@ class Learnt(NamedTuple):
 @lru_cache(maxsize=512)
 def learnt(spec: Spec, case: Case, settings: Setting) -> Learnt:
     """What the formula gives as it is, and the steps that it takes; nothing where a run takes too long."""
-    if sum(array.size for array in case.inputs.values()) > MOST_NUMBERS[spec.composite]:
+    if size(case) > MOST_NUMBERS[spec.composite]:
         return Learnt()
     m = Noted()
     output, given = carried_out(spec, m, case, settings)

@@ -22,6 +22,7 @@ from lossref.core.nouns import Case, Params, Spec, Target
 from lossref.hosts.probe import TargetRaised, call
 from lossref.run.causes.explain.formula.places import text_of
 from lossref.run.causes.explain.formula.plain import Place
+from lossref.run.causes.explain.quantity import Setting
 from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
 from lossref.run.causes.explain.variants.operations import VIEWS, Other, Step, others
 
@@ -31,7 +32,6 @@ SMALL, LARGE = 1e-2, 1e3  # the largest of the small constants, and of what they
 SIZES = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1.0)
 Site = tuple[CodeType, int]
 Called = tuple[Place, tuple[Site, ...]]  # an operation, and the calls that led to it, from the inside outwards
-Setting = tuple[tuple[str, Any], ...]
 
 
 class Seen(NamedTuple):
