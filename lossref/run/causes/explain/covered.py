@@ -35,9 +35,9 @@ def _holds(tracing: Tracing, what: Quantity, case: Case, claim: str) -> bool:
     known, memory = tracing.known, memory_of(tracing.known)
     told = _told(what, Shown(case, known.of(tracing.held, case), known.of(known.own, case)))
     kept = next((kept for sentence, kept in memory.claims.items() if sentence in claim), None)
-    if told is None or kept is None or not kept[1](told):
+    if told is None or kept is None or not kept.able(told):
         return True
-    return reproduces(partial(kept[0], what), [told])
+    return reproduces(partial(kept.gives, what), [told])
 
 
 def _told(what: Quantity, shown: Shown) -> Told | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array
@@ -29,14 +30,19 @@ class Purse:
 FULL = Purse(float("inf"))
 
 
+class Claim(NamedTuple):
+    """What a claim gives, the cases that it is able to speak of, and whether it held of the whole loss."""
+
+    gives: Whole
+    able: Callable[[Told], bool]
+    whole: bool
+
+
 @dataclass
 class Memory:
-    """Of one target: claims that held, by sentence; and its purses.
+    """Of one target: claims that held, by sentence; and its purses."""
 
-    Beside what a claim gives stand the cases that it can speak of, and whether it held of all numbers.
-    """
-
-    claims: dict[str, tuple[Whole, Callable[[Told], bool], bool]] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
     purse: Purse = field(default_factory=lambda: Purse(STEPS))
     operations: Purse = field(default_factory=lambda: Purse(OPERATIONS))
 

@@ -43,6 +43,13 @@ class Quantity(NamedTuple):
         """What it is called in a sentence."""
         return f"the gradient to {self.wrt}" if self.wrt else (self.term or "the value")
 
+    @property
+    def others(self) -> list[Quantity]:
+        """Every other term and gradient of the spec."""
+        terms = [Quantity(self.spec, term=name) for name in self.spec.terms]
+        gradients = [Quantity(self.spec, wrt=name) for name in self.spec.wrt]
+        return [other for other in (*terms, *gradients) if other != self]
+
     def of(self, attempt: Attempt) -> Array | None:
         """Its numbers in what an implementation gave; None where that has none."""
         if self.wrt:

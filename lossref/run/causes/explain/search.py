@@ -9,7 +9,7 @@ from functools import partial
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Target
 from lossref.run.causes.explain.formula.altered import Altered, Bench
-from lossref.run.causes.explain.memory import FULL, Whole, memory_of
+from lossref.run.causes.explain.memory import FULL, Claim, Whole, memory_of
 from lossref.run.causes.explain.mostly import in_most, mostly
 from lossref.run.causes.explain.narrow import TYPES, right_to, shows
 from lossref.run.causes.explain.quantity import Gives, Quantity, Shown, Told, reproduces, size, told
@@ -80,9 +80,9 @@ class Search:
     def _before(self) -> Iterator[str]:
         """What explained another failure of this target: all that is wrong with it, or that failure alone."""
         for whole in (True, False):
-            for sentence, (gives, able, of_all) in self.memory.claims.items():
-                cases = [one for one in self.told if able(one)] if of_all is whole else []
-                if any(one.apart for one in cases) and reproduces(partial(gives, self.what), cases):
+            for sentence, claim in self.memory.claims.items():
+                cases = [one for one in self.told if claim.able(one)] if claim.whole is whole else []
+                if any(one.apart for one in cases) and reproduces(partial(claim.gives, self.what), cases):
                     yield sentence if whole else f"{self.what.words} {sentence}"
 
     def _of_the_whole(self) -> Iterator[str]:
@@ -190,7 +190,7 @@ class Search:
         partly: list[str] = []
         for sentence, gives in claims:
             whole = self._whole(gives, able)
-            self.memory.claims.setdefault(sentence, (gives, able, whole))
+            self.memory.claims.setdefault(sentence, Claim(gives, able, whole))
             if whole:
                 yield sentence
             partly.append(f"{self.what.words} {sentence}")
@@ -215,9 +215,7 @@ def _elsewhere(
     what: Quantity, shown: Sequence[Shown], settings: Params, dtype: str
 ) -> list[tuple[Quantity, list[Told]]]:
     """Every other quantity of the spec, on the same cases."""
-    spec = what.spec
-    others = [*(Quantity(spec, term=name) for name in spec.terms), *(Quantity(spec, wrt=name) for name in spec.wrt)]
-    return [(other, told(other, shown, settings, dtype)) for other in others if other != what]
+    return [(other, told(other, shown, settings, dtype)) for other in what.others]
 
 
 def right(one: Told) -> Array:

@@ -83,9 +83,7 @@ def _columns(wrong: Sequence[Told]) -> Iterator[str]:
 
 def _beside(what: Quantity, wrong: Sequence[Shown], settings: Params, dtype: str) -> Iterator[str]:
     """Whether value, gradients and the other terms are right on the same cases."""
-    spec = what.spec
-    others = [*(Quantity(spec, term=name) for name in spec.terms), *(Quantity(spec, wrt=name) for name in spec.wrt)]
-    found = {other.words: told(other, wrong, settings, dtype) for other in others if other != what}
+    found = {other.words: told(other, wrong, settings, dtype) for other in what.others}
     right = [words for words, cases in found.items() if cases and not any(one.apart for one in cases)]
     off = [words for words, cases in found.items() if any(one.apart for one in cases)]
     if right:
