@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossref.core.axes import times_of
 from lossref.core.nouns import Params, Spec, Target
-from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
+from lossref.run.causes.explain.variants.mistakes import Variant, given_back, otherwise
 from lossref.run.causes.explain.variants.notation import corners_of, other_notation, sides_of
 
 MOST_COLUMNS = 6
@@ -116,29 +116,24 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
             yield Variant(f"agrees when each of {', '.join(names)} {one.words}", changed(spec, places, one), settings)
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
-            yield Variant(f"agrees when {words} are exchanged", exchanged(spec, pair), settings)
+            yield Variant(f"agrees when {words} are exchanged", instead(spec, (pair, pair[::-1])), settings)
     yield from _branches(spec, settings)
     yield from other_notation(spec, settings)
     for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
-        yield Variant(f"agrees when the result {one.words}", given_back(spec, one), settings)
+        yield Variant(f"agrees when the result {one.words}", made_of_the_result(spec, one), settings)
 
 
 def _branches(spec: Spec, settings: Params) -> Iterator[Variant]:
     """The reference of a loss with two branches (boxes, one_boxes) that is given one of them twice."""
     names = list(spec.inputs)
     pairs = [(a, b) for a, b in itertools.permutations(range(len(names)), 2) if names[a].endswith(f"_{names[b]}")]
-    for read, instead in (*pairs, *((b, a) for a, b in pairs)):
-        words = f"{names[instead]} is read where {names[read]} is due"
-        yield Variant(f"agrees when {words}", _wrapped(spec, words, partial(_instead, [(read, instead)])), settings)
+    for read, other in (*pairs, *((b, a) for a, b in pairs)):
+        words = f"{names[other]} is read where {names[read]} is due"
+        yield Variant(f"agrees when {words}", instead(spec, ((read, other),)), settings)
     if len(pairs) > 1:
         for both in (pairs, [(b, a) for a, b in pairs]):
-            words = " and ".join(f"{names[instead]} is read where {names[read]} is due" for read, instead in both)
-            yield Variant(f"agrees when {words}", _wrapped(spec, words, partial(_instead, both)), settings)
-
-
-def _instead(pairs: Sequence[tuple[int, int]], inputs: tuple[Any, ...]) -> list[Any]:
-    other = dict(pairs)
-    return [inputs[other.get(at, at)] for at in range(len(inputs))]
+            words = " and ".join(f"{names[other]} is read where {names[read]} is due" for read, other in both)
+            yield Variant(f"agrees when {words}", instead(spec, tuple(both)), settings)
 
 
 @lru_cache(maxsize=512)
@@ -208,20 +203,16 @@ def changed(spec: Spec, places: tuple[int, ...], one: Taken) -> Target:
 
 
 @lru_cache(maxsize=256)
-def exchanged(spec: Spec, pair: tuple[int, ...]) -> Target:
-    """The reference with two inputs in each other's place."""
-    order = {pair[0]: pair[1], pair[1]: pair[0]}
-    return _wrapped(spec, "exchanged", lambda inputs: [inputs[order.get(at, at)] for at in range(len(inputs))])
+def instead(spec: Spec, pairs: tuple[tuple[int, int], ...]) -> Target:
+    """The reference that reads, in the first place of each pair, the input in the second."""
+    other = dict(pairs)
+    return _wrapped(spec, "other inputs", lambda inputs: [inputs[other.get(at, at)] for at in range(len(inputs))])
 
 
 @lru_cache(maxsize=256)
-def given_back(spec: Spec, one: Taken) -> Target:
+def made_of_the_result(spec: Spec, one: Taken) -> Target:
     """The reference, with something else made of its result."""
-
-    def build(**params: Any) -> Any:
-        return lambda *inputs: one.change(spec.reference(*inputs, **params))
-
-    return otherwise(spec, one.words, build)
+    return given_back(spec, one.words, one.change)
 
 
 def _wrapped(spec: Spec, words: str, change: Callable[[tuple[Any, ...]], list[Any]]) -> Target:

@@ -40,6 +40,15 @@ def otherwise(spec: Spec, label: str, build: Callable[..., Any]) -> Target:
     return replace(itself(spec), build=build, label=label)
 
 
+def given_back(spec: Spec, label: str, change: Callable[[Any], Any]) -> Target:
+    """The reference with something else made of what it returns."""
+
+    def build(**params: Any) -> Any:
+        return lambda *inputs: change(spec.reference(*inputs, **params))
+
+    return otherwise(spec, label, build)
+
+
 def at_another(spec: Spec, label: str, name: str, other: Callable[[Any], Any]) -> Target:
     """The reference with another value of one parameter than it is given."""
 
@@ -101,11 +110,13 @@ def ignored(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
     for name, param in spec.params.items():
         if name in target.accepts and not param.convention:
             words = f"agrees when {name} is not looked at, and always counts as {param.default!r}"
-            yield Variant(words, at_another(spec, f"no {name}", name, partial(_always, param.default)), settings)
+            yield Variant(words, never_given(spec, name), settings)
 
 
-def _always(value: Any, given: Any) -> Any:
-    return value
+@lru_cache(maxsize=256)
+def never_given(spec: Spec, name: str) -> Target:
+    """The reference with a parameter at its default, whatever it is given."""
+    return at_another(spec, f"no {name}", name, lambda value: spec.params[name].default)
 
 
 @lru_cache(maxsize=256)

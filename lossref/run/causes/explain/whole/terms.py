@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Array, Params, Spec, Target
 from lossref.run.causes.explain.quantity import Quantity, Told, cut, reproduces
-from lossref.run.causes.explain.variants.mistakes import Variant, otherwise
+from lossref.run.causes.explain.variants.mistakes import Variant, given_back
 from lossref.run.causes.explain.whole.factors import LARGEST, in_words, rounded
 
 MOST_TERMS = 8
@@ -56,15 +56,7 @@ def _is_that(cases: Sequence[tuple[list[Array], list[Array]]], place: int, at: i
 @lru_cache(maxsize=64)
 def ordered(spec: Spec, order: tuple[int, ...]) -> Target:
     """The reference with its terms in another order."""
-
-    def build(**params: Any) -> Any:
-        def asked(*inputs: Any) -> Any:
-            terms = tuple(spec.reference(*inputs, **params))
-            return tuple(terms[at] for at in order)
-
-        return asked
-
-    return otherwise(spec, "another order", build)
+    return given_back(spec, "another order", lambda terms: tuple(terms[at] for at in order))
 
 
 def _summed(spec: Spec, chosen: Sequence[str], one: Told) -> Array | None:
@@ -112,11 +104,7 @@ def _alone(what: Quantity, one: Told, known: Attempts, settings: Params) -> Arra
 def only(spec: Spec, place: int) -> Target:
     """The reference with the gradient of one of its terms alone."""
 
-    def build(**params: Any) -> Any:
-        def asked(*inputs: Any) -> Any:
-            terms = tuple(spec.reference(*inputs, **params))
-            return tuple(term if at == place else term.detach() for at, term in enumerate(terms))
+    def alone(terms: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(term if at == place else term.detach() for at, term in enumerate(terms))
 
-        return asked
-
-    return otherwise(spec, f"reference, term {place}", build)
+    return given_back(spec, f"reference, term {place}", alone)
