@@ -133,7 +133,7 @@ def _next(compared: Compared) -> Settings:
     """One more setting, or two at once where neither helps alone."""
     bad = [place for place, error in compared.errors.items() if error > 1]
     pivots = list(dict.fromkeys(case for case, _ in bad))[: PIVOTS[compared.spec.composite]]
-    singles = list(_singles(compared))
+    singles = _singles(compared)
     for exactly in (True, False):
         tried = list[Settings]()
         for case in pivots:
@@ -200,10 +200,10 @@ def _score(compared: Compared, bad: Sequence[Place], change: Settings, exactly: 
     return right / len(bad) if bad and moved and (whole or 2 * right >= moved) else 0.0
 
 
-def _singles(compared: Compared) -> Iterator[Settings]:
+def _singles(compared: Compared) -> list[Settings]:
     """Every other value of a parameter that the target neither fixes nor takes, named conventions first."""
     found = [{name: value} for name, value in _free(compared)]
-    return iter(sorted(found, key=lambda change: not isinstance(next(iter(change.values())), str)))
+    return sorted(found, key=lambda change: not isinstance(next(iter(change.values())), str))
 
 
 def _free(compared: Compared) -> Iterator[tuple[str, Any]]:

@@ -209,13 +209,11 @@ def done_otherwise(spec: Spec, case: Case, settings: Params, wrong: Collection[s
     every = {place for place, _ in found.others}
     for place, one in found.others:
         if one.cuts if not wrong else _stands_behind(place, found, wrong):
-            yield (
-                Variant(f"agrees when {_words(place, every)} {one.words}", _with(spec, place, one), settings),
-                found.calls,
-            )
+            words = f"agrees when {_words(place, every)} {one.words}"
+            yield Variant(words, _with(spec, place, one), settings), found.calls
     if not wrong:
         words = "agrees when a gradient flows through everything, also where the formula has none"
-        yield Variant(words, _with(spec, None, None), settings), found.calls
+        yield Variant(words, _attached(spec), settings), found.calls
 
 
 def _stands_behind(place: Called, found: Seen, wrong: Collection[str]) -> bool:
@@ -223,8 +221,13 @@ def _stands_behind(place: Called, found: Seen, wrong: Collection[str]) -> bool:
 
 
 @lru_cache(maxsize=20_000)
-def _with(spec: Spec, place: Called | None, one: Other | None) -> Target:
-    return _under(spec, one.words if one else "attached", Watched(place, one.step) if place and one else Attached())
+def _with(spec: Spec, place: Called, one: Other) -> Target:
+    return _under(spec, one.words, Watched(place, one.step))
+
+
+@lru_cache(maxsize=64)
+def _attached(spec: Spec) -> Target:
+    return _under(spec, "attached", Attached())
 
 
 @lru_cache(maxsize=512)
