@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -20,7 +19,7 @@ from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes import dialects
 from lossref.run.causes.explain.claims import FEW
 from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
-from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing
+from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
 
 MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
@@ -57,7 +56,7 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     held_to = [name for name, _ in tracing.job.dialect]
     more = dict[str, Any]()
     for cases_there, start in ((pool, {}), (list(dict.fromkeys(large))[:MOST_LARGE], tracing.settings)):
-        with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+        with given_time(tracing.job):
             more = dialects.found(tracing.spec, tracing.target, cases_there, tracing.known, held_to, start)
         if not more.items() <= tracing.settings.items():
             break
@@ -134,7 +133,7 @@ def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
     drawn = limits.limited(spec, target)
     for kind in table.VALUES:
         for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
-            if applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case):
+            if _fits(spec, target, case):
                 yield case
 
 
@@ -149,12 +148,14 @@ def further(tracing: Tracing, what: Quantity, shown: Sequence[Shown], dtype: str
     fits = (
         at(case, tracing.change)
         for case in pool
-        if any(case.params.get(name) == value for name, value in values.items())
-        and applicable(spec, target, case)
-        and not spec.why_not(case)
-        and _answerable(spec, case)
+        if any(case.params.get(name) == value for name, value in values.items()) and _fits(spec, target, case)
     )
     return list(islice(fits, MOST_FURTHER))
+
+
+def _fits(spec: Spec, target: Target, case: Case) -> bool:
+    """Whether a target can be asked about a case, which is legal and has one answer."""
+    return applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case)
 
 
 def _answerable(spec: Spec, case: Case) -> bool:

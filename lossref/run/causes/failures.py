@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shlex
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ from lossref.checks.behaviour import FIRST
 from lossref.checks.evidence import Evidence, Problem
 from lossref.checks.table import Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
-from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
@@ -24,15 +22,15 @@ from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.quantity import quantity_of, size
 from lossref.run.causes.in_dtype import alone
-from lossref.run.causes.judged import CHECK_SECONDS, GAVE_UP, Judged, Tracing, repeats
+from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
 from lossref.run.causes.shrink import shrink
-from lossref.run.findings.words import DIFFERENTLY
+from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 from lossref.targets.hints import hint
 
 MOST_SHRUNK = 6  # failures of one job on a composite that are made small; the others keep their smallest case
-NOTHING, NARROW = "nothing known", "a part is computed in"  # how claims begin that are none, and that are of precision
+NARROW = "a part is computed in"  # how claims of precision begin
 NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
 
 
@@ -80,7 +78,7 @@ def _gone(row: Judged, under: Judged) -> Iterator[Failing]:
 
 def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
     names = list[str]()
-    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+    with given_time(tracing.job):
         for case in failing.cases[: 1 if tracing.spec.composite else MOST_OF_A_KIND]:
             names += [name for name in dialects.involved(tracing.compared, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
@@ -108,13 +106,13 @@ def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...
     if not row.one.explained_on or not failing.kind.startswith(("value ", "gradient ")):
         return _claim(tracing, row, failing, key)
     found = ""
-    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+    with given_time(tracing.job):
         found = alone(tracing, failing.kind, failing.cases, row.dtype)
     found = found or _claim(tracing, row, failing, key)
     if row.one.certified or not found or found.startswith(NOTHING):
         return found
-    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
-        return covered(tracing, failing.kind, failing.cases, found)
+    with given_time(tracing.job):
+        found = covered(tracing, failing.kind, failing.cases, found)
     return found
 
 
@@ -123,7 +121,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
     if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
         try:
-            with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+            with given_time(tracing.job):
                 found = _sentence(tracing, row, failing)
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
@@ -149,9 +147,9 @@ def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
     others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
     cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
-    shown = [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in cases]
+    shown = [tracing.shown(case, dtype) for case in cases]
     more = further(tracing, quantity_of(spec, failing.kind), shown, dtype)
-    shown += [Shown(case, known.of(target, case, dtype=dtype), known.of(known.own, case)) for case in more]
+    shown += [tracing.shown(case, dtype) for case in more]
     found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
     said = found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
     return "; ".join(filter(None, (said, _hint(tracing, failing.kind, shown))))
@@ -176,7 +174,7 @@ def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key:
     smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=size)
     if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
         return smallest
-    with contextlib.suppress(*GAVE_UP), limited(CHECK_SECONDS[tracing.job.tier]):
+    with given_time(tracing.job):
         smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind, tracing.trials)
     if row.one.certified:
         tracing.smallest.setdefault(key, smallest)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from lossref.checks.table import Check, Failing, examine
 from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
+from lossref.hosts.limits import limited
 from lossref.run.causes.dialects import Compared
+from lossref.run.causes.explain.quantity import Shown
 from lossref.run.causes.trials import Trials
 from lossref.run.plan import Job
 
@@ -21,6 +24,13 @@ CHECK_SECONDS = {"quick": 40, "full": 400}  # of computing, for one check or one
 GAVE_UP = (TimeoutError, TargetEnded, CannotAnswer)
 MOST_REPEATED = 3  # failing cases of a kind that are asked about once more
 SAME_ERROR = 0.1  # relative: what sums in another order leave of an error that repeats itself
+
+
+@contextmanager
+def given_time(job: Job) -> Iterator[None]:
+    """Around a search: after so long, or where the target ends its process, it is given up without a word."""
+    with suppress(*GAVE_UP), limited(CHECK_SECONDS[job.tier]):
+        yield
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,10 @@ class Tracing:
         if key not in self._found:
             self._found[key] = examine(one, self.spec, target, case, dtype)
         return self._found[key]
+
+    def shown(self, case: Case, dtype: str = "float64") -> Shown:
+        """What the target, as it is held, gives on a case, and the truth."""
+        return Shown(case, self.known.of(self.held, case, dtype=dtype), self.known.of(self.known.own, case))
 
     @property
     def compared(self) -> Compared:

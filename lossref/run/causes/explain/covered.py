@@ -32,9 +32,8 @@ def covered(tracing: Tracing, kind: str, cases: Sequence[Case], claim: str) -> s
 
 def _holds(tracing: Tracing, what: Quantity, case: Case, claim: str) -> bool:
     """Whether the claim gives the numbers of a case; a claim that cannot speak of it is believed."""
-    known, memory = tracing.known, memory_of(tracing.known)
-    told = _told(what, Shown(case, known.of(tracing.held, case), known.of(known.own, case)))
-    kept = next((kept for sentence, kept in memory.claims.items() if sentence in claim), None)
+    told, claims = _told(what, tracing.shown(case)), memory_of(tracing.known).claims
+    kept = next((kept for sentence, kept in claims.items() if sentence in claim), None)
     if told is None or kept is None or not kept.able(told):
         return True
     return reproduces(partial(kept.gives, what), [told])

@@ -15,8 +15,9 @@ from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes.explain.decisions import decisions
 from lossref.run.causes.explain.quantity import NONE, Quantity, Shown, Told, deciding, quantity_of, told
 from lossref.run.causes.explain.whole.factors import same
+from lossref.run.findings.words import NOTHING
 
-BEGIN = "nothing known explains it: "
+BEGIN = f"{NOTHING}: "
 
 
 def unexplained(
@@ -28,7 +29,7 @@ def unexplained(
     wrong, right = [one for one in cases if one.apart], [one for one in cases if not one.apart]
     if not wrong:
         said = f"{what.words} is right on each of the {len(cases)} that such a search compares, asked in {dtype}"
-        return f"nothing known explains it; it takes other cases or another dtype than those: {said}"
+        return f"{NOTHING}; it takes other cases or another dtype than those: {said}"
     parts = [
         f"{what.words} is wrong in {len(wrong)} of {len(cases)} cases",
         *_sizes(wrong),
