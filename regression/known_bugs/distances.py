@@ -26,17 +26,16 @@ def over_the_batch(p: Pair) -> Tensor:
 
 def between_sums(p: Pair) -> Tensor:
     """x1 is added to y1, and x2 to y2, and all boxes to each other."""
-    first = [(box.sum() / 2) for box in (p.low1, p.high1)]
-    second = [(box.sum() / 2) for box in (p.low2, p.high2)]
-    return (first[0] - second[0]) ** 2 + (first[1] - second[1]) ** 2
-
-
-def diagonal_of_the_batch(p: Pair) -> Tensor:
-    return (enclosing(p) ** 2).sum()
+    low, high = p.low1.sum() - p.low2.sum(), p.high1.sum() - p.high2.sum()
+    return (low**2 + high**2) / 4
 
 
 def diagonal(p: Pair) -> Tensor:
     return (enclosing(p) ** 2).sum(-1)
+
+
+def diagonal_of_the_batch(p: Pair) -> Tensor:
+    return diagonal(p).sum()
 
 
 def diou(

@@ -34,10 +34,6 @@ def at_the_size_of(pred: Tensor, target: Tensor) -> Tensor:
     return target[:, :, rows][:, :, :, columns]
 
 
-def entropy(pred: Tensor, target: Tensor) -> Tensor:
-    return bce(pred, target)
-
-
 def dice_smooth_1(pred: Tensor, target: Tensor) -> Tensor:
     return dice(pred, target, 1.0)
 
@@ -51,7 +47,7 @@ def bce_dice(
     second: Callable[[Tensor, Tensor], Tensor] = dice_smooth_1,
 ) -> Tensor:
     t = at_the_size_of(pred, target)
-    return weight_bce * entropy(pred, t) + weight_dice * second(pred, t)
+    return weight_bce * bce(pred, t) + weight_dice * second(pred, t)
 
 
 def crop_mask(masks: Tensor, boxes: Tensor, *, least: float = 0.0) -> Tensor:
@@ -103,7 +99,7 @@ BUGS = (
         "issues",
         "bce_dice",
         "the part that is called Dice is a second cross entropy",
-        partial(bce_dice, second=entropy),
+        partial(bce_dice, second=bce),
         bce_dice,
         ("weight_bce", "weight_dice"),
         says="cross entropy twice",
