@@ -66,12 +66,17 @@ def _once_more(what: Callable[[], T], said: str, story: Story | None) -> T:
     except TargetEnded as error:
         if error.status != "timeout":
             raise
-        if story is not None and story.forgiven:
-            raise TargetEnded(error.status, f"{error}; before, {story.forgiven[0]}", error.printed) from None
+        _unless_again(error, story)
     found = what()
     if story is not None:
         story.forgive(said)
     return found
+
+
+def _unless_again(error: TargetEnded, story: Story | None) -> None:
+    """Raise how a process ended where something was forgiven before: one is an accident, two are not."""
+    if story is not None and story.forgiven:
+        raise TargetEnded(error.status, f"{error}; before, {story.forgiven[0]}", error.printed) from None
 
 
 def late(seconds: float, what: str = "one question", again: str = "answered when asked") -> str:
@@ -81,12 +86,10 @@ def late(seconds: float, what: str = "one question", again: str = "answered when
 
 def replaced(how: str, story: Story | None) -> None:
     """A process has ended while nobody asked it anything: killed from outside, it may be, but not twice."""
-    if story is None:
-        return
-    said = f"{how} while nothing was asked, and a new one was started"
-    if story.forgiven:
-        raise TargetEnded("crashed", f"{how} while nothing was asked; before, {story.forgiven[0]}")
-    story.forgive(said)
+    said = f"{how} while nothing was asked"
+    _unless_again(TargetEnded("crashed", said), story)
+    if story is not None:
+        story.forgive(f"{said}, and a new one was started")
 
 
 class Output:

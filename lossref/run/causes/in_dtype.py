@@ -29,7 +29,7 @@ def alone(tracing: Tracing, kind: str, cases: Sequence[Case], dtype: str) -> str
     found = [_of_case(tracing, what, case, dtype) for case in cases[:MOST]]
     if not found or not all(found):
         return ""
-    return found[0] if len({*found}) == 1 else f"{BEGIN}{what.words} is right in float64 on the same cases"
+    return found[0] if len({*found}) == 1 else _right_in_float64(what)
 
 
 def _of_case(tracing: Tracing, what: Quantity, case: Case, dtype: str) -> str:
@@ -44,9 +44,11 @@ def _of_case(tracing: Tracing, what: Quantity, case: Case, dtype: str) -> str:
         return ""
     if _apart(got, mine) <= SHARE * error:
         return f"agrees with the formula carried out in {dtype}, which here is not what it is in exact numbers"
-    return (
-        f"{BEGIN}{what.words} is right in float64 on the same cases{_decision(tracing.spec, attempts[1], attempts[2])}"
-    )
+    return _right_in_float64(what) + _decision(tracing.spec, attempts[1], attempts[2])
+
+
+def _right_in_float64(what: Quantity) -> str:
+    return f"{BEGIN}{what.words} is right in float64 on the same cases"
 
 
 def _apart(one: Array, other: Array) -> float:
