@@ -11,8 +11,6 @@ import numpy as np
 from lossref.core.nouns import NUMBER, Array, Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised
-from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, value_budget
-from lossref.oracle.tape import Tie, Uncertified
 
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]
@@ -167,14 +165,6 @@ def compare_gradients(
 def with_zeros(gradient: Mapping[str, Array | None], case: Case) -> dict[str, Array]:
     """The gradients of some inputs of a case, zeros where none reaches one."""
     return {name: np.zeros_like(case.inputs[name]) if g is None else g for name, g in gradient.items()}
-
-
-def room_of(spec: Spec, case: Case, dtype: str, value: Array) -> Array:
-    """What may lie between two answers to one question: the budget, or what rounding does where none is certified."""
-    try:
-        return fitted(value_budget(spec, case, dtype), value)
-    except (Tie, Uncertified):
-        return np.full(value.shape, VALUE_FACTOR * UNIT[dtype] * (FLOOR + np.abs(value).max(initial=0.0)))
 
 
 def fitted(budget: Array, value: Array) -> Array:

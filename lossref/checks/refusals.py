@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_values, fitted, room_of, wrong
+from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
 from lossref.checks.material import material
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import Result, TargetRaised, call, call_of, call_on, itself
-from lossref.oracle.budgets import value_budget
+from lossref.oracle.budgets import room_of, value_budget
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -87,7 +87,7 @@ def _are_near(spec: Spec, case: Case, dtype: str, out: Array, want: Array) -> bo
     """Whether no number is further off than its budget."""
     if out.size != want.size:
         return False
-    return bool((np.abs(out.ravel() - want.ravel()) <= room_of(spec, case, dtype, want).ravel()).all())
+    return bool((np.abs(out.ravel() - want.ravel()) <= fitted(room_of(spec, case, dtype, want), want).ravel()).all())
 
 
 def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:

@@ -12,6 +12,7 @@ from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient, true_value
 from lossref.oracle.outcomes import given, measured
 from lossref.oracle.remembered import MIB, remembered
+from lossref.oracle.tape import Tie, Uncertified
 
 UNIT = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 DTYPE_BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}
@@ -35,6 +36,14 @@ def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
     else:
         found = VALUE_FACTOR * (floor + UNIT[dtype] * in_a_row(answer(spec, case).condition))
     return np.maximum(found, last_places(true_value(spec, case), dtype))
+
+
+def room_of(spec: Spec, case: Case, dtype: str, value: Array) -> Array:
+    """What may lie between two answers to one question: the budget, or what rounding does where none is certified."""
+    try:
+        return value_budget(spec, case, dtype)
+    except (Tie, Uncertified):
+        return np.full(value.shape, VALUE_FACTOR * UNIT[dtype] * (FLOOR + np.abs(value).max(initial=0.0)))
 
 
 def last_places(truth: Array, dtype: str) -> Array:

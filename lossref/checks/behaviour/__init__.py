@@ -17,14 +17,13 @@ from lossref.checks.evidence import (
     compare_values,
     fitted,
     require_gradients,
-    room_of,
     with_zeros,
     wrong,
 )
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call, Returned
-from lossref.oracle.budgets import UNIT, gradient_budget, value_budget
+from lossref.oracle.budgets import UNIT, gradient_budget, room_of, value_budget
 
 FIRST = "the first call "  # how what is said of it begins, and its kind of failure
 
