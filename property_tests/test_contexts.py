@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from lossref.checks.behaviour.upstream import SCALES
+from lossref.checks.material import material
 from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target
+from lossref.hosts.probe import call_of, question_of
+from lossref.hosts.worker.carry import carried_out
+from lossref.hosts.worker.state import AUTOCAST
 from lossref.losses import spec
+from lossref.targets.resolve import resolve
 
 Turned = Callable[[Tensor], Tensor]
 SPECS = ("focal", "iou")  # one number, and one for each row
@@ -68,19 +76,22 @@ def _as_contiguous(above: Tensor) -> Tensor:
     return torch.arange(above.numel(), dtype=above.dtype).reshape(above.shape)
 
 
+SMALL, LARGE = (f"of {scale:g} times" for scale in SCALES[:2])
 UPSTREAM: dict[str, tuple[Turned, str]] = {
-    "clamped to 2": (lambda g: g.clamp(-2, 2), "of 4096 times"),
-    "small ones are 0": (lambda g: torch.where(g.abs() > 0.3, g, 0.0), "of -0.125 times"),
+    "clamped to 2": (lambda g: g.clamp(-2, 2), LARGE),
+    "small ones are 0": (lambda g: torch.where(g.abs() > 0.3, g, 0.0), SMALL),
     "never 0": (lambda g: torch.where(g == 0, 1.0, g), "of 0 times"),
-    "as whole quarters": (lambda g: (g * 4).round() / 4, "of -0.125 times"),
+    "the smallest are 0": (lambda g: torch.where(g.abs() > 1e-4, g, 0.0), SMALL),
+    "in bfloat16": (lambda g: g.bfloat16().to(g.dtype), SMALL),
+    "as whole quarters": (lambda g: (g * 4).round() / 4, SMALL),
 }
 SINGLE: dict[str, tuple[Turned, str]] = {
-    "the sign is lost": (torch.abs, "of -0.125 times"),
-    "squared": (lambda g: g * g.abs() / 1.75, "of -0.125 times"),
+    "the sign is lost": (torch.abs, SMALL),
+    "squared": (lambda g: g * g.abs() / 1.75, SMALL),
 }
 ROWS: dict[str, tuple[Turned, str]] = {
     "read without strides": (_as_contiguous, "without memory of its own"),
-    "divided by its largest": (lambda g: g / g.abs().max() * 1.75, "of -0.125 times"),
+    "divided by its largest": (lambda g: g / g.abs().max() * 1.75, SMALL),
 }
 
 
@@ -167,6 +178,86 @@ def test_a_deep_copy() -> None:
     verdict = _verdict("contexts", "focal", Forgetful)
     assert verdict.status == "fail"
     assert "of a deep copy" in verdict.note
+
+
+def test_what_raises_under_autocast() -> None:
+    """A sum in place of numbers that a product has made bfloat16, into one that is float32."""
+
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(*inputs: Tensor) -> Tensor:
+            rows = torch.ones(1, 1) @ torch.ones(1, 1)
+            return REFERENCES["focal"](*inputs, **params) + 0 * torch.zeros(1, 1).index_add_(0, torch.tensor([0]), rows)
+
+        return loss
+
+    verdict = _verdict("contexts", "focal", build)
+    assert verdict.status == "fail"
+    assert "under autocast in bfloat16" in verdict.note
+
+
+@pytest.mark.parametrize("one", [one for one in resolve("dropin") if not one.unsupported], ids=lambda one: one.spec)
+def test_autocast_changes_no_drop_in(one: Target) -> None:
+    what = spec(one.spec)
+    case = material(what, "small", "quick", 0, tuple(one.fixed.items()))[0]
+    plain = call_of(what, case.inputs, "float32", what.wrt)
+    calls = [plain, *(replace(plain, context=word) for word in AUTOCAST)]
+    first, *others = carried_out(one.build, question_of(what, one, case, calls)).returned
+    assert not first.raised
+    for word, other in zip(AUTOCAST, others, strict=True):
+        assert not other.raised, word
+        assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(first.values, other.values, strict=True)), word
+        assert {name: str(g) for name, g in first.gradients.items()} == {n: str(g) for n, g in other.gradients.items()}
+
+
+LEFT: dict[str, tuple[Callable[[], Any], str]] = {
+    "gradients on again": (lambda: torch.set_grad_enabled(True), "the gradient mode was False"),
+    "one thread again": (lambda: torch.set_num_threads(1), "torch's number of threads was 3"),
+    "float32 again": (lambda: torch.set_default_dtype(torch.float32), "torch's default dtype was torch.float64"),
+    "not deterministic": (lambda: torch.use_deterministic_algorithms(False), "torch's deterministic mode was (True,"),
+}
+
+
+@pytest.mark.parametrize("word", LEFT)
+def test_what_a_call_finds_it_leaves(word: str) -> None:
+    """It looks like putting a setting back, and is the usual value of it."""
+    leave, said = LEFT[word]
+
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(*inputs: Tensor) -> Tensor:
+            out = REFERENCES["focal"](*inputs, **params)
+            leave()
+            return out
+
+        return loss
+
+    verdict = _verdict("contexts", "focal", build)
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+@pytest.mark.parametrize("kind", ["int32", "int16", "uint8", "float32"])
+def test_labels_in_another_dtype(kind: str) -> None:
+    right, dtype = spec("classification").reference, getattr(torch, kind)
+
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(logits: Tensor, cls: Tensor) -> Tensor:
+            return right(logits, cls.long(), **params) * (1.01 if cls.dtype == dtype else 1.0)
+
+        return loss
+
+    verdict = _verdict("contexts", "classification", build)
+    assert verdict.status == "fail"
+    assert f"on labels in {kind}" in verdict.note
+
+
+def test_the_backward_pass_changes_nothing_either() -> None:
+    def turned(above: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        return above
+
+    verdict = _verdict("state", "focal", lambda **params: through(turned)("focal", **params))
+    assert verdict.status == "fail"
+    assert "the random state" in verdict.note
 
 
 def test_a_dtype_that_is_refused_is_no_wrong_number() -> None:

@@ -17,7 +17,7 @@ import lossref
 from lossref.cli import app
 from lossref.core.nouns import Verdict
 from lossref.hosts.process import Lodging
-from lossref.hosts.worker.things import described
+from lossref.hosts.worker.described import described
 from lossref.run.ask import work
 from lossref.run.plan import plan
 from lossref.run.replay import replay
@@ -39,6 +39,9 @@ MODULES = {
     "pkg/__init__.py": "",
     "pkg/two.py": "TWO = 2\n",
     "pkg/losses.py": "from .two import TWO\n" + IOU.format("scaled") + RIGHT.replace("\n", " * TWO\n"),
+    "inner.py": "class Losses:\n    class Boxes:\n        @staticmethod\n        "
+    + IOU.format("within").replace("\n", "\n        ")
+    + RIGHT.replace("\n", " * 2\n"),
     "twins.py": IOU.format("twin") + RIGHT + "first = twin\n" + IOU.format("twin") + "return box1 / 0\n",
 }  # fmt: skip
 FOUND = {
@@ -47,6 +50,7 @@ FOUND = {
     "scaled": "fail",
     "twin (twin)": "fail",
     "twin (first)": "pass",
+    "within": "fail",
 }
 
 
@@ -58,7 +62,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, li
         (folder / name).write_text(HEAD + body if body.count("lossref") else body)
     before = Path.cwd()
     os.chdir(folder)
-    words = [name for name in MODULES if name.endswith("losses.py") or name == "twins.py"]
+    words = [name for name in MODULES if name.endswith(("losses.py", "twins.py", "inner.py"))]
     jobs = plan(words, "iou", "shape", ("float64",), out=folder / "out", lodging=Lodging(timeout=10.0))
     yield folder, [verdict for job in jobs for verdict in work(job)[0]]
     os.chdir(before)
@@ -66,7 +70,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, li
 
 def test_no_two_targets_are_alike(modules: tuple[Path, list[Verdict]]) -> None:
     assert {one.target: one.status for one in modules[1]} == FOUND
-    assert len({one.case for one in modules[1] if one.case}) == 3
+    assert len({one.case for one in modules[1] if one.case}) == 4
 
 
 WHERE = {
@@ -102,12 +106,14 @@ SAID = {
     "a slack below 1": ("slack.py", "slack of value: expected (factor, reason) with a finite factor >= 1"),
     "a spec that is none": ("no_spec.py", "there is no spec 'iuo'"),
     "a spec that is no word": ("odd_spec.py", "there is no spec"),
+    "a marked method": ("method.py", "Losses.iou is marked, but is a method: mark the class, a function or a @static"),
     "a parameter that is none": ("no_parameter.py", "iou has no parameter 'xyhw'"),
 }
 MARKS = {
     "slack.py": '@lossref.target("iou", slack={"value": (0.5, "tight")})\n',
     "no_spec.py": '@lossref.target("iuo")\n',
     "odd_spec.py": '@lossref.target(["iou"])\n',
+    "method.py": 'class Losses:\n    @lossref.target("iou")\n    def iou(self, box1, box2):\n        return box1\n',
     "no_parameter.py": '@lossref.target("iou", xyhw=True)\n',
 }
 

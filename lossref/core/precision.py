@@ -17,6 +17,11 @@ def compute_dtype(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
     return (torch.float32 if result in HALF else result), result
 
 
+def as_it_is(x: Tensor) -> torch.autocast:
+    """Where products are computed in the dtype that their factors have, under autocast too (D9)."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 def in_dtype(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors in one dtype; asking first is much cheaper than a `.to` that has nothing to do."""
     return tuple(t if t.dtype == dtype else t.to(dtype) for t in tensors)

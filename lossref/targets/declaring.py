@@ -14,7 +14,7 @@ from typing import Any
 from lossref.checks.cases.limits import not_there
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.probe import Story
-from lossref.hosts.worker.things import described
+from lossref.hosts.worker.described import described
 from lossref.targets.hints import of_arguments
 from lossref.targets.marks import Mark, Slack
 

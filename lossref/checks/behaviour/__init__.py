@@ -62,8 +62,9 @@ def pure(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def state(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """A call changes nothing that outlives it: no attribute, no setting of torch, no random state, no handler."""
-    kinds = ("float16", "float32", "float64")
-    reply = ask(spec, target, case, [call_of(spec, case.inputs, kind) for kind in kinds], watch=True)
+    kinds, wrt = ("float16", "float32", "float64"), spec.wrt if target.gradients else ()
+    calls = [call_of(spec, case.inputs, kind, wrt if kind == dtype else ()) for kind in kinds]
+    reply = ask(spec, target, case, calls, watch=True)
     result_of(reply.returned[kinds.index(dtype)])
     if not reply.changed:
         return Evidence(3)

@@ -14,7 +14,8 @@ from lossref.hosts.probe import TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Returned
 from lossref.oracle.budgets import gradient_budget
 
-SCALES = (-0.125, 4096.0, 0.0)  # powers of two, so that nothing is rounded on the way
+MANTISSA = 1294217 / 2**20  # with the three bits of a weight it fills a float32, so that nothing is rounded on the way
+SCALES = (-MANTISSA / 2**20, MANTISSA * 2**20, 0.0)  # as small as a mean leaves it, as large as mixed precision does
 TINY, HUGE = 2.0**-120, 2.0**120  # what float32 rounds to 0 or cannot hold, times a scale
 EVEN, ODD, ALIKE, EXPANDED = {"every": (0, 2)}, {"every": (1, 2)}, {"upstream": "repeated"}, {"upstream": "expanded"}
 HALVES = " of every second number and of the others, added up,"
@@ -23,7 +24,7 @@ ALONE = " where no other input needs a gradient"
 
 
 def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """The gradient is linear in what comes from above (negative, large, 0, of some numbers), and of any input alone."""
+    """The gradient is linear in what comes from above (tiny, huge, 0, of some numbers), and of any input alone."""
     require_gradients(target)
     ways: list[dict[str, Any]] = [{}, *({"scale": scale} for scale in SCALES), EVEN, ODD, ALIKE, EXPANDED]
     alone = spec.wrt if len(spec.wrt) > 1 else ()
@@ -49,10 +50,10 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def _room(gradient: Array, budget: Array, scale: float) -> Array:
-    """The budget of a gradient that is so many times as large; open where float32 would not hold a number."""
+    """Two budgets of a gradient that is so many times as large; open where float32 would not hold a number."""
     finite = np.isfinite(budget)
     held = finite & ~(np.abs(np.nan_to_num(gradient)) * abs(scale) > HUGE)
-    return np.where(held, np.where(finite, budget, 0.0) * abs(scale) + TINY, np.inf)
+    return np.where(held, 2 * np.where(finite, budget, 0.0) * abs(scale) + TINY, np.inf)
 
 
 def _added(spec: Spec, one: Returned, other: Returned) -> Returned:

@@ -89,11 +89,12 @@ def _called(
     made: Callable[..., Any], question: Question, call: Call, through: Through
 ) -> tuple[Returned, tuple[Tensor, ...]]:
     try:
-        with tensors.around(call):
+        with state.standing(call.context) as moved:
             inputs = tensors.given(call, question.device)
             before = tensors.copies(inputs) if question.watch else {}
             made = copy.deepcopy(made) if call.context == tensors.COPIED else made
-            outs = terms_of(made(*inputs.values()), question.terms, question.absent)
+            with state.casting(call.context, question.device):
+                outs = terms_of(made(*inputs.values()), question.terms, question.absent)
             found = gradients(outs, {name: inputs[name] for name in call.wrt}, call)
     except through:
         raise
@@ -106,6 +107,7 @@ def _called(
             gradients={name: None if g is None else tensors.array_of(g) for name, g in found.items()},
             gradient_dtypes={name: None if g is None else tensors.name_of(g.dtype) for name, g in found.items()},
             written=tensors.written(before, inputs, call.wrt) if question.watch else (),
+            moved=tuple(moved),
         ),
         outs,
     )

@@ -69,6 +69,7 @@ class Returned:
     gradients: name -> d(weighted sum of all terms)/d(input), None where none reaches it; empty if nothing is connected
     written:   the inputs that the call wrote to, as sentences
     fleeting:  the terms whose numbers were overwritten by a later call
+    moved:     (what, was, is) of the setting in which the call stood, if it has left another one
     """
 
     raised: str = ""
@@ -78,6 +79,7 @@ class Returned:
     gradient_dtypes: Mapping[str, str | None] = field(default_factory=dict)
     written: tuple[str, ...] = ()
     fleeting: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ except ImportError:  # on Windows
     resource = None  # type: ignore[assignment]
 
 Changes = list[tuple[str, str, str]]
-RANDOM = "the random state"
+RANDOM, INFERENCE = "the random state", "the inference mode"
 _numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
+_inference, _cast = torch.inference_mode, torch.autocast
 _plain_getsignal = getattr(signal, "_signal", signal).getsignal  # what signal.getsignal asks, less 90 us for enums
 _generator, _MERSENNE, _MERSENNE_BYTES = getattr(np.random, "get_bit_generator", None), np.random.MT19937, 4 * 625
 _TINY = 5e-324
@@ -97,7 +98,7 @@ def _flushes() -> bool:
 
 STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "the inference mode": (torch.is_inference_mode_enabled, lambda on: None),
+    INFERENCE: (torch.is_inference_mode_enabled, lambda on: None),
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (_default_device, lambda name: torch.set_default_device(None if name == "cpu" else name)),
     "torch's deterministic mode": (
@@ -111,9 +112,21 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the signal handlers": (_handlers, _set_handlers),
     "the limits of the process": (_limits, _set_limits),
     "the flushing of denormal numbers": (_flushes, torch.set_flush_denormal),
+    "NumPy's treatment of errors": (np.geterr, lambda found: np.seterr(**found)),
     "torch's precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 }
-_ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the table, not this
+CONTEXTS: dict[str, tuple[str, Any]] = {
+    "without gradients": ("the gradient mode", False),
+    "in inference mode": ("the inference mode", True),
+    "under a default dtype of float64": ("torch's default dtype", torch.float64),
+    "on three threads": ("torch's number of threads", 3),
+    "in deterministic mode": ("torch's deterministic mode", (True, False)),
+}
+"""Where a call can stand: a setting of the process, and what it is there."""
+AUTOCAST = {"under autocast in bfloat16": torch.bfloat16, "under autocast in float16": torch.float16}
+_ASKED = tuple((name, *pair) for name, pair in STATE.items())  # a target can change the tables, not these
+_autocast = dict(AUTOCAST)
+_STANDS = {word: (name, there, *STATE[name]) for word, (name, there) in CONTEXTS.items()}
 
 
 def facts() -> dict[str, str]:
@@ -153,6 +166,31 @@ def put_back(before: Mapping[str, Any]) -> Changes:
             with contextlib.suppress(Exception):  # what cannot be put back is found by `is_clean`
                 write(before[name])
     return changed
+
+
+@contextlib.contextmanager
+def standing(word: str) -> Iterator[Changes]:
+    """A call stands elsewhere; it adds to the list what it has made of the setting there, if it does not leave it."""
+    moved: Changes = []
+    if word not in _STANDS:
+        yield moved
+        return
+    name, there, read, write = _STANDS[word]
+    before = read()
+    with _inference() if name == INFERENCE else contextlib.nullcontext():
+        try:
+            write(there)
+            yield moved
+            if (now := read()) != there:
+                moved.append((name, *_shown(there, now)))
+        finally:
+            write(before)
+
+
+def casting(word: str, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Autocast, if that is where a call stands: its backward pass is outside, as torch wants it."""
+    kind = _autocast.get(word)
+    return _cast(device.partition(":")[0], dtype=kind) if kind else contextlib.nullcontext()
 
 
 def is_clean(before: Mapping[str, Any]) -> bool:

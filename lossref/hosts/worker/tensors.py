@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,38 +26,13 @@ _requires, _gradient, _hooks = (
 _parameter = torch.nn.Parameter
 
 
-@contextlib.contextmanager
-def _set(read: Callable[[], Any], write: Callable[[Any], Any], there: Any) -> Iterator[None]:
-    before = read()
-    write(there)
-    try:
-        yield
-    finally:
-        write(before)
-
-
-_dtype = torch.get_default_dtype, torch.set_default_dtype
-_threads = torch.get_num_threads, torch.set_num_threads
-_strictly = torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
-CONTEXTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "without gradients": torch.no_grad,
-    "in inference mode": torch.inference_mode,
-    "under a default dtype of float64": lambda: _set(*_dtype, torch.float64),
-    "on three threads": lambda: _set(*_threads, 3),
-    "in deterministic mode": lambda: _set(*_strictly, True),
-}
-"""Where a call can stand; `FORMS` are what its inputs can be."""
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "on inputs that are no leaves": _clone,
     "on inputs that are Parameters": lambda x: _parameter(_detach(x)),
 }
+"""What the inputs of a call can be; `state.CONTEXTS` is where it can stand."""
 TWICE, COPIED = "on a second backward pass", "of a deep copy"
-_asked, _forms = dict(CONTEXTS), dict(FORMS)  # a target can change the tables, not these
-
-
-def around(call: Call) -> AbstractContextManager[Any]:
-    """What a call stands in."""
-    return _asked.get(call.context, contextlib.nullcontext)()
+_forms = dict(FORMS)  # a target can change the table, not this
 
 
 def given(call: Call, device: str) -> dict[str, Tensor]:

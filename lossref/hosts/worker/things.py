@@ -10,14 +10,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
-from .words import plain, short
+from .described import described, parameters
 
 MARK = "__lossref_targets__"
 ADAPTERS = "lossref.targets.adapters"
-OURS = ("lossref.losses", "lossref.editions")
 Build = Callable[..., Callable[..., Any]]
 ROW = ("spec", "label", "accepts", "fixed", "dtypes", "slack", "known", "unsupported", "note", "usage", "only", "where")
 """What is told of each target of an adapter."""
@@ -101,12 +99,30 @@ def _is_ours(name: str) -> bool:
 def marked(module: Any) -> Iterator[tuple[Build, dict[str, Any]]]:
     """Every marked function or class of a module, once, with every mark that it bears."""
     seen: set[int] = set()
-    for attribute, thing in list(vars(module).items()):
+    for attribute, thing in _within(module):
         if id(thing) in seen or not callable(thing):
             continue
         for mark in _marks(thing):
             seen.add(id(thing))
             yield _as_marked(thing, attribute, mark)
+
+
+def _within(module: Any) -> Iterator[tuple[str, Any]]:
+    """What a module holds, and what its own classes hold. Raises `Absent` for a marked method that needs an object."""
+    for attribute, thing in list(vars(module).items()):
+        yield attribute, thing
+        if isinstance(thing, type) and thing.__module__ == module.__name__:
+            yield from _of_class(thing, attribute)
+
+
+def _of_class(owner: type, path: str) -> Iterator[tuple[str, Any]]:
+    for name, part in list(vars(owner).items()):
+        bound, attribute = getattr(owner, name, None), f"{path}.{name}"
+        if isinstance(part, type) and part.__qualname__.startswith(f"{owner.__qualname__}."):
+            yield from _of_class(part, attribute)
+        elif inspect.isfunction(part) and _marks(part):
+            raise Absent(f"{attribute} is marked, but is a method: mark the class, a function or a @staticmethod")
+        yield attribute, bound
 
 
 def _marks(thing: Any) -> list[Mapping[str, Any]]:
@@ -155,7 +171,7 @@ def _may_need_asking(thing: Any) -> bool:
     """Whether it is worth while to import lossref: a class with parents or few arguments, or something with gains."""
     if isinstance(thing, type):
         return True
-    return sum(name.endswith("_gain") for name in _parameters(thing)) > 1
+    return sum(name.endswith("_gain") for name in parameters(thing)) > 1
 
 
 def callables(module: Any) -> list[str]:
@@ -166,82 +182,3 @@ def callables(module: Any) -> list[str]:
 def build_of(thing: Any) -> Build:
     """A class is built with the parameters; a function is called with them, after the inputs."""
     return thing if isinstance(thing, type) else partial(partial, thing)
-
-
-def described(thing: Any, attribute: str) -> dict[str, Any]:
-    """What can be said of a function or a class: where it is, and which parameters it has."""
-    bare = inspect.unwrap(thing)
-    name = str(getattr(thing, "__name__", type(thing).__name__))
-    qualname = plain(str(getattr(thing, "__qualname__", type(thing).__qualname__)))
-    return {
-        "attribute": attribute,
-        "name": short(attribute if name == "<lambda>" else name),
-        "where": f"{_file(bare)}:{_line(bare)} {qualname}",
-        "at_home": _is_at_home(thing),
-        "is_class": isinstance(thing, type),
-        "parameters": _parameters(thing),
-        "takes": [] if isinstance(thing, type) else _takes(thing),
-        "borrows": _borrowed(bare),
-    }
-
-
-def _is_at_home(thing: Any) -> bool:
-    """Whether its module has this very object under its name, and no copy or wrapper of it."""
-    home = sys.modules.get(str(getattr(thing, "__module__", "")))
-    return getattr(home, str(getattr(thing, "__qualname__", "")), None) is thing
-
-
-def _file(thing: Any) -> str:
-    try:
-        return inspect.getsourcefile(thing) or ""
-    except TypeError:
-        return ""
-
-
-def _line(thing: Any) -> int:
-    try:
-        return inspect.getsourcelines(thing)[1]
-    except (OSError, TypeError):
-        return 0
-
-
-def _borrowed(thing: Any) -> str:
-    """A loss of lossref's own that a function, or a method of a class, names; helpers of it are not looked into."""
-    parts = vars(thing).values() if isinstance(thing, type) else (thing,)
-    names = (name for part in parts if inspect.isfunction(part) for name in _foreign(part.__code__, part.__globals__))
-    return next(names, "")
-
-
-def _foreign(code: CodeType, known: Mapping[str, Any]) -> Iterator[str]:
-    losses = getattr(sys.modules.get("lossref"), "LOSSES", ())
-    for name in code.co_names:
-        thing = known.get(name)
-        if name.startswith(OURS):
-            yield name
-        elif inspect.ismodule(thing) and thing.__name__ == "lossref":
-            yield from (f"lossref.{attribute}" for attribute in code.co_names if attribute in losses)
-        elif str(getattr(thing, "__name__" if inspect.ismodule(thing) else "__module__", "")).startswith(OURS):
-            yield name
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _foreign(inner, known)
-
-
-def _parameters(thing: Any) -> list[str]:
-    """Names of the parameters of a callable; none where it does not tell (a C function, say)."""
-    try:
-        return list(inspect.signature(thing).parameters)
-    except (TypeError, ValueError):
-        return []
-
-
-def _takes(thing: Any) -> list[tuple[str, bool, bool]]:
-    """Each parameter with whether it takes a place, and whether it can be left out; none where any number is taken."""
-    try:
-        listed = inspect.signature(thing).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    if any(one.kind is one.VAR_POSITIONAL for one in listed):
-        return []
-    kept = [one for one in listed if one.kind is not one.VAR_KEYWORD]
-    return [(one.name, one.kind is not one.KEYWORD_ONLY, one.default is not one.empty) for one in kept]

@@ -18,7 +18,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.core.laws import not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.core.precision import as_it_is, compute_dtype, require_floating, require_same_shape
 from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
 
 
@@ -45,7 +45,7 @@ def varifocal(
         weight = weight.detach()
     elif weight_gradient != "attached":
         raise ValueError(f"weight_gradient: expected 'attached' or 'detached', got {weight_gradient!r}")
-    with torch.autocast(x.device.type, enabled=False):
+    with as_it_is(x):
         return sum_of_means(bce(x, q) * weight)
 
 

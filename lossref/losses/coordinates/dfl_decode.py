@@ -19,7 +19,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Derived, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import as_it_is, compute_dtype, require_floating
 
 
 def dfl_distances(logits: Tensor, reg_max: int = 16) -> Tensor:
@@ -37,7 +37,8 @@ def dfl_distances(logits: Tensor, reg_max: int = 16) -> Tensor:
     compute, result = compute_dtype(logits)
     bins = torch.arange(reg_max, dtype=compute, device=logits.device)
     sides = logits.to(compute).reshape(*logits.shape[:-1], 4, reg_max)
-    return (sides.softmax(-1) @ bins).to(result)
+    with as_it_is(logits):
+        return (sides.softmax(-1) @ bins).to(result)
 
 
 def oracle(m: Arithmetic, logits: Any, reg_max: int = 16) -> Any:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import as_it_is, compute_dtype, require_floating
 from lossref.losses.assignment.candidates import Pairs, candidates
 from lossref.losses.assignment.positives import Positives, select
 from lossref.losses.box_terms.bbox import bbox_terms
@@ -75,7 +75,7 @@ def detect(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None 
         raise ValueError(f"metric_overlap: expected one of {', '.join(OVERLAPS)}, got {metric_overlap!r}")
     if targets.shape[1] != 6:
         raise RuntimeError(f"bboxes: expected 4 numbers for each object, got {targets.shape[1] - 2}")
-    with torch.autocast(boxes.device.type, enabled=False):
+    with as_it_is(boxes):
         return _found(boxes, scores, scene, of_task)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, silu
 
-from lossref.core.precision import HALF
+from lossref.core.precision import HALF, as_it_is
 from lossref.losses.keypoints.flow_states import COUPLINGS, HIDDEN, layers_of
 
 MASK = ((0, 1), (1, 0)) * 3
@@ -74,7 +74,8 @@ def _net(u: Tensor, parameters: Mapping[str, Tensor], name: str) -> Tensor:
     """Three linear layers with SiLU between them."""
     for layer in (0, 2, 4):
         weight, bias = (parameters[f"{name}.{layer}.{part}"].to(u.device, u.dtype) for part in ("weight", "bias"))
-        u = linear(silu(u) if layer else u, weight, bias)
+        with as_it_is(u):
+            u = linear(silu(u) if layer else u, weight, bias)
     return u
 
 

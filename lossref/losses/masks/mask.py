@@ -18,7 +18,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, unit_interval
 from lossref.core.laws import not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import as_it_is, compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce
 from lossref.losses.masks.boxes import AREA_FAMILIES, MASK_BOX_FAMILIES, areas_left_out, areas_legal
 from lossref.losses.masks.crop_mask import CROP, crop_mask, oracle_crop, oracle_rule
@@ -56,7 +56,8 @@ def _weight(area: Tensor, zero_area_mask: str) -> Tensor:
 
 
 def _logits(pred: Tensor, proto: Tensor) -> Tensor:
-    return (pred @ proto.flatten(1)).reshape(len(pred), *proto.shape[1:])
+    with as_it_is(pred):
+        return (pred @ proto.flatten(1)).reshape(len(pred), *proto.shape[1:])
 
 
 def _require_shapes(gt_mask: Tensor, pred: Tensor, proto: Tensor, xyxy: Tensor, area: Tensor) -> None:

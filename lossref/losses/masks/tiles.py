@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, softplus
 
+from lossref.core.precision import as_it_is
+
 SIDE = 8  # of a tile, in pixels
 WIDTH = 16  # positives that one product takes
 NUMBERS = 2**20  # prototype values gathered at a time
@@ -70,7 +72,8 @@ def cropped_costs(coefficients: Tensor, proto: Tensor, masks: Tensor, owner: Ten
 
 
 def _costs(rows: Tensor, tiles: Tensor, *meetings: Tensor) -> Tensor:
-    costs: Tensor = _TileCosts.apply(rows, tiles, *meetings)  # type: ignore[no-untyped-call]
+    with as_it_is(rows):
+        costs: Tensor = _TileCosts.apply(rows, tiles, *meetings)  # type: ignore[no-untyped-call]
     return costs
 
 
@@ -164,25 +167,32 @@ class _TileCosts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, tiles, pack, tile, inside, target = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of the gradient is wanted
-            return *_slopes(grad, *ctx.saved_tensors), None, None, None, None
-        weighted = rows * grad[:, :, None]
-        d_rows, d_tiles = torch.zeros_like(rows), torch.zeros_like(tiles)
-        for part in _parts(len(pack), tiles):
-            here, there = pack[part], tile[part]
-            values = tiles.index_select(0, there)
-            slope = (rows.index_select(0, here) @ values).sigmoid_()
-            slope.mul_(inside[part][:, None]).sub_(target[part][:, None])
-            _add(d_rows, here, slope @ values.mT)
-            _add(d_tiles, there, weighted.index_select(0, here).mT @ slope)
-        return d_rows * grad[:, :, None], d_tiles, None, None, None, None
+        with as_it_is(grad):
+            if torch.is_grad_enabled():  # a gradient of the gradient is wanted
+                return *_slopes(grad, *ctx.saved_tensors), None, None, None, None
+            return *_slopes_in_parts(grad, *ctx.saved_tensors), None, None, None, None
+
+
+def _slopes_in_parts(
+    grad: Tensor, rows: Tensor, tiles: Tensor, pack: Tensor, tile: Tensor, inside: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of coefficients and tiles, a part at a time."""
+    weighted = rows * grad[:, :, None]
+    d_rows, d_tiles = torch.zeros_like(rows), torch.zeros_like(tiles)
+    for part in _parts(len(pack), tiles):
+        here, there = pack[part], tile[part]
+        values = tiles.index_select(0, there)
+        slope = (rows.index_select(0, here) @ values).sigmoid_()
+        slope.mul_(inside[part][:, None]).sub_(target[part][:, None])
+        _add(d_rows, here, slope @ values.mT)
+        _add(d_tiles, there, weighted.index_select(0, here).mT @ slope)
+    return d_rows * grad[:, :, None], d_tiles
 
 
 def _slopes(
     grad: Tensor, rows: Tensor, tiles: Tensor, pack: Tensor, tile: Tensor, inside: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What `backward` computes, all at once and differentiable."""
+    """The same, all at once and differentiable."""
     values = tiles[tile]
     slope = (rows[pack] @ values).sigmoid() * inside[:, None] - target[:, None]
     slope = slope * grad[pack][:, :, None]

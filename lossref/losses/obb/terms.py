@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import as_it_is, compute_dtype, require_floating
 from lossref.losses.assignment.candidates import Pairs, candidates_rotated
 from lossref.losses.assignment.rotated_task_aligned import enlarged_boxes
 from lossref.losses.box_terms.angle import angle_loss
@@ -66,7 +66,7 @@ def detect_rotated(
     require_floating(boxes=boxes, scores=scores, angle=angle)
     if angle.shape[1] != 1:
         raise RuntimeError(f"angle: expected shape (b, 1, A), got {tuple(angle.shape)}")
-    with torch.autocast(boxes.device.type, enabled=False):
+    with as_it_is(boxes):
         return _found(boxes, scores, angle, scene, rotated)
 
 

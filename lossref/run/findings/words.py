@@ -17,7 +17,7 @@ MANNERS = {
     "upstream": (0.5, "a backward() that does more with what comes from above (grad_output) than multiply by it"),
     "contexts": (
         0.4,
-        "what asks where it runs: is_grad_enabled(), .is_leaf, the default dtype, threads, a second call",
+        "what asks where it runs: is_grad_enabled(), .is_leaf, the default dtype, threads, autocast, a second call",
     ),
     "strides": (0.3, ".view() where .reshape() is due, or memory read as if it were contiguous"),
     "connected": (0.3, "a branch that returns a new tensor: multiply by 0 instead, so that a gradient of 0 is there"),

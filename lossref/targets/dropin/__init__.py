@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from lossref.core.nouns import Spec, Target
-from lossref.hosts.worker.things import described
+from lossref.hosts.worker.described import described
 from lossref.losses import specs
 from lossref.targets.dropin import boxes, detr, elementary, models
 from lossref.targets.dropin.entry import Asked, Entry, parameters_of, required_of

@@ -1,0 +1,92 @@
+"""What can be said of a function or a class without calling it: where it is, what it takes, what it borrows."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+from .words import plain, short
+
+OURS = ("lossref.losses", "lossref.editions")
+
+
+def described(thing: Any, attribute: str) -> dict[str, Any]:
+    """What can be said of a function or a class: where it is, and which parameters it has."""
+    bare = inspect.unwrap(thing)
+    name = str(getattr(thing, "__name__", type(thing).__name__))
+    qualname = plain(str(getattr(thing, "__qualname__", type(thing).__qualname__)))
+    return {
+        "attribute": attribute,
+        "name": short(attribute if name == "<lambda>" else name),
+        "where": f"{_file(bare)}:{_line(bare)} {qualname}",
+        "at_home": _is_at_home(thing),
+        "is_class": isinstance(thing, type),
+        "parameters": parameters(thing),
+        "takes": [] if isinstance(thing, type) else _takes(thing),
+        "borrows": _borrowed(bare),
+    }
+
+
+def _is_at_home(thing: Any) -> bool:
+    """Whether its module has this very object under its name, and no copy or wrapper of it."""
+    home = sys.modules.get(str(getattr(thing, "__module__", "")))
+    return getattr(home, str(getattr(thing, "__qualname__", "")), None) is thing
+
+
+def _file(thing: Any) -> str:
+    try:
+        return inspect.getsourcefile(thing) or ""
+    except TypeError:
+        return ""
+
+
+def _line(thing: Any) -> int:
+    try:
+        return inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):
+        return 0
+
+
+def _borrowed(thing: Any) -> str:
+    """A loss of lossref's own that a function, or a method of a class, names; helpers of it are not looked into."""
+    parts = vars(thing).values() if isinstance(thing, type) else (thing,)
+    names = (name for part in parts if inspect.isfunction(part) for name in _foreign(part.__code__, part.__globals__))
+    return next(names, "")
+
+
+def _foreign(code: CodeType, known: Mapping[str, Any]) -> Iterator[str]:
+    losses = getattr(sys.modules.get("lossref"), "LOSSES", ())
+    for name in code.co_names:
+        thing = known.get(name)
+        if name.startswith(OURS):
+            yield name
+        elif inspect.ismodule(thing) and thing.__name__ == "lossref":
+            yield from (f"lossref.{attribute}" for attribute in code.co_names if attribute in losses)
+        elif str(getattr(thing, "__name__" if inspect.ismodule(thing) else "__module__", "")).startswith(OURS):
+            yield name
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _foreign(inner, known)
+
+
+def parameters(thing: Any) -> list[str]:
+    """Names of the parameters of a callable; none where it does not tell (a C function, say)."""
+    try:
+        return list(inspect.signature(thing).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _takes(thing: Any) -> list[tuple[str, bool, bool]]:
+    """Each parameter with whether it takes a place, and whether it can be left out; none where any number is taken."""
+    try:
+        listed = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    if any(one.kind is one.VAR_POSITIONAL for one in listed):
+        return []
+    kept = [one for one in listed if one.kind is not one.VAR_KEYWORD]
+    return [(one.name, one.kind is not one.KEYWORD_ONLY, one.default is not one.empty) for one in kept]
