@@ -104,6 +104,19 @@ def test_the_same_manners_are_one_finding(check: str, one: str, other: str, kind
     assert found.kind == kind
 
 
+def test_attributes_of_one_object_are_one_finding() -> None:
+    bs, most, drawn = (
+        failure(f"state {name}", f"{name} was None before the calls and is 2 after them")
+        for name in ("made.bs", "made.n_max_boxes", "the random state")
+    )
+    found = findings([row(spec, "state", bs, most) for spec in ("task_aligned", "rotated_task_aligned")])
+    assert [one.sentence for one in found] == [
+        "made.bs was None before the calls and is 2 after them; so is n_max_boxes"
+    ]
+    assert len(findings([row("focal", "state", bs, drawn)])) == 2
+    assert len(findings([row("focal", "state", bs), row("iou", "state", most)])) == 2
+
+
 PRECISELY = "to float32 precision: a part is computed in float32"
 
 

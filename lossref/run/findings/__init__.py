@@ -154,6 +154,8 @@ def _joined(groups: dict[Key, list[Part]]) -> dict[Key, list[Part]]:
 def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
     if key[1] == "behaviour" and (*key[:1], "raises", key[-1]) in groups:
         return *key[:1], "raises", key[-1]
+    if _is_attribute(key):
+        return min(one for one in groups if _is_attribute(one) and _specs(groups[one]) == _specs(groups[key]))
     whole = key[-1].removeprefix(PART)
     if key[1] == "because" and whole != key[-1] and (*key[:2], whole) in groups:
         return *key[:2], whole  # the value of the term is wrong by the same factor
@@ -166,6 +168,15 @@ def _joint(key: Key, groups: dict[Key, list[Part]]) -> Key:
     if len(values) == 1:
         return values[0]
     return key if key[-1].startswith("law ") else (*key[:3], "gradient")
+
+
+def _is_attribute(key: Key) -> bool:
+    """Whether it is an attribute that calls leave behind, and no setting of the process ("the ...")."""
+    return key[1:3] == ("behaviour", "state") and not key[-1].startswith("the ")
+
+
+def _specs(parts: list[Part]) -> set[tuple[str, str]]:
+    return {(part.row.target, part.row.spec) for part in parts}
 
 
 def _of_value(parts: list[Part], spec: str) -> bool:
