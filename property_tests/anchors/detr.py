@@ -690,6 +690,23 @@ def test_denoising_pairs() -> None:
             of(*bad)
 
 
+def test_an_image_may_denoise_some_of_its_objects() -> None:
+    """`dn_gt_idx` of later releases: which of them, counted over the batch; the loss is that of these pairs."""
+    some = [torch.tensor([1]), torch.tensor([2])]
+    vectors = [torch.tensor([0, 3]), torch.tensor([1, 4])]
+    assert pairs(RTDETRDetectionLoss.get_dn_match_indices(vectors, 2, some)) == [([0, 3], [1, 1]), ([1, 4], [2, 2])]
+    (boxes, scores), (dn_boxes, dn_scores) = leaves(), leaves(3, 6)
+    loss, batch = RTDETRDetectionLoss(nc=3), batch_of(THREE)
+    every = {**DN_META, "dn_gt_idx": [torch.tensor([0, 1]), torch.tensor([2])]}
+    both = [loss((boxes, scores), batch, dn_boxes, dn_scores, meta) for meta in (DN_META, every)]
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[0])
+    meta = {"dn_pos_idx": vectors, "dn_num_group": 2, "dn_gt_idx": some}
+    found = loss((boxes, scores), batch, dn_boxes, dn_scores, meta)
+    chosen = list(zip(vectors, [torch.tensor([1, 1]), torch.tensor([2, 2])], strict=True))
+    want = DETRLoss(nc=3)(dn_boxes, dn_scores, batch, postfix="_dn", match_indices=chosen)
+    assert all(torch.equal(found[name], x) for name, x in want.items())
+
+
 def test_positions_must_be_given_for_every_image() -> None:
     (boxes, scores), (dn_boxes, dn_scores) = leaves(), leaves(3, 6)
     meta = {**DN_META, "dn_pos_idx": DN_META["dn_pos_idx"][:1]}

@@ -8,8 +8,7 @@ Source: spec/50-detr.md section 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -119,33 +118,47 @@ class RTDETRDetectionLoss(DETRLoss):
         """The losses by name, those of the denoising queries with `_dn`: constant zeros without `dn_meta`.
 
         preds: pred_bboxes (L, b, q, 4), pred_scores (L, b, q, nc); dn_bboxes (L, b, d, 4), dn_scores
-        (L, b, d, nc); dn_meta: dn_pos_idx (positions of each image), dn_num_group. Raises AssertionError
-        unless there are positions for every image.
+        (L, b, d, nc); dn_meta: dn_pos_idx (positions of each image), dn_num_group and, where not all objects
+        are denoised, dn_gt_idx (those that are, counted over the batch). Raises AssertionError unless there are
+        positions for every image.
         """
         found = super().forward(*preds, batch)
         if dn_meta is None:
             return {**found, **{f"{name}_dn": torch.zeros_like(x, requires_grad=False) for name, x in found.items()}}
         if dn_bboxes is None or dn_scores is None:
             raise TypeError("dn_bboxes, dn_scores: expected tensors, because dn_meta is given")
-        pairs = self.get_dn_match_indices(dn_meta["dn_pos_idx"], dn_meta["dn_num_group"], batch["gt_groups"])
+        known = dn_meta.get("dn_gt_idx", batch["gt_groups"])  # an image with many objects denoises some of them
+        pairs = self.get_dn_match_indices(dn_meta["dn_pos_idx"], dn_meta["dn_num_group"], known)
         return {**found, **super().forward(dn_bboxes, dn_scores, batch, postfix="_dn", match_indices=pairs)}
 
     @staticmethod
     def get_dn_match_indices(
-        dn_pos_idx: Sequence[Tensor], dn_num_group: int, gt_groups: Sequence[int]
+        dn_pos_idx: Sequence[Tensor], dn_num_group: int, gt_groups: Sequence[int] | Sequence[Tensor]
     ) -> list[tuple[Tensor, Tensor]]:
         """For each image its positions, and its objects as a block, repeated for every group; int64.
 
-        Raises AssertionError where the numbers of positions and objects do not fit.
+        `gt_groups` are the numbers of objects or, as later releases have it, which objects are denoised. Raises
+        AssertionError where the numbers of positions and objects do not fit.
         """
         assert len(dn_pos_idx) == len(gt_groups), f"{len(dn_pos_idx)} vectors for {len(gt_groups)} images"
         found = []
-        for place, count, last in zip(dn_pos_idx, gt_groups, accumulate(gt_groups), strict=True):
-            which = torch.arange(last - count, last, device="cpu").repeat(dn_num_group)
-            place = place.long() if count else which
-            assert len(place) == len(which), f"{len(place)} positions for {dn_num_group} groups of {count} objects"
+        for place, block in zip(dn_pos_idx, _blocks(gt_groups), strict=True):
+            which = block.long().cpu().repeat(dn_num_group)
+            place = place.long() if len(block) else which
+            assert len(place) == len(which), f"{len(place)} positions for {dn_num_group} groups of {len(block)} objects"
             found.append((place, which))
         return found
+
+
+def _blocks(groups: Sequence[int] | Sequence[Tensor]) -> Iterator[Tensor]:
+    """The objects of each image, counted over the batch, from their numbers; or as they are given."""
+    last = 0
+    for one in groups:
+        if isinstance(one, Tensor):
+            yield one
+        else:
+            last += one
+            yield torch.arange(last - one, last, device="cpu")
 
 
 def _corner(name: str, why: str, them: Mapping[str, Any] = THREE, **params: Any) -> Case:
