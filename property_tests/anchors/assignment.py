@@ -376,6 +376,23 @@ def test_conflicts_among_those_that_contain() -> None:
     assert {a: g for a, (g, _) in told_apart(far_inputs(), conflict="containing").items()} == {0: 1, 1: 2, 2: 2, 3: 2}
 
 
+def test_conflicts_among_all_that_overlap() -> None:
+    """The winner does not contain the anchor, and has its own metric there."""
+    given = inputs_of([((8, 5, 16, 12), 0), ((8, 10, 14, 25), 1), ((12, 3, 30, 22), 0)])
+    settings: dict[str, Any] = {"num_classes": given["pd_scores"].shape[-1], "alpha": 0.5}
+    usual, found = (
+        given_to(task_aligned(*given.values(), 2, **settings, **rule)) for rule in ({}, {"conflict": "overlapping"})
+    )
+    overlap = bbox_iou(given["gt_bboxes"][0][:, None], given["pd_bboxes"][0][None], xywh=False, CIoU=True)[..., 0]
+    moved = [a for a in found if found[a] != usual[a]]
+    assert moved
+    for a in moved:
+        number, (x, y) = found[a][0], given["anc_points"][a]
+        left, top, right, bottom = given["gt_bboxes"][0, number]
+        assert number == int(overlap[:, a].argmax())
+        assert not (left < x < right and top < y < bottom) or found[a][0] == usual[a][0]
+
+
 def test_plain_iou() -> None:
     best = told_apart(inputs_of([FIRST]), overlap="iou")[5]
     assert best == (0, pytest.approx(17 * 16.625 / (400 + 17 * 16.625 - 17 * 16.625), rel=1e-6))

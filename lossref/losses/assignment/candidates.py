@@ -32,8 +32,8 @@ class Rules(NamedTuple):
     """Choices on which assigners differ; the defaults are those of spec/20-assignment.md section 1.10.
 
     conflict:     an anchor that several objects picked goes to the largest overlap of "all" objects (0 where
-                  the anchor is no candidate, so to object 0 if all are 0), of those "containing" it, or of
-                  those that "picked" it; to the first of equals
+                  the anchor is no candidate, so to object 0 if all are 0), of all "overlapping" it (whether or not
+                  it is a candidate), of those "containing" it, or of those that "picked" it; to the first of equals
     overlap:      "ciou" or "iou": what the caller is to compute
     zero_metric:  candidates with metric 0 that fill up the top-k are "kept" or "dropped"
     small_boxes:  when candidates are looked for, a side below stride[0] counts as stride[1] ("stride1";
@@ -61,7 +61,7 @@ class Rules(NamedTuple):
 
 SPECIFIED = Rules()
 CHOICES = {
-    "conflict": ("all", "containing", "picked"),
+    "conflict": ("all", "containing", "picked", "overlapping"),
     "zero_metric": ("kept", "dropped"),
     "small_boxes": ("stride1", "stride0", "raised", "off"),
     "at_least_one": ("off", "nearest", "best"),
@@ -143,24 +143,9 @@ def enlarged(side: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
     return torch.where(side < (least if rules.small_boxes == "raised" else stride[0]), side.new_tensor(least), side)
 
 
-def served(pairs: Pairs, metric: Tensor, overlap: Tensor, objects: int) -> tuple[Pairs, Tensor, Tensor]:
-    """The candidates with metric (p,) and overlap (p,), after the rule at_least_one "best"."""
-    if pairs.inside is None:
-        return pairs, metric, overlap
-    owner = pairs.image * objects + pairs.object
-    nothing = metric.new_zeros(int(owner.max()) + 1 if len(owner) else 0)
-    own = nothing.scatter_reduce(0, owner[pairs.inside], metric[pairs.inside], "amax")
-    best = nothing.scatter_reduce(0, owner, metric, "amax")
-    at = ((metric == best[owner]) & (own == 0)[owner] & (best > 0)[owner]).nonzero()[:, 0]
-    first = torch.full_like(nothing, len(owner), dtype=torch.long).scatter_reduce(0, owner[at], at, "amin")
-    chosen = torch.where(first[owner] < len(owner), first[owner] == torch.arange(len(owner)).to(owner), pairs.inside)
-    kept = Pairs(pairs.image[chosen], pairs.object[chosen], pairs.anchor[chosen])
-    return kept, metric[chosen], overlap[chosen]
-
-
 def _pairs(image: Tensor, number: Tensor, row: Tensor, anchor: Tensor, anchors: int, rules: Rules) -> Pairs:
     """Pairs of objects (n,) and anchors, from candidates (row, anchor)."""
-    if rules.at_least_one != "best":
+    if rules.at_least_one != "best" and rules.conflict != "overlapping":
         return Pairs(image.take(row), number.take(row), anchor)
     inside = torch.zeros(len(image) * anchors, dtype=torch.bool, device=row.device)
     inside = inside.index_fill(0, row * anchors + anchor, True)

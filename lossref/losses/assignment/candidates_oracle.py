@@ -1,4 +1,4 @@
-"""Which anchors an object may have at all, in scalars: the rules on which assigners differ.
+"""Which anchors an object may have at all, and its metric there, in scalars: the rules on which assigners differ.
 
 Nothing here carries gradient. Source: spec/20-assignment.md sections 1.2, 1.10 and 3, D2.
 """
@@ -59,14 +59,45 @@ def oracle_grown(m: Arithmetic, side: Any, settings: Any, rules: Any) -> Any:
     return m.number(counts_as) if limit is not None and m.less(side, limit) else side
 
 
-def oracle_served(m: Arithmetic, own: Found, measure: Callable[[int], tuple[Any, Any]], anchors: int) -> Found:
+def oracle_same(m: Arithmetic, one: Any, other: Any) -> bool:
+    """Whether two boxes are exactly equal, so that their overlaps are, too."""
+    return one is not None and all(x.value == y.value for x, y in zip(one, other, strict=True))
+
+
+def oracle_served(m: Arithmetic, own: Found, measured: Callable[[Sequence[int]], Found], anchors: int) -> Found:
     """The candidates, or the best of all anchors instead, if that has a metric and none of them has."""
     if any(m.less(m.number(0.0), t) for t, _ in own.values()):
         return own
-    every = {a: measure(a) for a in range(anchors)}
+    every = measured(range(anchors))
     best = max(every, key=lambda a: float(every[a][0].value))
     if not m.less(m.number(0.0), every[best][0]):
         return own
     if not all(m.less(t, every[best][0]) for a, (t, _) in every.items() if a != best):
         m.tie("several anchors are equally good")
     return {best: every[best]}
+
+
+def oracle_measured(
+    m: Arithmetic,
+    one: tuple[int, Any],
+    at: Sequence[int],
+    score: Callable[[int, int], Any],
+    box: Callable[[int], Any],
+    given: tuple[Any, ...],
+    known: list[tuple[Any, dict[int, Any]]],
+) -> Found:
+    """Metric and overlap of an object at these anchors; `known` keeps the overlaps, which equal boxes share."""
+    _, settings, rules, _, match = given
+    label, truth = one
+    overlaps = next((overlaps for other, overlaps in known if oracle_same(m, other, truth)), {})
+    known.append((truth, overlaps))
+
+    for anchor in at:
+        if anchor not in overlaps:
+            overlaps[anchor] = m.stop(match(m, truth, box(anchor), rules))
+    return {a: (oracle_metric(m, score(a, label), overlaps[a], settings), overlaps[a]) for a in at}
+
+
+def oracle_metric(m: Arithmetic, score: Any, overlap: Any, settings: Any) -> Any:
+    """t = z^alpha o^beta."""
+    return m.pow(m.stop(score), settings.alpha) * m.pow(overlap, settings.beta)

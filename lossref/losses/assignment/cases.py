@@ -182,7 +182,10 @@ COUNTS = {
 }
 RULES = {
     "conflict": Param(
-        "all", ("containing", "picked"), "objects that may get an anchor picked twice", means=words.CONFLICT
+        "all",
+        ("containing", "picked", "overlapping"),
+        "objects that may get an anchor picked twice",
+        means=words.CONFLICT,
     ),
     "overlap": Param("ciou", ("iou",), "CIoU or plain IoU as the overlap", means=words.OVERLAP),
     "zero_metric": Param("kept", ("dropped",), "candidates with metric 0 among the top k", means=words.ZERO_METRIC),

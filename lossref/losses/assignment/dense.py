@@ -18,11 +18,15 @@ from lossref.losses.assignment.answer import Assignment
 
 
 class Claims(NamedTuple):
-    """What objects have at anchors (b, G, A): metric t and overlap o, 0 where the anchor is no candidate."""
+    """What objects have at anchors (b, G, A): metric t and overlap o, 0 where the anchor counts as no candidate.
+
+    `rank` decides conflicts: o, and less than any overlap where there is no object.
+    """
 
     t: Tensor
     o: Tensor
     seen: Tensor
+    rank: Tensor
 
 
 class Kept(NamedTuple):
@@ -94,13 +98,13 @@ def probability(z: Tensor) -> Tensor:
 
 def settled(c: Claims, p: Any) -> Kept:
     """The topk of each object, each anchor for one object, the topk2 of each object."""
-    pos = resolved(picked(c, p), c.o, c.seen, p)
+    pos = resolved(picked(c, p), c.rank, c.seen, p)
     return maxima(second_round(pos, c.t, p), c)
 
 
 def picked(c: Claims, p: Any) -> Tensor:
     """The topk candidates of each object."""
-    pos = top(c.t, p.topk) & c.seen
+    pos = top(c.t * c.seen, p.topk) & c.seen
     return pos & (c.t > 0) if p.zero_metric == "dropped" else pos
 
 
@@ -186,8 +190,10 @@ def dense(steps: Steps, **setting: Any) -> Callable[..., Assignment]:
         z = steps.certainty(pd_scores.transpose(1, 2).gather(1, gt_labels.expand(-1, -1, pd_scores.shape[1])))
         if p.at_least_one == "best":
             seen = with_the_best(seen, z**p.alpha * o**p.beta * (mask_gt > 0))
-        o, z = torch.where(seen, o, 0), torch.where(seen, z, 0)
-        claims = Claims(z**p.alpha * o**p.beta, o, seen)
+        meant = mask_gt > 0 if p.conflict == "overlapping" else seen
+        rank = torch.where(meant, o, -1)
+        o, z = torch.where(meant, o, 0), torch.where(meant, z, 0)
+        claims = Claims(z**p.alpha * o**p.beta, o, seen, rank if p.conflict == "overlapping" else o)
         found = answer(claims, steps.settle(claims, p), steps.target, boxes, gt_labels, p)
         return steps.present(found, p)
 

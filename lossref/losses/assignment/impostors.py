@@ -79,7 +79,7 @@ def first_object_reset(c: Claims, p: Any) -> Kept:
     claimed = picked(c, p)
     several = claimed.sum(1, keepdim=True) > 1
     left = torch.cat([claimed[:, :1] & ~several, claimed[:, 1:]], 1)
-    return maxima(second_round(left | (resolved(claimed, c.o, c.seen, p) & several), c.t, p), c)
+    return maxima(second_round(left | (resolved(claimed, c.rank, c.seen, p) & several), c.t, p), c)
 
 
 def maxima_first(c: Claims, p: Any) -> Kept:
@@ -88,7 +88,7 @@ def maxima_first(c: Claims, p: Any) -> Kept:
 
 def topk2_first(c: Claims, p: Any) -> Kept:
     first = picked(c, p)
-    pos = resolved(first & top(c.t * first, p.topk2), c.o, c.seen, p)
+    pos = resolved(first & top(c.t * first, p.topk2), c.rank, c.seen, p)
     return maxima(second_round(pos, c.t, p), c)
 
 

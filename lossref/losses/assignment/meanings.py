@@ -8,6 +8,8 @@ from __future__ import annotations
 CONFLICT = {
     "all": "an anchor that several objects picked goes to the object with the largest overlap of all, which is 0 "
     "where the anchor lies outside of it; to the first object where all are 0",
+    "overlapping": "an anchor that several objects picked goes to the object with the largest overlap of all, also of "
+    "those that do not contain it",
     "containing": "an anchor that several objects picked goes to the largest overlap of the objects that contain it",
     "picked": "an anchor that several objects picked goes to the largest overlap of those that picked it",
 }

@@ -12,7 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.losses.assignment.candidates_oracle import INSIDE, Found, oracle_candidates, oracle_grown, oracle_served
+from lossref.losses.assignment.candidates_oracle import (
+    INSIDE,
+    Found,
+    oracle_candidates,
+    oracle_grown,
+    oracle_measured,
+    oracle_served,
+)
 from lossref.losses.overlap.ciou import oracle as oracle_ciou
 from lossref.losses.overlap.pairs import oracle_overlap, oracle_sides
 from lossref.losses.overlap.probiou import oracle_probiou
@@ -39,7 +46,12 @@ def oracle_assign(
     known: list[tuple[Any, dict[int, Any]]] = []  # box of an object, and its overlaps
     found = [oracle_found(m, one, score, box, given, known) if one else {} for one in objects]
     picks = [oracle_picks(m, own, topk, total, rules.zero_metric == "dropped") for own in found]
-    owner = {a: oracle_owner(m, a, picks, found, rules.conflict) for a in sorted(set().union(*picks))}
+    claimed = sorted(set().union(*picks))
+    if rules.conflict == "overlapping":
+        several = [a for a in claimed if sum(a in own for own in picks) > 1]
+        every = [oracle_measured(m, one, several, score, box, given, known) if one else {} for one in objects]
+        found = [{**there, **own} for there, own in zip(every, found, strict=True)]
+    owner = {a: oracle_owner(m, a, picks, found, rules.conflict) for a in claimed}
     if topk2 != topk:
         kept = [oracle_picks(m, oracle_share(m, g, owner, found), topk2, total, False) for g in range(len(objects))]
         owner = {a: g for a, g in owner.items() if a in kept[g]}
@@ -55,19 +67,14 @@ def oracle_found(
     given: tuple[Any, ...],
     known: list[tuple[Any, dict[int, Any]]],
 ) -> Found:
-    """Metric and overlap of an object at its candidates; `known` keeps the overlaps, which equal boxes share."""
-    anchors, settings, rules, region, match = given
-    label, truth = one
-    overlaps = next((overlaps for other, overlaps in known if oracle_same(m, other, truth)), {})
-    known.append((truth, overlaps))
+    """Metric and overlap of an object at its candidates."""
+    anchors, settings, rules, region, _ = given
 
-    def measure(anchor: int) -> tuple[Any, Any]:
-        if anchor not in overlaps:
-            overlaps[anchor] = m.stop(match(m, truth, box(anchor), rules))
-        return oracle_metric(m, score(anchor, label), overlaps[anchor], settings), overlaps[anchor]
+    def measured(at: Sequence[int]) -> Found:
+        return oracle_measured(m, one, at, score, box, given, known)
 
-    own = {a: measure(a) for a in oracle_candidates(m, anchors, truth, settings, rules, region)}
-    return oracle_served(m, own, measure, len(anchors)) if rules.at_least_one == "best" else own
+    own = measured(oracle_candidates(m, anchors, one[1], settings, rules, region))
+    return oracle_served(m, own, measured, len(anchors)) if rules.at_least_one == "best" else own
 
 
 def oracle_upright_region(m: Arithmetic, box: Any, settings: Any, rules: Any) -> tuple[Any, Callable[..., bool]]:
@@ -92,16 +99,6 @@ def oracle_upright_match(m: Arithmetic, truth: Any, pred: Any, rules: Any) -> An
 
 
 UPRIGHT = (oracle_upright_region, oracle_upright_match)
-
-
-def oracle_same(m: Arithmetic, one: Any, other: Any) -> bool:
-    """Whether two boxes are exactly equal, so that their overlaps are, too."""
-    return one is not None and all(x.value == y.value for x, y in zip(one, other, strict=True))
-
-
-def oracle_metric(m: Arithmetic, score: Any, overlap: Any, settings: Any) -> Any:
-    """t = z^alpha o^beta."""
-    return m.pow(m.stop(score), settings.alpha) * m.pow(overlap, settings.beta)
 
 
 def oracle_picks(m: Arithmetic, own: Found, k: int, anchors: int, drop: bool) -> set[int]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated, served
+from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated
 
 __all__ = ["SPECIFIED", "Pairs", "Positives", "Rules", "candidates", "candidates_rotated", "poisoned", "select"]
 
@@ -60,12 +60,13 @@ def select(
         if k > anchors:
             raise RuntimeError(f"{name}: expected at most {anchors}, the number of anchors, got {k}")
     bad = poisoned(pairs, metric, overlap, images)
-    pairs, metric, overlap = served(pairs, metric, overlap, objects)
-    pool = _Picks(pairs.image * anchors + pairs.anchor, pairs.image * objects + pairs.object, metric, overlap)
+    every = _picks(pairs, metric, overlap, shape)
+    pool = _picks(*_served(pairs, metric, overlap, objects, rules), shape)
+    metric = pool.metric
     at = _largest(metric, pool.owner, images * objects, topk)
     if rules.zero_metric == "dropped":
         at = at[~(metric[at] <= 0)]
-    picks = _settled(_taken(pool, at), pool, shape, rules)
+    picks = _settled(_taken(pool, at), every if rules.conflict == "overlapping" else pool, shape, rules)
     if topk2 != topk:
         picks = _taken(picks, picks.owner.argsort(stable=True))
         picks = _taken(picks, _largest(picks.metric, picks.owner, images * objects, topk2))
@@ -77,10 +78,35 @@ def select(
     )
 
 
+def _picks(pairs: Pairs, metric: Tensor, overlap: Tensor, shape: tuple[int, int, int]) -> _Picks:
+    _, objects, anchors = shape
+    return _Picks(pairs.image * anchors + pairs.anchor, pairs.image * objects + pairs.object, metric, overlap)
+
+
 def poisoned(pairs: Pairs, metric: Tensor, overlap: Tensor, images: int) -> Tensor:
     """Images (b,) with a NaN metric or overlap on any candidate."""
     bad = torch.zeros(images, dtype=torch.bool, device=metric.device)
     return bad.index_fill(0, pairs.image[metric.isnan() | overlap.isnan()], True)
+
+
+def _served(pairs: Pairs, metric: Tensor, overlap: Tensor, objects: int, rules: Rules) -> tuple[Pairs, Tensor, Tensor]:
+    """The candidates with metric (p,) and overlap (p,), after the rule at_least_one "best"."""
+    if pairs.inside is None:
+        return pairs, metric, overlap
+    owner = pairs.image * objects + pairs.object
+    if rules.at_least_one != "best":
+        return _chosen(pairs, pairs.inside), metric[pairs.inside], overlap[pairs.inside]
+    nothing = metric.new_zeros(int(owner.max()) + 1 if len(owner) else 0)
+    own = nothing.scatter_reduce(0, owner[pairs.inside], metric[pairs.inside], "amax")
+    best = nothing.scatter_reduce(0, owner, metric, "amax")
+    at = ((metric == best[owner]) & (own == 0)[owner] & (best > 0)[owner]).nonzero()[:, 0]
+    first = torch.full_like(nothing, len(owner), dtype=torch.long).scatter_reduce(0, owner[at], at, "amin")
+    chosen = torch.where(first[owner] < len(owner), first[owner] == torch.arange(len(owner)).to(owner), pairs.inside)
+    return _chosen(pairs, chosen), metric[chosen], overlap[chosen]
+
+
+def _chosen(pairs: Pairs, which: Tensor) -> Pairs:
+    return Pairs(pairs.image[which], pairs.object[which], pairs.anchor[which])
 
 
 def _taken(picks: _Picks, at: Tensor) -> _Picks:
@@ -117,7 +143,7 @@ def _top_of_rows(value: Tensor, first: Tensor, size: Tensor, k: int) -> Tensor:
 
 
 def _settled(picks: _Picks, pool: _Picks, shape: tuple[int, int, int], rules: Rules) -> _Picks:
-    """The picks with each anchor given to one object; `pool` are all candidates."""
+    """The picks with each anchor given to one object; `pool` are all candidates, or all pairs."""
     images, objects, anchors = shape
     claims = picks.place.bincount(minlength=images * anchors)
     contested = claims > 1

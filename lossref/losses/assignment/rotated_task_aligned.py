@@ -144,6 +144,7 @@ class RotatedTaskAlignedAssigner(TaskAlignedAssigner):
 _SMALL = (1, (16, 16, 4, 12, 0.5))
 _BETWEEN = (1, (15, 15, 4, 4, 0.125))
 _TURNED = (1, (14, 18, 20, 12, 0.5))
+_BESIDE = (0, (27, 16, 24, 8, 0.25)), (1, (19.5, 14, 23, 6, -0.25)), (0, (22, 10.5, 14, 7, -0.25))
 
 SPEC = Spec(
     name="rotated_task_aligned",
@@ -176,6 +177,7 @@ SPEC = Spec(
         setup("half a turn", "nearly the same with sides exchanged", (1, (14, 18, 12, 20, 2.0625)), topk=3),
         setup("side of 8", "not small", (1, (13, 15, 8, 19, 1.875)), topk=5),
         setup("nearest", "no candidate, so the nearest anchor", (1, (100, 16, 12, 12, 0.5)), at_least_one="nearest"),
+        setup("overlapping", "one that does not contain it wins", *_BESIDE, topk=3, conflict="overlapping"),
         setup("best", "the largest metric", _BETWEEN, topk=1, small_boxes="off", at_least_one="best"),
     ),
     impostors=(

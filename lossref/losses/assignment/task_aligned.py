@@ -122,6 +122,7 @@ _APART: Mapping[str, Any] = {
     "pd_bboxes": np.array([[(1000, 1000, 1010, 1010)] * 4]),
     "anc_points": np.array([(4, 4), (12, 4), (4, 12), (12, 12)]),
 }
+_BESIDE = (0, (8, 5, 16, 12)), (1, (8, 10, 14, 25)), (0, (12, 3, 30, 22))
 _FAR = ((0, (100, 100, 120, 120)), (1, (0, 0, 12, 12)), (1, (1, 1, 13, 13)))
 
 SPEC = Spec(
@@ -157,6 +158,7 @@ SPEC = Spec(
         setup("best of all", "its candidates have metric 0", (1, (21, 21, 60, 60)), topk=1, at_least_one="best"),
         setup("closed", "anchors on all edges are inside", (1, (4, 4, 12, 12)), topk=9, edge="closed"),
         placed("claimants", "of all overlaps 0 the first that contains", _APART, *_FAR, topk=4, conflict="containing"),
+        setup("overlapping", "one that does not contain the anchor wins", *_BESIDE, topk=2, conflict="overlapping"),
         setup("picked", "only claimants", *_STEAL, scores=_STEAL_SCORES, topk=1, conflict="picked"),
         placed("dropped", "no positive without a metric", _APART, *_FAR, topk=4, zero_metric="dropped"),
     ),

@@ -24,7 +24,10 @@ Law = Callable[..., str | None]
 
 RULES = {
     "conflict": Param(
-        "all", ("containing", "picked"), "objects that may get an anchor that several picked", means=words.CONFLICT
+        "all",
+        ("containing", "picked", "overlapping"),
+        "objects that may get an anchor that several picked",
+        means=words.CONFLICT,
     ),
     "metric_overlap": Param("ciou", ("iou",), "overlap in the assigner's metric", means=words.OVERLAP),
     "zero_metric": OF_ASSIGNER["zero_metric"],
