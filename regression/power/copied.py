@@ -13,7 +13,8 @@ from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from mutants import HELPERS, Mutant
+from mutants import Mutant
+from operators import HELPERS
 
 import lossref
 from lossref.core.nouns import Case, Spec, Target
