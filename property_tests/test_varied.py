@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,22 @@ def test_only_varied_sees_it(name: str, wrong: Wrong) -> None:
         cases = cases_for(named(word), one, target, "quick", 0)
         found[word] = check(named(word), one, target, cases, "float32")[0].status
     assert found == {**dict.fromkeys(USUAL, "pass"), "varied": "fail"}
+
+
+def _narrow(loss: Loss, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Through float32 and back, as a cast at the door does."""
+    return loss(*(x + (x.float().to(x.dtype) - x).detach() if x.is_floating_point() else x for x in inputs))
+
+
+@pytest.mark.parametrize("name", ["xywh2xyxy", "dice"])
+def test_only_full_mantissas_of_float64_show_a_cast(name: str) -> None:
+    one = spec(name)
+    target = Target(name, lambda **params: lambda *x: _narrow(partial(one.reference, **params), x), "cast")
+    target = replace(target, accepts=tuple(one.params))
+    words = [(word, "float64") for word in (*USUAL, "varied")] + [("varied", "float32")]
+    cases = {word: cases_for(named(word), one, target, "quick", 0) for word, _ in words}
+    found = [check(named(word), one, target, cases[word], dtype)[0].status for word, dtype in words]
+    assert found == [*["pass"] * len(USUAL), "fail", "pass"]
 
 
 @pytest.mark.parametrize("name", ["v8_detection", "detr", "rotated_task_aligned", "v8_segmentation"])

@@ -1,19 +1,21 @@
 """Cases with one parameter away from its default, drawn so that it matters.
 
 Few small scenes hold a conflict, or an object without candidates: of several draws that one is taken on which the
-reference gives something else at the default, and which the oracle can answer.
+reference gives something else at the default, and which the oracle can answer. Some rules no draw meets, and some
+settings count only where another is away from its default: then it is the first corner on which that one setting does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import replace
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
 import torch
 
-from lossref.checks.material import Fixed, bytes_of, material, same_shapes
+from lossref.checks.material import CORNERS, Fixed, bytes_of, material, same_shapes
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result, TargetRaised, call, itself
 from lossref.oracle.answers import answer
@@ -24,6 +26,7 @@ from lossref.oracle.tape import Tie, Uncertified
 DRAWS = {True: 8, False: 60}  # of a loss with gradients, and of what only assigns, which is quick
 TOLD_BY = ("core", "losses", "oracle", "hosts", "checks")  # rooms whose code decides which draw tells
 APART = 1e-9  # of numbers around 1: what rounding does not do in float64
+SUBJECT = "setting "  # flag of a corner that is asked about one setting, with its name: others may be changed, too
 
 
 def settings(spec: Spec, tier: str, seed: int, fixed: Fixed, one_in: int = 1) -> tuple[Case, ...]:
@@ -41,17 +44,27 @@ def _bytes(case: Case) -> int:
 
 @remembered(32 * MIB, _bytes)
 def setting(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> Case:
-    """One of them, of the first draw that tells."""
-    draw = int(_telling_draw(spec, tier, seed, fixed, at)) if spec.composite else 0
-    return material(spec, "setting", tier, seed + draw, fixed)[at]
+    """One of them: of the first draw that tells, or the first corner that does."""
+    draw = int(_telling_number(spec, tier, seed, fixed, at)) if spec.composite else 0
+    if draw >= 0:
+        return material(spec, "setting", tier, seed + draw, fixed)[at]
+    return next(one for number, one in _numbered_corners(spec, tier, seed, fixed, at) if number == draw)
 
 
-def _telling_draw(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> float:
-    """The number of the first draw that tells, 0 where none does: found out once, for it depends on no target."""
+def _telling_number(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> float:
+    """The number of the first draw that tells, below 0 that of a corner, 0 where none does.
+
+    It is found out once, for it depends on no target.
+    """
 
     def found_out() -> dict[str, Array]:
-        draws = (material(spec, "setting", tier, seed + more, fixed)[at] for more in range(DRAWS[bool(spec.wrt)]))
-        telling = (number for number, one in enumerate(draws) if _telling(spec, one, dict(fixed)))
+        draws = ((more, material(spec, "setting", tier, seed + more, fixed)[at]) for more in _draws(spec))
+        corners = _numbered_corners(spec, tier, seed, fixed, at)
+        telling = (
+            number
+            for number, one in chain(draws, corners)
+            if _telling(spec, one, dict(fixed)) and (number >= 0 or _is_finite(spec, one))
+        )
         return {"draw": np.array(float(next(telling, 0)))}
 
     asked = Case(spec.name, {}, dict(fixed), f"{tier} {seed} {at}")
@@ -59,12 +72,44 @@ def _telling_draw(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> fl
     return float(found["draw"])
 
 
+def _draws(spec: Spec) -> range:
+    return range(DRAWS[bool(spec.wrt)])
+
+
+def _numbered_corners(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> Iterator[tuple[int, Case]]:
+    """The corners with the setting of a drawn case, by -1, -2 and so on."""
+    changed = changed_in(spec, material(spec, "setting", tier, seed, fixed)[at], dict(fixed))
+    for name, value in changed.items():
+        yield from zip(count(-1, -1), corners_at(spec, name, value, fixed))
+
+
+def corners_at(spec: Spec, name: str, value: Any, fixed: Fixed = ()) -> Iterator[Case]:
+    """The legal corners with one setting at a value, which is what they are then about."""
+    for kind in CORNERS[1:]:
+        for base in material(spec, kind, "quick", 0, fixed):
+            params, flags = {**base.params, name: value}, (*base.flags, SUBJECT + name)
+            case = replace(base, params=params, flags=flags, id=f"{base.id}, {name}={value!r}".replace("/", ":"))
+            if same_shapes(spec, base.params, params) and spec.why_not(case) is None:
+                yield case
+
+
+def _is_finite(spec: Spec, case: Case) -> bool:
+    """Whether float64 can do it: a corner that is made for one setting may underflow under another."""
+    found = _result(spec, case)
+    return all(np.isfinite(x).all() for x in (found.value, *found.gradient.values()) if x is not None)
+
+
 def changed_in(spec: Spec, case: Case, fixed: Container[str]) -> dict[str, Any]:
-    """The parameters that are away from their defaults; a notation, or one that is fixed, is none of them."""
+    """The parameters that are away from their defaults; a notation, or one that is fixed, is none of them.
+
+    Of a corner that is about one setting that one alone: the others stay as they are.
+    """
+    about = [flag.removeprefix(SUBJECT) for flag in case.flags if flag.startswith(SUBJECT)]
     free = {
         name: value for name, value in case.params.items() if name not in fixed and not spec.params[name].convention
     }
-    return {name: value for name, value in free.items() if value != spec.params[name].default}
+    away = {name: value for name, value in free.items() if value != spec.params[name].default}
+    return {name: value for name, value in away.items() if not about or name in about}
 
 
 def at_default(spec: Spec, case: Case, fixed: Container[str]) -> Case | None:

@@ -16,6 +16,7 @@ from lossref.checks.behaviour.contexts import contexts
 from lossref.checks.behaviour.upstream import upstream
 from lossref.checks.cases.kinds import of_kind
 from lossref.checks.cases.limits import limited
+from lossref.checks.cases.varied import in_full
 from lossref.checks.evidence import Evidence, Problem, raised
 from lossref.checks.material import fixed_of, has_kind, material
 from lossref.core.nouns import Case, Spec, Target, Verdict
@@ -46,6 +47,7 @@ class Check:
     shrunk_to:     the size that its failing cases are made as small as; none: they stay as they are
     one_call:      whether a single call of the target shows the failure, so that a snippet can
     legal:         whether its cases are legal input; that they are not may be their very point
+    put:           what becomes of a case that is asked in a dtype
     """
 
     name: str
@@ -59,6 +61,7 @@ class Check:
     shrunk_to: str = ""
     one_call: bool = False
     legal: bool = True
+    put: Callable[[Spec, Case, str], Case] = lambda spec, case, dtype: case
 
     @property
     def doc(self) -> str:
@@ -94,7 +97,16 @@ CHECKS = (
     Check(
         "bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, searched=False, shrunk_to="single"
     ),
-    Check("varied", numbers.varied, ("varied",), BOTH, explained_on=VALUES, certified=False, shrunk_to="single"),
+    Check(
+        "varied",
+        numbers.varied,
+        ("varied",),
+        BOTH,
+        explained_on=VALUES,
+        certified=False,
+        shrunk_to="single",
+        put=in_full,
+    ),
     Check("rare", numbers.rare, ("rare",), F64, explained_on=VALUES),
     Check("shape", shapes.shape, SHAPES, F64, _has_shapes, VALUES, False, False, one_call=True, legal=False),
     Check("single", shapes.single, ("one",), F32, explained_on=VALUES, one_call=True),
@@ -182,7 +194,7 @@ def check(
     total, failing = Evidence(), dict[str, list[tuple[Case, Problem]]]()
     ended: TargetEnded | None = None
     asked = list[Case]()
-    for case in cases:
+    for case in (one.put(spec, case, dtype) for case in cases):
         asked.append(case)
         try:
             found = examine(one, spec, target, case, dtype)
@@ -199,12 +211,8 @@ def check(
     status, note = (ended.status, said_of(ended)) if ended else _status(one, target, total, len(asked))
     took = round(time.perf_counter() - begin, 3)
     numbers = (total.examined, total.worst, total.left_out)
-    verdict = Verdict(
-        *(spec.name, target.label, one.name, dtype, status, *numbers, note),
-        seconds=took,
-        device=target.device,
-        where=target.where,
-    )
+    said = (spec.name, target.label, one.name, dtype, status, *numbers, note)
+    verdict = Verdict(*said, seconds=took, device=target.device, where=target.where)
     usual = sum(map(drawn, asked))
     return verdict, tuple(Failing(kind, tuple(them), len(asked), usual) for kind, them in failing.items())
 

@@ -9,11 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from mutants import HELPERS, Mutant
+from mutants import Mutant
+from operators import HELPERS
 
 import lossref
 from lossref.core.nouns import Case, Spec, Target
@@ -62,7 +64,11 @@ def executed(spec: Spec, target: Target, cases: list[Case]) -> Functions:
 
 
 def _reference_of(spec: Spec) -> Any:
-    return copied().spec(spec.name).reference
+    """The function that is the reference of the copy, or that is asked with some keywords given."""
+    found = copied().spec(spec.name).reference
+    while isinstance(found, partial):  # which says that it is of functools
+        found = found.func
+    return found
 
 
 def _functions(room: str) -> Functions:

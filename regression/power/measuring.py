@@ -15,7 +15,7 @@ import torch
 from copied import as_target, changed, copied, executed
 from mutants import mutants
 
-from lossref.checks.cases.varied import varied
+from lossref.checks.cases.varied import in_full, varied
 from lossref.checks.material import material
 from lossref.checks.table import CHECKS, Check, applies, cases_for, examine
 from lossref.core.nouns import Case, Spec, Target
@@ -74,7 +74,7 @@ def rows_of(name: str, sample: int, seed: int) -> list[Row]:
 
 def _probes(spec: Spec, seed: int) -> list[Case]:
     found = [case for kind, most in PROBES.items() for case in _few(spec, kind, most, seed + 100)]
-    return [*found, *varied(spec, seed + 100)]
+    return [*found, *(one for case in varied(spec, seed + 100) for one in (case, in_full(spec, case, "float64")))]
 
 
 def _few(spec: Spec, kind: str, most: int, seed: int) -> Sequence[Case]:
@@ -136,4 +136,4 @@ def _rejecting(spec: Spec, target: Target) -> Iterator[str]:
 
 def _tells(one: Check, spec: Spec, target: Target, dtype: str) -> bool:
     cases = cases_for(one, spec, target, "quick", 0)
-    return any(examine(one, spec, target, case, dtype).problem for case in cases)
+    return any(examine(one, spec, target, one.put(spec, case, dtype), dtype).problem for case in cases)

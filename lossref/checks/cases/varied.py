@@ -1,8 +1,8 @@
 """Cases of other sizes and of other numbers than those that the families give.
 
 Lengths around the widths of vector code, one class and more than 80, portrait and landscape, other levels and bins; and
-numbers with full mantissas, with logits between the families. No oracle answers them: they are held beside the
-reference, as those at full size are.
+numbers with full mantissas of the dtype under test, with logits between the families. No oracle answers them: they are
+held beside the reference, as those at full size are.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ SCENES: tuple[Mapping[str, Any], ...] = (
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
+FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
 ROUNDED = 1e-4  # relative: what float32 makes of a loss whose decisions stay as they are
 DRAWS = 4  # until one has no choice among equals
@@ -119,6 +120,24 @@ def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale:
     return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
 
 
+def in_full(spec: Spec, case: Case, dtype: str) -> Case:
+    """The case with every bit of the dtype in use: in float64, what passes through float32 on the way shows."""
+    return _finer_case(spec, case) if dtype == "float64" else case
+
+
+@lru_cache(maxsize=64)
+def _finer_case(spec: Spec, case: Case) -> Case:
+    rng = np.random.default_rng(len(case.inputs))
+    params = {**spec.defaults(), **case.params}
+    drawn = {name: _finer(rng, case.inputs[name], one, params) for name, one in spec.inputs.items() if _any_number(one)}
+    return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
+
+
+def _finer(rng: np.random.Generator, x: Array, domain: Domain, params: Params) -> Array:
+    turned = np.where(_measures(x), x * (1 + rng.uniform(-FINER, FINER, x.shape)), x)
+    return x if domain.why_not(turned, params) else turned
+
+
 def _any_number(domain: Domain) -> bool:
     """Whether an input is drawn from several families of real numbers, and is no index, no flag and no layout."""
     return not domain.dtype and not domain.indexes and len(domain.families) > 1
@@ -126,7 +145,7 @@ def _any_number(domain: Domain) -> bool:
 
 def _other(rng: np.random.Generator, domain: Domain, x: Array, params: Params, scale: float) -> Array:
     """The same with every bit of a float32 in use, and scaled; as it was if that is not legal."""
-    measures = ~np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True) if x.ndim > 1 else True
+    measures = _measures(x)
     for factor in (scale, 1.0):
         for jitter in JITTERS:
             turned = x * factor * (1 + rng.uniform(-jitter, jitter, x.shape))
@@ -134,3 +153,8 @@ def _other(rng: np.random.Generator, domain: Domain, x: Array, params: Params, s
             if domain.why_not(found, params) is None:
                 return found
     return x
+
+
+def _measures(x: Array) -> Array | bool:
+    """Which columns are measures: all but those of flags."""
+    return ~np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True) if x.ndim > 1 else True

@@ -10,7 +10,7 @@ Source: spec/20-assignment.md section 3, arXiv 2106.06072, spec/05-decisions.md 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from lossref.losses.assignment import impostors as wrong
 from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
-from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, setup
+from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, placed, setup, setup_s
 from lossref.losses.assignment.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
@@ -145,6 +145,9 @@ _SMALL = (1, (16, 16, 4, 12, 0.5))
 _BETWEEN = (1, (15, 15, 4, 4, 0.125))
 _TURNED = (1, (14, 18, 20, 12, 0.5))
 _BESIDE = (0, (27, 16, 24, 8, 0.25)), (1, (19.5, 14, 23, 6, -0.25)), (0, (22, 10.5, 14, 7, -0.25))
+_ELSEWHERE: Mapping[str, Any] = {**setup_s(ROTATED), "pd_bboxes": setup_s(ROTATED)["pd_bboxes"] + [1000, 0, 0, 0, 0]}
+_CROWD = (0, (13, 13, 30, 22, -0.25)), (0, (19, 15, 21, 25, 0.375)), (0, (17, 15, 30, 27, -0.75))
+_APART = (0, (28, 4, 6, 6, 0.25)), (1, (12, 12, 18, 18, 0.5)), (0, (12, 14, 22, 16, 0.25))
 
 SPEC = Spec(
     name="rotated_task_aligned",
@@ -180,6 +183,9 @@ SPEC = Spec(
         setup("beside", "the largest overlap is of an object that does not contain the anchor", *_BESIDE, topk=3),
         setup("overlapping", "one that does not contain it wins", *_BESIDE, topk=3, conflict="overlapping"),
         setup("best", "the largest metric", _BETWEEN, topk=1, small_boxes="off", at_least_one="best"),
+        setup("crowd", "an object takes an anchor that it did not pick", *_CROWD, topk=3),
+        setup("within reach", "anchors far from the centre", (1, (16, 16, 28, 28, 1.25)), topk=12, reach=1.5),
+        placed("no overlap", "all overlaps are 0: object 0 gets what two claim", _ELSEWHERE, *_APART, topk=16),
     ),
     impostors=(
         _setting(

@@ -17,8 +17,26 @@ ALONE: Any = {"tal_topk": 1, "small_boxes": "off"}
 SIXTEEN: Any = {"tal_topk": 1, "reg_max": 16, "boxes": SHORT}
 FINE = 2.0**-15  # which half precision does not hold beside 1/4
 SMALL = (0, 0, 7 / 16, 1 / 2, 1 / 16, 3 / 16)
+BETWEEN_STRIDES = (0, 0, 15 / 32, 9 / 16, 3 / 16, 3 / 8)
 ON_ANCHORS = (5 / 16, 1 / 2, 1 / 4, 1 / 4)
 TWO_AT_ONE_PLACE = ((0, 1, 3 / 8, 1 / 2, 1 / 2, 3 / 4), (0, 1, 13 / 32, 1 / 2, 1 / 2, 3 / 4))
+CROWD = (
+    (0, 1, 28 / 64, 39 / 64, 36 / 64, 34 / 64),
+    (0, 0, 24 / 64, 30 / 64, 31 / 64, 60 / 64),
+    (0, 0, 33 / 64, 21 / 64, 37 / 64, 37 / 64),
+    (0, 1, 23 / 64, 39 / 64, 52 / 64, 52 / 64),
+    (0, 0, 25 / 64, 33 / 64, 28 / 64, 46 / 64),
+)
+APART = (
+    (0, 1, 7 / 8, 1 / 4, 1 / 8, 1 / 4),
+    (0, 0, 3 / 8, 1 / 2, 1 / 4, 1 / 2),
+    (0, 1, 3 / 8, 7 / 16, 3 / 8, 1 / 2),
+)
+ELSEWHERE: Any = {  # one bin: every prediction is a cell of its level, 100 cells away; all anchors are picked
+    "boxes": np.array([-100.0, -100, 101, 101])[:, None] * np.ones((2, 1, f.ANCHORS)),
+    "reg_max": 1,
+    "tal_topk": f.ANCHORS,
+}
 STOLEN = (
     (0, 0, 25 / 64, 38 / 64, 25 / 64, 37 / 64),
     (0, 0, 27 / 64, 35 / 64, 35 / 64, 31 / 64),

@@ -19,7 +19,7 @@ from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import branch
-from lossref.losses.detection.cases import CENTRE, TWO_AT_ONE_PLACE, WEAK
+from lossref.losses.detection.cases import BETWEEN_STRIDES, CENTRE, CROWD, SMALL, TWO_AT_ONE_PLACE, WEAK
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms
@@ -128,6 +128,9 @@ CORNERS = (
     ),
     of_f("one weak object", "S is 1 in both branches", objects=f.objects(WEAK)),
     of_f("no object", "only the class terms are left", objects=f.no_object()),
+    of_f("crowd", "objects take anchors that they did not pick", exchanged=False, objects=f.objects(*CROWD)),
+    of_f("small sides as they are", "4 x 6 px contain no anchor", objects=f.objects(SMALL), small_boxes="off"),
+    of_f("12 px", "a side between two strides is not small", objects=f.objects(BETWEEN_STRIDES)),
     of_f("foreign object", "an index of no image", objects=f.objects((7, 1, *CENTRE), *f.ROWS)),
 )
 PER_IMAGE = ("boxes", "scores", "one_boxes", "one_scores")

@@ -10,6 +10,7 @@ import numpy as np
 from lossref.core.declare import corner
 from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Case, Param
+from lossref.losses.detr.domains import MATCHING_CORNERS
 
 GRADIENT = {
     "attached": "gradient flows through the weight of the varifocal loss, too",
@@ -126,7 +127,14 @@ FOUR: dict[str, Any] = {
     "bboxes": [*THREE["bboxes"], THREE["bboxes"][0]],
 }
 NONE: dict[str, Any] = {"batch_idx": (), "cls": (), "bboxes": np.zeros((0, 4))}
+LIGHT: dict[str, Any] = {"matcher_class_gain": 1.0}
 ONE: dict[str, Any] = {name: values[2:] for name, values in THREE.items()}
+
+
+def matched(name: str) -> dict[str, Any]:
+    """The corner of the matcher of that name, as one layer."""
+    inputs = next(case.inputs for case in MATCHING_CORNERS if case.id == name)
+    return {name: x[None] if x.ndim == 3 else x for name, x in inputs.items()}
 
 
 def _exact() -> dict[str, Any]:
@@ -167,6 +175,10 @@ DETR_CORNERS: tuple[Case, ...] = (
         params={"use_vfl": True, "vfl_constants": "own"},
         **fixture(),
         **THREE,
+    ),
+    corner("exponent of the matcher", "1.5 would match otherwise", params=LIGHT, **matched("exponent")),
+    corner(
+        "GIoU of the matcher", "with a gain of 5 it would match otherwise", params=LIGHT, **matched("negative part")
     ),
     corner("on the object", "IoU nearly 1, all edges coincide", "kink", **_exact()),
 )

@@ -144,6 +144,11 @@ def _eighths(*rows: tuple[int, int, int, int]) -> Array:
     return np.array(rows) / 8
 
 
+def _tiny(*rows: tuple[int, int, int, int]) -> Array:
+    """Boxes of a few 4096ths around the centre of the image."""
+    return np.array(rows) / 4096 + [0.5, 0.5, 0, 0]
+
+
 MATCHING_CORNERS = (
     _case("worked", "the cost table of the specification", _BOXES, _LOGITS, (1, 0), _OBJECTS, class_gain=2.0),
     _case("softmax", "the same with use_fl=False", _BOXES, _LOGITS, (1, 0), _OBJECTS, class_gain=2.0, use_fl=False),
@@ -165,6 +170,15 @@ MATCHING_CORNERS = (
         [(-60,), (-5,)],
         (0,),
         _BOXES[:1],
+        (0,),
+    ),
+    _case(
+        "tiny boxes",
+        "an area of 6e-8, below the eps of GIoU",
+        _tiny((2, 0, 1, 1), (0, 0, 2, 1)),
+        [(1.75,), (-0.5,)],
+        (0,),
+        _tiny((0, 0, 1, 1)),
         (0,),
     ),
     _case("nothing", "no object at all: -1 everywhere", _BOXES, _LOGITS, (), (), ()),

@@ -17,7 +17,18 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.nouns import Case, Param, Spec
-from lossref.losses.detr.cases import DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, NONE, ONE, THREE, fixture
+from lossref.losses.detr.cases import (
+    DETR_DEFAULTS,
+    DETR_LAWS,
+    DETR_PARAMS,
+    FOUR,
+    LIGHT,
+    NONE,
+    ONE,
+    THREE,
+    fixture,
+    matched,
+)
 from lossref.losses.detr.detr import DETRLoss, detr
 from lossref.losses.detr.dn_impostors import dn_impostors
 from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
@@ -161,10 +172,18 @@ def _blocks(groups: Sequence[int] | Sequence[Tensor]) -> Iterator[Tensor]:
             yield torch.arange(last - one, last, device="cpu")
 
 
-def _corner(name: str, why: str, them: Mapping[str, Any] = THREE, **params: Any) -> Case:
+def _corner(name: str, why: str, them: Mapping[str, Any] = THREE, queries: Any = None, **params: Any) -> Case:
     """The worked example: fixture G, and as denoising predictions the same with six queries and scores halved."""
-    noisy = {name.replace("pred", "dn"): x for name, x in fixture(2, 6, scale=0.5).items()}
-    return corner(name, why, params=params, **fixture(2), **them, **noisy)
+    shown = fixture(2) if queries is None else queries
+    layers, images, _, classes = shown["pred_scores"].shape
+    noisy = {name.replace("pred", "dn"): x[:, :images] for name, x in fixture(layers, 6, classes, 0.5).items()}
+    return corner(name, why, params=params, **shown, **them, **noisy)
+
+
+def _matched(name: str, why: str, corner_of_the_matcher: str) -> Case:
+    given = matched(corner_of_the_matcher)
+    queries = {name: given.pop(name) for name in ("pred_bboxes", "pred_scores")}
+    return _corner(name, why, given, queries, **LIGHT)
 
 
 DN_EMPTY = {
@@ -210,6 +229,13 @@ SPEC = Spec(
         _corner("no object, by groups", "divided by the groups nevertheless", NONE, dn_empty="groups"),
         _corner("image without objects", "it has no denoising pair", ONE),
         _corner("last layer only", "no auxiliary losses", aux_loss=False),
+        _corner(
+            "one matching", "the layers but the last share the first one's", queries=fixture(3), use_uni_match=True
+        ),
+        _corner("crowd", "more objects than queries: divided by the pairs", FOUR, fixture(2, 2)),
+        _corner("no object, varifocal", "focal nevertheless", NONE, use_vfl=True),
+        _matched("exponent of the matcher", "1.5 would match otherwise", "exponent"),
+        _matched("GIoU of the matcher", "with a gain of 5 it would match otherwise", "negative part"),
         _corner("three groups", "the number of groups drops out", dn_num_group=3),
     ),
     impostors=dn_impostors(rtdetr),

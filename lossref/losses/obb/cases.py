@@ -16,6 +16,7 @@ from lossref.core.nouns import Array, Case, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import FINE, OBJECT_FAMILIES, ordinary
 from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import BETWEEN_STRIDES
 
 
 def _turned(draw: Draw) -> Draw:
@@ -78,6 +79,12 @@ def _of_f(name: str, why: str, *rows: tuple[float, ...], reg_max: int = 4, objec
 
 
 _ROTATED = tuple((*row, turn) for row, turn in zip(f.ROWS, f.ANGLES, strict=True))
+_CROWD = (
+    (0, 1, 23 / 64, 42 / 64, 49 / 64, 43 / 64, 9 / 16),
+    (0, 1, 20 / 64, 27 / 64, 37 / 64, 63 / 64, 11 / 32),
+    (0, 1, 23 / 64, 22 / 64, 43 / 64, 53 / 64, 93 / 64),
+    (0, 1, 23 / 64, 28 / 64, 40 / 64, 38 / 64, 31 / 64),
+)
 _SMALL = (0, 0, 3 / 8, 1 / 2, 1 / 16, 3 / 16, 0.25)
 
 CORNERS = (
@@ -92,6 +99,9 @@ CORNERS = (
     _of_f("upright", "all angles 0", *((*row, 0) for row in f.ROWS), angle=np.zeros((2, 1, 40))),
     _of_f("second top-k", "one anchor for each of two objects", _ROTATED[0], (0, 1, 0.40625, 0.5, 0.5, 0.75, 0.5)),
     _of_f("half turns", "angles of the objects more by pi", *((*row[:6], row[6] + 3.140625) for row in _ROTATED)),
+    _of_f("crowd", "objects take anchors that they did not pick", *_CROWD),
+    _of_f("small sides as they are", "4 x 6 px contain no anchor", _SMALL, tal_topk=1, small_boxes="off"),
+    _of_f("12 px", "a side between two strides is not small", (*BETWEEN_STRIDES, 0.25)),
     _of_f("floor under the variances", "as releases from 8.4.190 have it", cov_floor=0.01),
     _of_f("edition 8.3", "distances of the unturned box, no angle term", edition="8.3"),
     _of_f("one bin in edition 8.3", "no distance term", reg_max=1, edition="8.3"),

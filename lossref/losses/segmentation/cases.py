@@ -19,6 +19,7 @@ from lossref.core.nouns import Array, Case, Domain, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import ALONE, APART, ELSEWHERE, SMALL, STOLEN
 from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
 from lossref.losses.detection.laws import detection_laws
 
@@ -175,6 +176,15 @@ def of_f(name: str, why: str, *flags: str, objects: Any = None, maps: bool = Tru
     return corner(name, why, *flags, params=f.params(**more), **{**given, **changed})
 
 
+def of_rules(**more: Any) -> tuple[Case, ...]:
+    """Scenes on which the rules of the assigner matter."""
+    return (
+        of_f("stolen anchor", "not picked, but taken", objects=f.objects(*STOLEN), tal_topk=1, **more),
+        of_f("small sides as they are", "4 x 6 px contain no anchor", objects=f.objects(SMALL), **ALONE, **more),
+        of_f("no overlap", "positives of weight 0 learn masks", objects=f.objects(*APART), **ELSEWHERE, **more),
+    )
+
+
 _SHIFTED = (
     (0, 1, 25 / 64, 1 / 2, 1 / 2, 3 / 4),
     (0, 0, 43 / 64, 1 / 2, 3 / 8, 1 / 2),
@@ -229,6 +239,7 @@ def corners() -> tuple[Case, ...]:
             masks=np.concatenate([np.ones((1, *f.MAP)), separate]),
             overlap=False,
         ),
+        *of_rules(),
         of_f("no object", "three zeros and zero gradients", objects=f.no_object()),
         of_f("no positive", "an object that contains no anchor", objects=f.objects((0, 1, 2, 2, 1 / 4, 1 / 4))),
         of_f("logits 0", "sigmoid - t, not a kink", "kink", mask_coefficient=np.zeros((2, 2, f.ANCHORS))),

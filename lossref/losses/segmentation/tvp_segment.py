@@ -33,7 +33,7 @@ from lossref.losses.detection.tvp_detect import (
     zeros_to_train,
 )
 from lossref.losses.masks.boxes import MASKS
-from lossref.losses.segmentation.cases import SIZES, laws_of, maps_of, of_f, segmentation_inputs
+from lossref.losses.segmentation.cases import SIZES, laws_of, maps_of, of_f, of_rules, segmentation_inputs
 from lossref.losses.segmentation.oracle import oracle_seg
 from lossref.losses.segmentation.settings import MASK_PARAMS
 from lossref.losses.segmentation.terms import SegmentationTerms
@@ -126,6 +126,7 @@ def _of_f(name: str, why: str, *flags: str, **more: Any) -> Any:
     return of_f(name, why, *flags, maps=False, **more)
 
 
+_LAST = f.separate_masks()[2:]
 _BULK: tuple[dict[str, Any], ...] = ({"b": 2, "n": 40, "c": 40, "imgsz": (320, 320), **maps_of(80, 80, 80, k=32)},)
 
 SPEC = Spec(
@@ -155,6 +156,8 @@ SPEC = Spec(
         _of_f("separate masks", "one for each object", overlap=False),
         _of_f("one bin", "distances instead of bins", reg_max=1),
         _of_f("larger masks", "prototypes are resized", masks=f.masks(3, 16, 32)),
+        _of_f("fewer masks than images", "D3", objects=f.objects(f.ROWS[2]), masks=_LAST, overlap=False),
+        *of_rules(maps=False),
         _of_f("no object", "the cls term alone, and zero gradients", objects=f.no_object()),
         _of_f("one weak object", "S is 1", objects=f.objects((1, 1, 1 / 4, 1 / 2, 1 / 4, 1 / 2))),
         _of_f("foreign object", "of no image", objects=f.objects(*f.ROWS, (7, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2))),
