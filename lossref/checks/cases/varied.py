@@ -157,4 +157,6 @@ def _other(rng: np.random.Generator, domain: Domain, x: Array, params: Params, s
 
 def _measures(x: Array) -> Array | bool:
     """Which columns are measures: all but those of flags."""
-    return ~np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True) if x.ndim > 1 else True
+    if x.ndim < 2:
+        return True
+    return np.logical_not(np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True))

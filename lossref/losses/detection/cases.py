@@ -27,6 +27,12 @@ CROWD = (
     (0, 1, 23 / 64, 39 / 64, 52 / 64, 52 / 64),
     (0, 0, 25 / 64, 33 / 64, 28 / 64, 46 / 64),
 )
+BESIDE = (
+    (0, 0, 22 / 64, 42 / 64, 10 / 64, 38 / 64),
+    (0, 1, 18 / 64, 33 / 64, 24 / 64, 47 / 64),
+    (0, 0, 6 / 64, 46 / 64, 11 / 64, 11 / 64),
+    (0, 1, 34 / 64, 48 / 64, 44 / 64, 10 / 64),
+)
 APART = (
     (0, 1, 7 / 8, 1 / 4, 1 / 8, 1 / 4),
     (0, 0, 3 / 8, 1 / 2, 1 / 4, 1 / 2),
@@ -78,6 +84,7 @@ CORNERS = (
     of_f("alpha gated", "no aspect term below IoU 0.5, in metric and loss", ciou_alpha="gated"),
     of_f("plain IoU", "in the metric only", metric_overlap="iou"),
     of_f("within reach", "1.5 cells from the centre at most", reach=1.5),
+    _objects("beside", "an object has the largest overlap at an anchor that it does not contain", *BESIDE),
     _objects("picked only", "only those that picked an anchor may get it", *STOLEN, tal_topk=1, conflict="picked"),
     _objects("small sides as they are", "4 x 6 px contain no anchor", SMALL, **ALONE),
     _objects("nearest anchor", "and get the nearest one", SMALL, **ALONE, at_least_one="nearest"),

@@ -23,7 +23,7 @@ from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.cases import ALONE, BETWEEN_STRIDES, CENTRE, SMALL, STOLEN, WEAK, of_f
+from lossref.losses.detection.cases import ALONE, BESIDE, BETWEEN_STRIDES, CENTRE, SMALL, STOLEN, WEAK, of_f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms
@@ -194,6 +194,7 @@ SPEC = Spec(
         of_f("no object", "the cls term alone, and zero gradients of the boxes", objects=f.no_object()),
         of_f("one weak object", "S is 1", objects=f.objects(WEAK)),
         of_f("another order", "objects are not sorted by image", objects=f.objects(*(f.ROWS[i] for i in (2, 0, 1)))),
+        of_f("beside", "the best does not contain the anchor", objects=f.objects(*BESIDE)),
         of_f("stolen anchor", "an object takes an anchor that it did not pick", objects=f.objects(*STOLEN), tal_topk=1),
         of_f("small sides as they are", "4 x 6 px contain no anchor", objects=f.objects(SMALL), **ALONE),
         of_f("12 px", "a side between two strides is not small", objects=f.objects(BETWEEN_STRIDES)),

@@ -79,6 +79,12 @@ def _of_f(name: str, why: str, *rows: tuple[float, ...], reg_max: int = 4, objec
 
 
 _ROTATED = tuple((*row, turn) for row, turn in zip(f.ROWS, f.ANGLES, strict=True))
+_BESIDE = (
+    (0, 0, 42 / 64, 27 / 64, 38 / 64, 27 / 64, 75 / 64),
+    (0, 1, 9 / 64, 16 / 64, 16 / 64, 30 / 64, 3 / 64),
+    (0, 0, 34 / 64, 48 / 64, 44 / 64, 10 / 64, 27 / 64),
+    (0, 1, 34 / 64, 19 / 64, 37 / 64, 11 / 64, 56 / 64),
+)
 _CROWD = (
     (0, 1, 23 / 64, 42 / 64, 49 / 64, 43 / 64, 9 / 16),
     (0, 1, 20 / 64, 27 / 64, 37 / 64, 63 / 64, 11 / 32),
@@ -99,6 +105,7 @@ CORNERS = (
     _of_f("upright", "all angles 0", *((*row, 0) for row in f.ROWS), angle=np.zeros((2, 1, 40))),
     _of_f("second top-k", "one anchor for each of two objects", _ROTATED[0], (0, 1, 0.40625, 0.5, 0.5, 0.75, 0.5)),
     _of_f("half turns", "angles of the objects more by pi", *((*row[:6], row[6] + 3.140625) for row in _ROTATED)),
+    _of_f("beside", "the largest overlap is of an object that does not contain the anchor", *_BESIDE),
     _of_f("crowd", "objects take anchors that they did not pick", *_CROWD),
     _of_f("small sides as they are", "4 x 6 px contain no anchor", _SMALL, tal_topk=1, small_boxes="off"),
     _of_f("12 px", "a side between two strides is not small", (*BETWEEN_STRIDES, 0.25)),

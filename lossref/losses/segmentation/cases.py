@@ -19,7 +19,7 @@ from lossref.core.nouns import Array, Case, Domain, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.cases import ALONE, APART, ELSEWHERE, SMALL, STOLEN
+from lossref.losses.detection.cases import ALONE, APART, BESIDE, ELSEWHERE, SMALL, STOLEN
 from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
 from lossref.losses.detection.laws import detection_laws
 
@@ -180,6 +180,7 @@ def of_rules(**more: Any) -> tuple[Case, ...]:
     """Scenes on which the rules of the assigner matter."""
     return (
         of_f("stolen anchor", "not picked, but taken", objects=f.objects(*STOLEN), tal_topk=1, **more),
+        of_f("beside", "the best does not contain the anchor", objects=f.objects(*BESIDE), **more),
         of_f("small sides as they are", "4 x 6 px contain no anchor", objects=f.objects(SMALL), **ALONE, **more),
         of_f("no overlap", "positives of weight 0 learn masks", objects=f.objects(*APART), **ELSEWHERE, **more),
     )
