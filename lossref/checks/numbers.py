@@ -1,13 +1,11 @@
-"""Checks of numbers: value, gradient, kinks, reduced, bulk, params, laws.
+"""Checks of numbers: value, gradient, kinks, reduced, bulk, params.
 
 Each is a plain function (spec, target, case, dtype) -> Evidence, about one case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from lossref.checks.evidence import (
 )
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.hosts.probe import Result, call, call_of, call_on, itself
+from lossref.hosts.probe import Result, call, itself
 from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, gradient_budget, value_budget, value_floor
 from lossref.oracle.remembered import MIB, remembered
@@ -115,32 +113,6 @@ def _turned(spec: Spec, case: Case, usual: Case) -> bool:
 
 def _differ(one: Array, other: Array, budget: Array) -> bool:
     return one.shape != other.shape or bool((np.abs(one - other) > 2 * budget).any())
-
-
-def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """What holds for any input: symmetries, bounds, independence."""
-    tol = value_budget(spec, case, dtype)
-
-    def f(inputs: Mapping[str, Array]) -> Array:
-        out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
-        return out.reshape(tol.shape) if out.size == tol.size else out
-
-    if f(case.inputs).shape != tol.shape:
-        return wrong(f"returned {f(case.inputs).size} numbers, expected {tol.size}: no law can be examined")
-    total = Evidence()
-    for law in spec.laws:
-        total = beside(total, partial(_law, law, f, case, tol))
-    return total
-
-
-def _law(law: Callable[..., str | None], f: Callable[..., Array], case: Case, tol: Array) -> Evidence:
-    broken = law(f, case.inputs, case.params, tol)
-    return wrong(f"{law_name(law)}: {broken}", kind=f"law {law_name(law)}") if broken else Evidence(1)
-
-
-def law_name(law: Callable[..., Any]) -> str:
-    """A law's name for people."""
-    return law.__name__.replace("_", " ")
 
 
 # Against the reference, where no oracle fits ----------------------------------------------------------

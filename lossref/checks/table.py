@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.behaviour.contexts import contexts
+from lossref.checks.behaviour.laws import laws
 from lossref.checks.behaviour.upstream import upstream
 from lossref.checks.cases.kinds import of_kind
 from lossref.checks.cases.limits import limited
@@ -114,7 +115,7 @@ CHECKS = (
     Check("connected", behaviour.connected, ("small", "empty"), F32, _differentiable),
     Check("dtype", behaviour.keeps_dtype, ("corner",), BOTH),
     Check("params", numbers.params, ("setting",), F64, explained_on=("setting",), shrunk_to="single", one_call=True),
-    Check("laws", numbers.laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
+    Check("laws", laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
     Check("pure", behaviour.pure, ("corner", "small"), F32, shrunk_to="single"),
     Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
     Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
