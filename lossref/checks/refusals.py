@@ -15,7 +15,6 @@ import numpy as np
 
 from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
 from lossref.checks.material import material
-from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import Result, TargetRaised, call, call_of, call_on, itself
@@ -91,7 +90,7 @@ def _are_near(spec: Spec, case: Case, dtype: str, out: Array, want: Array) -> bo
 
 
 def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:
-    """What the axes forbid, and NaN where it matters; not where the target declares that it takes only some numbers.
+    """What the specification refuses, and NaN where it matters; not where the target takes only some numbers.
 
     A NaN is no place, either: what has none does not count, as where it is the index of no image.
     """
@@ -101,7 +100,7 @@ def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:
         if at is not None:
             bad, nothing = (_with(case.inputs, name, at, value) for value in (np.nan, 0.0))
             yield Bad(f"a NaN in {name}", bad, partial(_if_gate, spec, name, nothing))
-        for axis in _shared_axes(spec, name):
+        for axis in (number for number, axis in enumerate(domain.axes.split()) if axis in domain.refused.split()):
             size = case.inputs[name].shape[axis]
             if size >= 3:
                 short = {**case.inputs, name: np.take(case.inputs[name], range(size - 1), axis)}
@@ -111,16 +110,6 @@ def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:
 
 def _if_gate(spec: Spec, name: str, nothing: Inputs) -> Inputs | None:
     return nothing if _is_gate(spec, name) else None
-
-
-def _shared_axes(spec: Spec, name: str) -> list[int]:
-    """Axes that another input shares, or whose size is fixed: one less cannot be right."""
-    others = {name_of(axis) for key, domain in spec.inputs.items() if key != name for axis in domain.axes.split()}
-    axes = spec.inputs[name].axes.split()
-    return [number for number, axis in enumerate(axes) if axis.isdigit() or name_of(axis) in others]
-
-
-# What a number depends on -------------------------------------------------------------------------------
 
 
 def _bytes(found: Result | None) -> int:

@@ -66,6 +66,7 @@ class Domain:
     extent:   for each row, the shortest length in it that is not zero
     nan_free: a NaN may vanish here, because not every number of this input has an effect
     indexes:  the axis whose places its numbers are; objects out of order, or of no place, are asked apart ("rare")
+    refused:  axes, "b c", of which the specification says that another size is refused; of the rest it says nothing
     """
 
     axes: str
@@ -82,6 +83,7 @@ class Domain:
     dtype: str = ""
     nan_free: bool = False
     indexes: str = ""
+    refused: str = ""
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:
         """The shape of this input at the given sizes, e.g. {"n": 3} -> (3, 4)."""

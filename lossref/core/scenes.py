@@ -183,8 +183,9 @@ def prediction_inputs(channels: str = "4R") -> dict[str, Domain]:
             BOX_FAMILIES,
             row=2,
             nan_free=True,
+            refused="A",
         ),
-        "scores": Domain("b c A", "class logits", SCORE_FAMILIES, row=2),
+        "scores": Domain("b c A", "class logits", SCORE_FAMILIES, row=2, refused="A"),
     }
 
 
@@ -197,7 +198,17 @@ def object_inputs(families: Mapping[str, Draw] = OBJECT_FAMILIES, numbers: int =
             INDEX_FAMILIES,
             unit=None,
             indexes="b",
+            refused="n",
         ),
-        "cls": Domain("n", "class of each object", {"any": _classes, "one": _one_class}, unit=None, legal=_whole),
-        "bboxes": Domain(f"n {numbers}", "xywh, normalised by the image", families, unit=None, legal=_solid),
+        "cls": Domain(
+            "n", "class of each object", {"any": _classes, "one": _one_class}, unit=None, legal=_whole, refused="n"
+        ),
+        "bboxes": Domain(
+            f"n {numbers}",
+            "xywh, normalised by the image",
+            families,
+            unit=None,
+            legal=_solid,
+            refused="n" if numbers == 4 else f"n {numbers}",  # 40-yolo.md 5.3: no upright boxes among rotated ones
+        ),
     }

@@ -170,8 +170,8 @@ SPEC = Spec(
     summary="Distribution focal loss of box sides",
     cite="spec/30-elementary.md section 3; arXiv 2006.04388",
     inputs={
-        "pred_dist": Domain("4n R", "logits of R bins, one row for each side", LOGIT_FAMILIES),
-        "target": Domain("n 4", "distances l, t, r, b in stride units", BIN_TARGET_FAMILIES, row=0),
+        "pred_dist": Domain("4n R", "logits of R bins, one row for each side", LOGIT_FAMILIES, refused="4n"),
+        "target": Domain("n 4", "distances l, t, r, b in stride units", BIN_TARGET_FAMILIES, 0, refused="n 4"),
     },
     wrt=("pred_dist",),
     params={"reg_max": Param(16, (4,), "number of bins R; the last one is reached at R - 1.01")},

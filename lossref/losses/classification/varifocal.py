@@ -154,9 +154,11 @@ SPEC = Spec(
     summary="Varifocal classification loss",
     cite="spec/30-elementary.md section 1; arXiv 2008.13367",
     inputs={
-        "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0),
-        "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, row=2, given="label", legal=unit_interval),
-        "label": Domain(_AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, row=2, legal=unit_interval),
+        "pred_score": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0, refused=_AXES),
+        "gt_score": Domain(_AXES, "quality in [0, 1]", QUALITY_FAMILIES, 2, "label", unit_interval, refused=_AXES),
+        "label": Domain(
+            _AXES, "1 for positives, 0 for negatives", HARD_LABEL_FAMILIES, 2, legal=unit_interval, refused=_AXES
+        ),
     },
     wrt=("pred_score", "gt_score"),
     params={

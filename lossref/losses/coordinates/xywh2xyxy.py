@@ -110,7 +110,7 @@ SPEC = Spec(
     name="xywh2xyxy",
     summary="Centre and size of a box to corners",
     cite="spec/10-geometry.md section 1",
-    inputs={"x": length_domain("n 4", "boxes xywh, any length unit", ANY_BOX_FAMILIES, layout=layout)},
+    inputs={"x": length_domain("n 4", "boxes xywh, any length unit", ANY_BOX_FAMILIES, layout=layout, refused="4")},
     wrt=("x",),
     params={},
     terms=("xyxy",),

@@ -95,7 +95,7 @@ SPEC = Spec(
     name="xyxy2xywh",
     summary="Corners of a box to centre and size",
     cite="spec/10-geometry.md section 1",
-    inputs={"x": length_domain("n 4", "boxes xyxy, any length unit", ANY_BOX_FAMILIES)},
+    inputs={"x": length_domain("n 4", "boxes xyxy, any length unit", ANY_BOX_FAMILIES, refused="4")},
     wrt=("x",),
     params={},
     terms=("xywh",),

@@ -118,9 +118,12 @@ def objects() -> dict[str, Domain]:
             legal=in_order,
             layout=lambda x, params: np.sort(x),
             indexes="b",
+            refused="n",
         ),
-        "cls": Domain("n", "class ids", {"any": any_class}, row=0, dtype="int64", legal=not_below_zero),
-        "bboxes": Domain("n 4", "boxes of the objects, xywh normalised", NORMALISED_FAMILIES, legal=positive_sides),
+        "cls": Domain("n", "class ids", {"any": any_class}, 0, dtype="int64", legal=not_below_zero, refused="n"),
+        "bboxes": Domain(
+            "n 4", "boxes of the objects, xywh normalised", NORMALISED_FAMILIES, legal=positive_sides, refused="n"
+        ),
     }
 
 

@@ -145,8 +145,10 @@ SPEC = Spec(
     summary="Cross entropy plus Dice for semantic masks",
     cite="spec/30-elementary.md section 8",
     inputs={
-        "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2, kink=0.0),
-        "target": Domain("b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2, legal=unit_interval),
+        "pred": Domain("b c h w", "logits", LOGIT_FAMILIES, row=2, kink=0.0, refused="b c"),
+        "target": Domain(
+            "b c H W", "mask in [0, 1], of any size", LABEL_FAMILIES, row=2, legal=unit_interval, refused="b c"
+        ),
     },
     wrt=("pred",),
     params={

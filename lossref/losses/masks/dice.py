@@ -180,8 +180,8 @@ SPEC = Spec(
     summary="Soft Dice loss for each image and channel",
     cite="spec/30-elementary.md section 7; arXiv 1606.04797",
     inputs={
-        "pred": Domain(AXES, "logits", LOGIT_FAMILIES, row=2),
-        "target": Domain(AXES, "mask in [0, 1]", LABEL_FAMILIES, row=2, legal=unit_interval),
+        "pred": Domain(AXES, "logits", LOGIT_FAMILIES, row=2, refused=AXES),
+        "target": Domain(AXES, "mask in [0, 1]", LABEL_FAMILIES, row=2, legal=unit_interval, refused=AXES),
     },
     wrt=("pred",),
     params={

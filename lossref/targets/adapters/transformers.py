@@ -51,10 +51,9 @@ def asked(x: tuple[Tensor, ...], names: dict[str, str], params: dict[str, Any]) 
 
 RTDETR = "transformers.loss.loss_rt_detr.RTDetr"
 DECLARED = {"eps": 0.0, "use_fl": True, "use_vfl": True, "vfl_empty": "varifocal", "counted": "objects"}
-KNOWN = {"refuses": "denoising boxes and logits of different lengths are not refused"}
 ROWS = (
     Row("hungarian", f"{RTDETR}HungarianMatcher", matched, tuple(COSTS), {"eps": 0.0}),
     Row("detr", f"{RTDETR}Loss", losses, tuple(LOSS), DECLARED),
-    Row("rtdetr", f"{RTDETR}Loss", losses, (*LOSS, "dn_num_group"), {**DECLARED, "dn_empty": "groups"}, KNOWN),
+    Row("rtdetr", f"{RTDETR}Loss", losses, (*LOSS, "dn_num_group"), {**DECLARED, "dn_empty": "groups"}),
 )
 version, targets = partial(packages.version, "transformers"), partial(packages.targets, ROWS, "transformers")
