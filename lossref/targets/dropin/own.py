@@ -90,7 +90,9 @@ class Own:
         self.__remake__ = partial(_made_with, entry, kind, params, shapes, device)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["loss"], name)
+        if "loss" not in self.__dict__:  # a copy is asked for its methods before it has anything
+            raise AttributeError(name)
+        return getattr(self.loss, name)
 
     def __call__(self, preds: Any, batch: Mapping[str, Tensor]) -> Any:
         """(terms times the number of images, the terms), in whatever form the loss returns them."""
