@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from lossref.core.nouns import Target, Verdict
 from lossref.hosts.worker.carry import terms_of
 from lossref.losses import spec
 from lossref.oracle import budgets
+from lossref.targets.dropin.own import Own
 from lossref.targets.marks import Mark, marks, target
 from lossref.targets.resolve import UnknownTarget, declared, ready
 
@@ -83,6 +85,48 @@ def iou_truncated(box1: Tensor, box2: Tensor, eps: float = 1e-7) -> Tensor:
     return iou_of_rows(box1, box2, eps) if box1.is_floating_point() else iou_of_rows(box1 * 1.0, box2 * 1.0).floor()
 
 
+def dist2rbox_of_slices(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    """Three distances broadcast to something, of which nothing is said."""
+    near, far, angle = pred_dist[..., :2], pred_dist[..., 2:], pred_angle[..., 0]
+    x, y = ((far - near) / 2).expand(*near.shape).unbind(-1)
+    turned = torch.stack((x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()), -1)
+    return torch.cat((anchor_points + turned, (near + far)), -1)
+
+
+def dist2rbox_without_nan(pred_dist: Tensor, pred_angle: Tensor, anchor_points: Tensor) -> Tensor:
+    return dist2rbox_of_slices(pred_dist.nan_to_num(), pred_angle, anchor_points)
+
+
+def focal_of_one_shape(pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: float = 0.25) -> Tensor:
+    found: Tensor = spec("focal").reference(pred, label, gamma=gamma, alpha=alpha)
+    return found
+
+
+def focal_of_rows(pred: Tensor, label: Tensor, gamma: float = 1.5, alpha: float = 0.25) -> Tensor:
+    """Takes what both have, where labels and logits are to be of one shape."""
+    both = [slice(0, min(sizes)) for sizes in zip(pred.shape, label.shape, strict=True)]
+    return focal_of_one_shape(pred[both], label[both], gamma, alpha)
+
+
+def probiou_of_angle_between(obb1: Tensor, obb2: Tensor, eps: float = 1e-7) -> Tensor:
+    """Determinants without what cancels in a b - c^2: nearer to the truth than the reference, for thin boxes."""
+    (x, y, *first), (x2, y2, *second) = obb1.unbind(-1), obb2.unbind(-1)
+    (a, b, r), (c, d, q) = ((w * w / 12, h * h / 12, angle) for w, h, angle in (first, second))
+    cos, sin = (r - q).cos() ** 2, (r - q).sin() ** 2
+    delta = a * b + c * d + (a * d + b * c) * cos + (a * c + b * d) * sin
+    xx = a * r.cos() ** 2 + b * r.sin() ** 2 + c * q.cos() ** 2 + d * q.sin() ** 2
+    xy = (a - b) * r.cos() * r.sin() + (c - d) * q.cos() * q.sin()
+    u, v = x - x2, y - y2
+    form = xx * v * v + (a + b + c + d - xx) * u * u - 2 * xy * u * v
+    shape = (delta / (4 * (a * b * c * d).sqrt() + eps) + eps).log() / 2
+    bd = (form / (4 * (delta + eps)) + shape).clamp(eps, 100.0)
+    return (1 - (1 - (-bd).exp() + eps).sqrt())[:, None]
+
+
+def probiou_a_little_off(obb1: Tensor, obb2: Tensor, eps: float = 1e-7) -> Tensor:
+    return probiou_of_angle_between(obb1, obb2, eps) * (1 + (1e-12 if obb1.dtype == torch.float64 else 1e-4))
+
+
 def giou_as_zero(box1: Tensor, box2: Tensor, xywh: bool = False) -> Tensor:
     """At an eps of 0 gives a number where the formula has none (two points)."""
     return spec("giou").reference(box1, box2, xywh=xywh, eps=0.0).nan_to_num(nan=0.25)
@@ -106,6 +150,7 @@ def focal_of_hard_without_balance(pred: Tensor, label: Tensor, gamma: float = 1.
 
 CORNERS, KEPT = Mark("dist2bbox", {"xywh": False}), Mark("mask")
 ROWS, HARD = Mark("iou", {"xywh": False}), Mark("focal", {"soft_labels": "interpolated"}, only={"label": "hard"})
+TURNED = Mark("probiou", {"CIoU": False})
 NO_EPS = Mark("giou", {"eps": 0.0})
 PAIRS = [
     pytest.param(mask_of_kept, KEPT, "refuses", mask_without_nan, id="a NaN of an object without area"),
@@ -114,6 +159,11 @@ PAIRS = [
     pytest.param(iou_of_rows, ROWS, "shape", iou_flat, id="refuses to broadcast"),
     pytest.param(iou_by_column, ROWS, "shape", iou_flat, id="broadcasts in its own way"),
     pytest.param(iou_of_integers, ROWS, "refuses", iou_truncated, id="NaN for integers"),
+    pytest.param(dist2rbox_of_slices, Mark("dist2rbox"), "refuses", dist2rbox_without_nan, id="a shape nobody stated"),
+    pytest.param(focal_of_one_shape, Mark("focal"), "refuses", focal_of_rows, id="a shape that is refused"),
+    pytest.param(
+        probiou_of_angle_between, TURNED, "varied", probiou_a_little_off, id="nearer to the truth than the reference"
+    ),
     pytest.param(giou_as_zero, NO_EPS, "bulk", giou_never_nan, id="0 / 0 in bulk"),
     *(
         pytest.param(focal_of_hard, HARD, check, wrong, id=f"hard labels only, {check}")
@@ -137,6 +187,20 @@ def test_right_code_is_not_accused(
         found = judged(right, mark, check, dtype)
         assert found.status in INNOCENT, found.note
         assert wrong is None or judged(wrong, mark, check, dtype).status == "fail"
+
+
+def test_what_cannot_be_certified_is_no_accusation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64 a case that is too large for the oracle is left out, where rounding may be all that is wrong."""
+    monkeypatch.setattr(budgets, "CERTIFIED", 0)
+    found = judged(probiou_of_angle_between, TURNED, "varied", "float64")
+    assert (found.status, found.left_out) == ("pass", 1)
+
+
+def test_a_class_that_is_asked_like_its_public_class_can_be_copied() -> None:
+    """A copy is asked for its methods before it has anything, and then has no loss to pass the question to."""
+    blank = Own.__new__(Own)
+    assert not hasattr(blank, "__setstate__")
+    assert isinstance(copy.deepcopy(blank), Own)
 
 
 def test_nothing_to_examine_says_why() -> None:
