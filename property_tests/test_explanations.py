@@ -102,6 +102,20 @@ def test_a_first_file_is_told_what_is_wrong_in_value_and_gradient(
     assert all(words in one.sentence for one in rows)
 
 
+def test_what_is_missing_from_the_gradient_alone_is_not_called_missing_from_the_value() -> None:
+    """The aspect term is there, and takes no gradient: so much only has the impostor without it."""
+
+    def detached(a: Tensor, b: Tensor, eps: float) -> Tensor:
+        distance: Tensor = find("diou").reference(a, b, xywh=False, eps=eps)
+        return distance + (ciou_with(a, b, eps, eps, 0, -9) - distance).detach()
+
+    told = said("ciou", detached, "eps", xywh=False)
+    assert list(told) == ["gradient box1", "gradient box2"]
+    assert all(
+        "'no aspect'" in one and "the value is right: look for what takes no gradient" in one for one in told.values()
+    )
+
+
 def test_float64_with_another_eps_is_not_float32() -> None:
     for sentence in said("ciou", no_eps_in_alpha, xywh=True).values():
         assert "no eps in alpha" in sentence

@@ -1,4 +1,4 @@
-"""IoU, GIoU, DIoU and CIoU of axis-aligned boxes, three ways: whole tensors, corners only, and one pair at a time.
+"""IoU, GIoU, DIoU and CIoU of axis-aligned boxes, on whole tensors, of corners only, and of one pair mapped over all.
 
 Written from `lossref/spec/10-geometry.md` section 3 alone.
 """
@@ -6,6 +6,7 @@ Written from `lossref/spec/10-geometry.md` section 3 alone.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -111,10 +112,11 @@ def one_pair(a: Tensor, b: Tensor, eps: float) -> Tensor:
 
 @lossref.target("giou", xywh=False)
 def giou_pairs(box1: Tensor, box2: Tensor, eps: float = 1e-7) -> Tensor:
-    """GIoU by a loop over the pairs, in float64 whatever comes in."""
+    """GIoU of one pair, mapped over all, in float64 whatever comes in."""
     one, two = torch.broadcast_tensors(box1.double(), box2.double())
     shape = one.shape[:-1]
-    rows = [one_pair(a, b, eps) for a, b in zip(one.reshape(-1, 4), two.reshape(-1, 4), strict=True)]
-    result = torch.stack(rows).reshape(*shape, 1) if rows else (one + two).sum(-1, keepdim=True)
+    pairs = one.reshape(-1, 4), two.reshape(-1, 4)
+    rows = torch.func.vmap(partial(one_pair, eps=eps))(*pairs) if one.numel() else (one + two).sum(-1)
+    result = rows.reshape(*shape, 1)
     kind = torch.promote_types(box1.dtype, box2.dtype)
     return result.to(kind) if kind.is_floating_point else result

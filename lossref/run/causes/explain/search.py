@@ -33,6 +33,7 @@ from lossref.run.causes.explain.whole.reductions import reduced
 from lossref.run.causes.explain.whole.terms import in_another_order, of_gradients, of_values
 
 ITSELF = ["agrees"]
+DETACHED = "; the value is right: look for what takes no gradient (.detach(), no_grad), or has a backward of its own"
 AT_LEAST = 2  # cases that are wrong, where hundreds of claims are tried
 
 
@@ -128,9 +129,14 @@ class Search:
         """
         fits = [one for one in known if reproduces(one.on(self.what, self.known), self.told)]
         whole = [one for one in fits if self._whole(partial(one.gives, known=self.known))]
+        but = "" if whole else self._but()
         yield from self._said(
-            (one.sentence, partial(one.gives, known=self.known)) for one in whole or fits[: len(fits) == 1]
+            (one.sentence + but, partial(one.gives, known=self.known)) for one in whole or fits[: len(fits) == 1]
         )
+
+    def _but(self) -> str:
+        """What a mistake that has the target's gradient leaves open, where every value is right."""
+        return DETACHED if self.what.wrt and not self._wrong() else ""
 
     def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
         """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
