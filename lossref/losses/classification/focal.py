@@ -195,9 +195,7 @@ SPEC = Spec(
     cite="spec/30-elementary.md section 2; arXiv 1708.02002",
     inputs={
         "pred": Domain(_AXES, "logits", LOGIT_FAMILIES, row=0, kink=0.0, refused=_AXES),
-        "label": Domain(
-            _AXES, "labels in [0, 1], soft ones allowed", LABEL_FAMILIES, row=2, legal=unit_interval, refused=_AXES
-        ),
+        "label": Domain(_AXES, "labels in [0, 1], soft too", LABEL_FAMILIES, 2, None, unit_interval, refused=_AXES),
     },
     wrt=("pred",),
     params={
