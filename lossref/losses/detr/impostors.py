@@ -127,6 +127,10 @@ def cross_entropy_against_one_hot(x: Tensor, y: Tensor, q: Tensor, p: Params) ->
     return cells(x, y, q, p) if p["use_fl"] else bce(x, y)
 
 
+def next_class(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    return cells(x, y.roll(1, -1), q.roll(1, -1), p)
+
+
 def attached(iou: Tensor) -> Tensor:
     return iou
 
@@ -170,6 +174,12 @@ def detr_impostors(reference: Callable[..., Any]) -> tuple[Target, ...]:
             "without use_fl the target is the IoU",
             "value",
             {"cells": cross_entropy_against_one_hot},
+        ),
+        (
+            "labels shifted",
+            "class k + 1 learns the objects of class k, and class 0 the last ones",
+            "value",
+            {"cells": next_class},
         ),
         ("IoU attached", "gradient through the target", "gradient", {"quality": attached}),
         ("mean of four", "L1 averaged over the components", "value", {"distance": mean_of_four}),
