@@ -193,7 +193,8 @@ def test_what_cannot_be_certified_is_no_accusation(monkeypatch: pytest.MonkeyPat
     """In float64 a case that is too large for the oracle is left out, where rounding may be all that is wrong."""
     monkeypatch.setattr(budgets, "CERTIFIED", 0)
     found = judged(probiou_of_angle_between, TURNED, "varied", "float64")
-    assert (found.status, found.left_out) == ("pass", 1)
+    assert found.status == "pass"
+    assert found.left_out > 0
 
 
 def test_a_class_that_is_asked_like_its_public_class_can_be_copied() -> None:

@@ -39,7 +39,7 @@ class Bad(NamedTuple):
 
 
 def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Bad input raises or gives NaN, never a finite number that is not right, and leaves nothing behind."""
+    """A NaN, integers, and a shape that is refused raise or give NaN, never a finite number that is not right."""
     total, refused, before = Evidence(), "", _answered(spec, target, case, case.inputs, dtype)
     for bad in _bad_inputs(spec, case, target.only):
         out = _answered(spec, target, case, bad.inputs, dtype)
