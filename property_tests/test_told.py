@@ -40,7 +40,7 @@ def said(*words: str, status: int = 0) -> str:
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("refuses", ["refuses: a check, in float32", "Bad input raises or gives NaN"]),
+        ("refuses", ["refuses: a check, in float32", "A NaN, integers, and a shape that is refused"]),
         (
             "small_boxes",
             ["small_boxes: a setting of", "what a small side counts as", "The specification has 'stride1'"],
