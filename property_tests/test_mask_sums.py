@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lossref.checks.material import material
+from lossref.losses import spec
 from lossref.losses.classification.bce import bce
 from lossref.losses.masks import sums as module
 from lossref.losses.masks.bce_dice import bce_dice
@@ -86,3 +88,10 @@ def test_a_target_that_wants_a_gradient_gets_it(loss: Any, monkeypatch: pytest.M
     (gradient,) = torch.autograd.grad(again, wanted)
     torch.testing.assert_close(again, value, rtol=1e-12, atol=0)
     assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["dice", "bce_dice"])
+def test_both_ways_are_asked(name: str) -> None:
+    cases = [case for kind in ("small", "bulk") for case in material(spec(name), kind, "quick", 0)]
+    pairs = [[torch.from_numpy(case.inputs[key]) for key in ("pred", "target")] for case in cases]
+    assert {pays(*pair) for pair in pairs} == {True, False}

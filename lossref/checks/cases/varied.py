@@ -155,8 +155,8 @@ def _other(rng: np.random.Generator, domain: Domain, x: Array, params: Params, s
     return x
 
 
-def _measures(x: Array) -> Array | bool:
+def _measures(x: Array) -> Array:
     """Which columns are measures: all but those of flags."""
     if x.ndim < 2:
-        return True
+        return np.ones(x.shape, dtype=bool)
     return np.logical_not(np.isin(x, FLAGS).all(axis=tuple(range(x.ndim - 1)), keepdims=True))

@@ -43,6 +43,7 @@ ELSEWHERE: Any = {  # one bin: every prediction is a cell of its level, 100 cell
     "reg_max": 1,
     "tal_topk": f.ANCHORS,
 }
+LIFT = np.array([100.0, -120.0])[:, None, None]  # of all bins of an image: e^x of float32 overflows, or is 0
 STOLEN = (
     (0, 0, 25 / 64, 38 / 64, 25 / 64, 37 / 64),
     (0, 0, 27 / 64, 35 / 64, 35 / 64, 31 / 64),
@@ -80,6 +81,7 @@ CORNERS = (
     _objects("one anchor each", "the loser of a conflict gets nothing", *TWO_AT_ONE_PLACE, tal_topk=1),
     _objects("stolen anchor", "an object takes an anchor that it did not pick", *STOLEN, tal_topk=1),
     of_f("sure and wrong", "logits of 10000", scores=np.where(np.arange(40) % 3, 1e4, -30) * np.ones((2, 2, 1))),
+    of_f("lifted bins", "logits of 100 and -120, no other loss", boxes=f.boxes() + LIFT),
     of_f("alpha attached", "the gradient goes through alpha of CIoU", ciou_alpha="attached"),
     of_f("alpha gated", "no aspect term below IoU 0.5, in metric and loss", ciou_alpha="gated"),
     of_f("plain IoU", "in the metric only", metric_overlap="iou"),

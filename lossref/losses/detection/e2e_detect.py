@@ -19,7 +19,7 @@ from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import branch
-from lossref.losses.detection.cases import BETWEEN_STRIDES, CENTRE, CROWD, SMALL, TWO_AT_ONE_PLACE, WEAK
+from lossref.losses.detection.cases import BETWEEN_STRIDES, CENTRE, CROWD, LIFT, SMALL, TWO_AT_ONE_PLACE, WEAK
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms
@@ -101,12 +101,19 @@ def one2one_detached(
 
 
 def of_f(
-    name: str, why: str, *flags: str, reg_max: int = 4, objects: Any = None, exchanged: bool = True, **params: Any
+    name: str,
+    why: str,
+    *flags: str,
+    reg_max: int = 4,
+    objects: Any = None,
+    exchanged: bool = True,
+    lift: Any = 0,
+    **params: Any,
 ) -> Case:
     """Fixture F in the first branch, F with the images exchanged in the second."""
     step = -1 if exchanged else 1
-    given = {"boxes": f.boxes(reg_max), "scores": f.scores()}
-    given |= {"one_boxes": f.boxes(reg_max)[::step], "one_scores": f.scores()[::step]}
+    given = {"boxes": f.boxes(reg_max) + lift, "scores": f.scores()}
+    given |= {"one_boxes": f.boxes(reg_max)[::step] + lift, "one_scores": f.scores()[::step]}
     found = f.objects() if objects is None else objects
     return corner(name, why, *flags, params=f.params(reg_max, **params), **given, **found)
 
@@ -130,6 +137,7 @@ CORNERS = (
     of_f("no object", "only the class terms are left", objects=f.no_object()),
     of_f("crowd", "objects take anchors that they did not pick", exchanged=False, objects=f.objects(*CROWD)),
     of_f("small sides as they are", "4 x 6 px contain no anchor", objects=f.objects(SMALL), small_boxes="off"),
+    of_f("lifted bins", "logits of 100 and -120 in both branches, no other loss", lift=LIFT),
     of_f("12 px", "a side between two strides is not small", objects=f.objects(BETWEEN_STRIDES)),
     of_f("foreign object", "an index of no image", objects=f.objects((7, 1, *CENTRE), *f.ROWS)),
 )

@@ -58,6 +58,10 @@ def _bins_first(x: Inputs, p: dict[str, Any]) -> Inputs:
     return x._replace(boxes=torch.unflatten(x.boxes, 1, (p["reg_max"], 4)).transpose(1, 2).flatten(1, 2))
 
 
+def _bins_cut_off(x: Inputs, p: dict[str, Any]) -> Inputs:
+    return x._replace(boxes=x.boxes.clamp(-50, 50))
+
+
 def _anchors_by_column(x: Inputs, p: dict[str, Any]) -> Inputs:
     height, width = p["imgsz"]
     order: list[int] = []
@@ -191,6 +195,7 @@ def impostors(reference: Detection) -> tuple[Target, ...]:
         impostor("objects of all images", "every image has those of the others, too", "value", given(_of_all_images)),
         impostor("W and H exchanged", "targets scaled by (H, W, H, W)", "value", given(_sides_exchanged)),
         impostor("bins first", "channels read as (R, 4)", "value reduced", given(_bins_first)),
+        impostor("bins cut off", "logits of bins at +-50, against overflow", "value", given(_bins_cut_off)),
         impostor("anchors by column", "column-major anchors", "value reduced laws", given(_anchors_by_column)),
         impostor("S not raised", "S below 1 is used as it is", "value", changed(norm_not_raised)),
         impostor("by positives", "divided by the number of positives", "value reduced", changed(_by_positives)),

@@ -161,7 +161,7 @@ SPEC = Spec(
     sizes={
         "single": (_sizes(1, 1, 1, 1, 1, 1), _sizes(1, 1, 2, 3, 2, 3)),
         "small": (_sizes(2, 3, 2, 4, 2, 4), _sizes(1, 2, 2, 3, 4, 6), _sizes(2, 1, 4, 4, 2, 2)),
-        "bulk": (_sizes(2, 8, 40, 32, 40, 32),),
+        "bulk": (_sizes(2, 8, 40, 32, 40, 32), _sizes(1, 2, 640, 416, 640, 416)),
         "empty": (_sizes(0, 2, 2, 2, 2, 2),),
     },
     laws=(not_negative, doubled_pixels, permutation(0, "pred", "target"), permutation(1, "pred", "target")),

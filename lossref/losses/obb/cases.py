@@ -16,7 +16,7 @@ from lossref.core.nouns import Array, Case, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import FINE, OBJECT_FAMILIES, ordinary
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.cases import BETWEEN_STRIDES
+from lossref.losses.detection.cases import BETWEEN_STRIDES, LIFT
 
 
 def _turned(draw: Draw) -> Draw:
@@ -108,6 +108,7 @@ CORNERS = (
     _of_f("beside", "the largest overlap is of an object that does not contain the anchor", *_BESIDE),
     _of_f("crowd", "objects take anchors that they did not pick", *_CROWD),
     _of_f("small sides as they are", "4 x 6 px contain no anchor", _SMALL, tal_topk=1, small_boxes="off"),
+    _of_f("lifted bins", "logits of 100 and -120, no other loss", boxes=f.boxes() + LIFT),
     _of_f("12 px", "a side between two strides is not small", (*BETWEEN_STRIDES, 0.25)),
     _of_f("floor under the variances", "as releases from 8.4.190 have it", cov_floor=0.01),
     _of_f("edition 8.3", "distances of the unturned box, no angle term", edition="8.3"),

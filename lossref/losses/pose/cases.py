@@ -13,7 +13,7 @@ from lossref.core.declare import corner
 from lossref.core.nouns import Array, Case
 from lossref.core.scenes import anchors
 from lossref.losses.detection import fixture_f as f
-from lossref.losses.detection.cases import ALONE, APART, BESIDE, ELSEWHERE, SMALL, STOLEN
+from lossref.losses.detection.cases import ALONE, APART, BESIDE, ELSEWHERE, LIFT, SMALL, STOLEN
 
 
 def of_f(name: str, why: str, *flags: str, objects: Any = None, reg_max: int = 4, **more: Any) -> Case:
@@ -84,6 +84,7 @@ def pose_corners(sigma: bool = False) -> tuple[Case, ...]:
         case("stolen anchor", "an object takes an anchor that it did not pick", objects=f.objects(*STOLEN), tal_topk=1),
         case("beside", "the best does not contain the anchor", objects=f.objects(*BESIDE), keypoints=more),
         case("small sides as they are", "no anchor", objects=f.objects(SMALL), keypoints=f.keypoints()[:1], **ALONE),
+        case("lifted bins", "logits of 100 and -120, no other loss", boxes=f.boxes() + LIFT),
         case("no overlap", "positives of weight 0 learn keypoints", objects=f.objects(*APART), **ELSEWHERE),
         case("no object", "zeros with zero gradients", objects=f.no_object(), keypoints=np.zeros((0, 3, 3))),
         case("no positive", "an object outside", objects=f.objects((0, 1, 2, 2, 1 / 4, 1 / 4)), keypoints=hidden[:1]),

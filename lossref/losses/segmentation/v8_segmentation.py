@@ -21,7 +21,9 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import slots_of
+from lossref.losses.detection.cases import LIFT
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.settings import scene_of
@@ -36,6 +38,7 @@ from lossref.losses.segmentation.cases import (
     corners,
     laws_of,
     masks_twice,
+    of_f,
     reversed_semantic_classes,
     segmentation_inputs,
 )
@@ -197,7 +200,7 @@ SPEC = Spec(
     derived={**DERIVED, **MASKS},
     sizes=SIZES,
     laws=(*laws_of(5, 1, "proto", "semseg", "masks", "sem_masks"), masks_twice, reversed_semantic_classes),
-    corners=corners(),
+    corners=(*corners(), of_f("lifted bins", "logits of 100 and -120, no other loss", boxes=f.boxes() + LIFT)),
     impostors=impostors(v8_segmentation),
     api="v8SegmentationLoss(model, tal_topk=10, tal_topk2=None)(preds, batch)",
     returns="vector (5,): box, seg, cls, dfl, semseg times the number of images; without that factor, detached",
