@@ -19,8 +19,8 @@ from lossref.core.nouns import Spec, Target
 from lossref.hosts.worker import wire
 from lossref.losses import spec as find
 from lossref.run.causes.explain import explain
-from lossref.run.causes.shrink import shrink
-from lossref.run.causes.trials import Trials
+from lossref.run.causes.smallest.shrink import shrink
+from lossref.run.causes.smallest.trials import Trials
 from shared.explaining import shown_of
 
 

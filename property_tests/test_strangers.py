@@ -18,7 +18,7 @@ from lossref.checks.table import cases_for, check, examine, named
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec
-from lossref.run.causes.shrink import shrink
+from lossref.run.causes.smallest.shrink import shrink
 from lossref.run.saved import snippet
 from lossref.targets.resolve import resolve
 from shared.explaining import sentences

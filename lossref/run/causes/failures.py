@@ -23,7 +23,7 @@ from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.quantity import quantity_of, size
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
-from lossref.run.causes.shrink import shrink
+from lossref.run.causes.smallest.shrink import shrink
 from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save

@@ -17,7 +17,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.run.causes.dialects import Compared
 from lossref.run.causes.explain.quantity import Shown
-from lossref.run.causes.trials import Trials
+from lossref.run.causes.smallest.trials import Trials
 from lossref.run.plan import Job
 
 CHECK_SECONDS = {"quick": 40, "full": 400}  # of computing, for one check or one search

@@ -13,7 +13,7 @@ from lossref.checks.table import Check
 from lossref.core.axes import name_of
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.run.causes.judged import GAVE_UP
-from lossref.run.causes.trials import Trials
+from lossref.run.causes.smallest.trials import Trials
 
 CALLS = {False: 40, True: 8}  # candidates; never seconds, or a run that is repeated saves other cases
 OBJECTS = "n"  # the axis of a composite that may become shorter: its other axes belong to one geometry
