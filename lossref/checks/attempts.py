@@ -14,6 +14,7 @@ from lossref.hosts.probe import TargetRaised, call, itself
 
 MOST_BYTES = 128 * 2**20
 Change = tuple[tuple[str, Any], ...]
+Question = tuple[Target, Case, Change, str]
 
 
 class Attempt(NamedTuple):
@@ -38,12 +39,14 @@ class Attempts:
     """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
 
     own:    the reference of the spec
+    heard:  where questions are listed as they are put, known or not; None: nowhere
     beside: what is concluded from them; it is forgotten with them
     """
 
     def __init__(self, spec: Spec, most_bytes: int = MOST_BYTES) -> None:
         self.own = itself(spec)
         self.beside: object = None
+        self.heard: list[Question] | None = None
         self._spec, self._room = spec, most_bytes
         self._known: dict[tuple[int, Case, Change, str], tuple[Target, Attempt | None]] = {}
 
@@ -54,6 +57,8 @@ class Attempts:
     def of(self, target: Target, case: Case, change: Params | None = None, dtype: str = "float64") -> Attempt | None:
         """What a target gives on a case, at other settings if there is a change; None where it raises."""
         changes = tuple((change or {}).items())
+        if self.heard is not None:
+            self.heard.append((target, case, changes, dtype))
         key = (id(target), case, changes, dtype)  # the target is kept, so that its id stays its own
         if key not in self._known:
             found = _attempt(self._spec, target, at(case, changes), dtype)
@@ -63,6 +68,11 @@ class Attempts:
                 self._room += _size(self._known.pop(next(iter(self._known)))[1])
             return found
         return self._known[key][1]
+
+    def given(self, target: Target, case: Case) -> tuple[Attempt | None, Attempt | None]:
+        """What a target gives on a case: in float64, or in float32 where it raises there."""
+        exact = self.of(target, case)
+        return exact, None if exact is not None else self.of(target, case, dtype="float32")
 
 
 @lru_cache(maxsize=512)

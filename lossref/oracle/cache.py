@@ -86,6 +86,16 @@ def place(what: str, spec: Spec, case: Case, rooms: tuple[str, ...] = ROOMS) -> 
     return base / key[:2] / key[2:]
 
 
+def shelf(spec: Spec, digest: bytes, rooms: tuple[str, ...]) -> Path | None:
+    """The file of what else is worked out about a spec from what this is the digest of; None where it is not kept."""
+    base = folder() if _is_own(spec) else None
+    code = _code(rooms) if base is not None else ""
+    if base is None or not code:
+        return None
+    key = hashlib.sha256(repr((code, spec.name)).encode() + digest).hexdigest()
+    return base / key[:2] / key[2:]
+
+
 @lru_cache(maxsize=256)
 def _is_own(spec: Spec) -> bool:
     """Whether it is the very spec that a file of lossref declares, not another of that name."""

@@ -11,12 +11,14 @@ from lossref.checks import table
 from lossref.checks.attempts import Attempts, at
 from lossref.checks.cases import limits
 from lossref.checks.material import fixed_of, material
+from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.hosts.probe import applicable
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes import dialects
+from lossref.run.causes.dialects import Settings
 from lossref.run.causes.explain.claims import FEW
 from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
@@ -57,10 +59,18 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     more = dict[str, Any]()
     for cases_there, start in ((pool, {}), (list(dict.fromkeys(large))[:MOST_LARGE], tracing.settings)):
         with given_time(tracing.job):
-            more = dialects.found(tracing.spec, tracing.target, cases_there, tracing.known, held_to, start)
+            more = _searched(tracing, cases_there, held_to, start)
         if not more.items() <= tracing.settings.items():
             break
     return more
+
+
+def _searched(tracing: Tracing, cases: Sequence[Case], held_to: Sequence[str], start: Settings) -> dict[str, Any]:
+    """What the target follows on these cases, which is told by what it gives on them."""
+    spec, target, known = tracing.spec, tracing.target, tracing.known
+    about = ("settings", held_to, start, [(case, *known.given(target, case)) for case in cases])
+    found = tracing.recalled.at_once(target, about, lambda: dialects.found(spec, target, cases, known, held_to, start))
+    return {name: frozen(value) for name, value in found.items()}
 
 
 def _far_off(row: Judged) -> Iterator[Case]:

@@ -60,8 +60,8 @@ class Compared:
 
     def got(self, case: Case) -> Attempt | None:
         """What the target gives on a case."""
-        exact = self.known.of(self.target, case)
-        return self.known.of(self.target, case, dtype="float32") if exact is None else exact
+        exact, rough = self.known.given(self.target, case)
+        return rough if exact is None else exact
 
     def at(self, case: Case, change: Settings) -> dict[str, float]:
         """The errors of one case where some settings are changed beside those here; none where the target raises."""

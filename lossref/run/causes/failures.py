@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,15 @@ from lossref.run.causes import dialects
 from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.covered import covered
-from lossref.run.causes.explain.quantity import quantity_of, size
+from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
-from lossref.run.causes.smallest.shrink import shrink
+from lossref.run.causes.smallest.once import small
 from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job
 from lossref.run.saved import SavedCase, distinct, save
 from lossref.targets.hints import hint
 
-MOST_SHRUNK = 6  # failures of one job on a composite that are made small; the others keep their smallest case
 NARROW = "a part is computed in"  # how claims of precision begin
 NUMBERS = ("value ", "gradient ", "no gradient ", "no effect ")  # kinds of failure that a claim can speak of
 
@@ -80,12 +80,18 @@ def _of_settings(tracing: Tracing, row: Judged, failing: Failing, number: int) -
     names = list[str]()
     with given_time(tracing.job):
         for case in failing.cases[: 1 if tracing.spec.composite else MOST_OF_A_KIND]:
-            names += [name for name in dialects.involved(tracing.compared, case, failing.kind) if name not in names]
+            names += [name for name in _involved(tracing, case, failing.kind) if name not in names]
     settings = tuple(f"{name}={tracing.settings[name]!r}" for name in names or tracing.settings)
-    case = _small(tracing, tracing.target, row, failing, ("settings", *settings))
+    case = small(tracing, tracing.target, row, failing, ("settings", *settings))
     return _failure(
         tracing, tracing.target, row, failing, case, number, settings=settings, explanation=_agrees(settings)
     )
+
+
+def _involved(tracing: Tracing, case: Case, kind: str) -> Sequence[str]:
+    about = ("involved", kind, tracing.change, case, tracing.known.given(tracing.target, case))
+    found = partial(dialects.involved, tracing.compared, case, kind)
+    return tracing.recalled.at_once(tracing.target, about, found)
 
 
 def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Failure:
@@ -97,7 +103,7 @@ def _of_kind(tracing: Tracing, row: Judged, failing: Failing, number: int) -> Fa
         return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=DIFFERENTLY)
     reason = _reason(tracing, row, failing, key) if row.verdict.status != "known" else ""
     one_cause = ("claim", reason) if reason and not reason.startswith(NOTHING) else key
-    case = _small(tracing, tracing.held, row, failing, one_cause)
+    case = small(tracing, tracing.held, row, failing, one_cause)
     return _failure(tracing, tracing.held, row, failing, case, number, under=under, explanation=reason)
 
 
@@ -111,9 +117,7 @@ def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...
     found = found or _claim(tracing, row, failing, key)
     if row.one.certified or not found or found.startswith(NOTHING):
         return found
-    with given_time(tracing.job):
-        found = covered(tracing, failing.kind, failing.cases, found)
-    return found
+    return covered(tracing, failing.kind, failing.cases, found)
 
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
@@ -121,8 +125,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
     if key not in tracing.claims and row.one.explained_on and failing.kind.startswith(NUMBERS):
         found = ""
         try:
-            with given_time(tracing.job):
-                found = _sentence(tracing, row, failing)
+            found = _sentence(tracing, row, failing)
         except Exception as error:  # the failure is reported all the same
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
@@ -142,6 +145,24 @@ def _of_precision(tracing: Tracing, row: Judged, kind: str) -> str:
 
 def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
     """A claim that reproduces the failures and all other cases; else what is known of them."""
+    spec, target, known, kind = tracing.spec, tracing.held, tracing.known, failing.kind
+    shown: list[Shown] | None = None
+    with given_time(tracing.job):
+        shown, dtype = _shown(tracing, row, failing)
+    if shown is None:
+        return ""
+
+    def said() -> str:
+        found = explain(spec, target, kind, shown, known, tracing.settings, dtype)
+        return found or unexplained(spec, kind, shown, tracing.settings, dtype)
+
+    about, given = ("sentence", kind, dtype, tracing.change), [(one.case, one.got) for one in shown]
+    found = tracing.recalled.in_a_row(target, about, given, said, partial(given_time, tracing.job))
+    return "; ".join(filter(None, (found, _hint(tracing, kind, shown)))) if found else ""
+
+
+def _shown(tracing: Tracing, row: Judged, failing: Failing) -> tuple[list[Shown], str]:
+    """What target and truth give on the cases that a claim is held against, and the dtype that the target can."""
     spec, target, known = tracing.spec, tracing.held, tracing.known
     telling = [case for case in failing.cases if row.one.certified and not spec.why_not(case)][:MOST_OF_A_KIND]
     others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
@@ -149,10 +170,7 @@ def _sentence(tracing: Tracing, row: Judged, failing: Failing) -> str:
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
     shown = [tracing.shown(case, dtype) for case in cases]
     more = further(tracing, quantity_of(spec, failing.kind), shown, dtype)
-    shown += [tracing.shown(case, dtype) for case in more]
-    found = explain(spec, target, failing.kind, shown, known, tracing.settings, dtype)
-    said = found or unexplained(spec, failing.kind, shown, tracing.settings, dtype)
-    return "; ".join(filter(None, (said, _hint(tracing, failing.kind, shown))))
+    return [*shown, *(tracing.shown(case, dtype) for case in more)], dtype
 
 
 def _hint(tracing: Tracing, kind: str, shown: Sequence[Shown]) -> str:
@@ -161,24 +179,6 @@ def _hint(tracing: Tracing, kind: str, shown: Sequence[Shown]) -> str:
     pairs = ((what.of(one.got), what.of(one.want)) for one in shown if one.got and one.want)
     got, want = next(pairs, (None, None))
     return "" if what.wrt or got is None or want is None else hint(tracing.spec, tracing.target, got, want)
-
-
-def _small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: tuple[str, ...]) -> Case:
-    """A small case that fails in this way: made small once, and taken again where the row fails on it, too."""
-    dtype, spec = row.dtype, tracing.spec
-    before = tracing.smallest.get(key)
-    if before is not None and row.one.shrunk_to and row.one.explained_on:
-        if tracing.problem(row.one, target, before, dtype, failing.kind):
-            return before
-        return min(failing.cases, key=size)
-    smallest = min([case for case in failing.cases if table.drawn(case)] or failing.cases, key=size)
-    if tracing.spec.composite and len(tracing.smallest) >= MOST_SHRUNK:
-        return smallest
-    with given_time(tracing.job):
-        smallest = shrink(spec, target, row.one, smallest, dtype, failing.kind, tracing.trials)
-    if row.one.certified:
-        tracing.smallest.setdefault(key, smallest)
-    return smallest
 
 
 def _failure(

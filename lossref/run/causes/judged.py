@@ -17,6 +17,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
 from lossref.run.causes.dialects import Compared
 from lossref.run.causes.explain.quantity import Shown
+from lossref.run.causes.recalled import Recalled
 from lossref.run.causes.smallest.trials import Trials
 from lossref.run.plan import Job
 
@@ -67,9 +68,11 @@ class Tracing:
     _found: dict[tuple[str, Change, Case, str], Evidence] = field(default_factory=dict)
     _compared: dict[Change, Compared] = field(default_factory=dict)
     trials: Trials = field(init=False)
+    recalled: Recalled = field(init=False)
 
     def __post_init__(self) -> None:
         self.trials = Trials(self.spec)
+        self.recalled = Recalled(self.spec, self.known)
 
     @property
     def held(self) -> Target:

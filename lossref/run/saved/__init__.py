@@ -103,7 +103,7 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
     """Write one failing case atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     case = saved.case
-    content = {
+    before = {
         "schema": SCHEMA,
         "why": why,
         "spec": case.spec,
@@ -117,7 +117,8 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         "as": saved.as_spec,
         "lodging": {name: getattr(saved.lodging, name) for name in KEPT},
         "params": {**case.params, **case.asked},
-        "inputs": stored(path, case.inputs),
+    }
+    after = {
         "flags": sorted(set(case.flags)),
         "id": case.id,
         "problem": evidence.problem,
@@ -126,7 +127,16 @@ def save(path: Path, spec: Spec, saved: SavedCase, target: Target, evidence: Evi
         },
         "snippet": snippet(spec, target, case, named(saved.check), saved.dtype),
     }
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, _joined(_text(before), f' "inputs": {stored(path, case)}', _text(after)) + "\n")
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1)
+
+
+def _joined(before: str, between: str, after: str) -> str:
+    """One object of two, with a field between them that is text already."""
+    return ",\n".join((before.removesuffix("\n}"), between, after.removeprefix("{\n")))
 
 
 def load(path: Path) -> SavedCase:

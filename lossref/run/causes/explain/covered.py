@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 
+from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Case
 from lossref.run.causes.explain import Shown
 from lossref.run.causes.explain.memory import memory_of
 from lossref.run.causes.explain.quantity import Quantity, Told, quantity_of, reproduces
 from lossref.run.causes.explain.unknown import BEGIN
-from lossref.run.causes.judged import Tracing
+from lossref.run.causes.judged import Tracing, given_time
 
 MOST = 2  # failing cases that are looked at
 ROUNDED = 2.0**-16  # of the largest number: what large cases may be apart
@@ -25,9 +26,18 @@ def covered(tracing: Tracing, kind: str, cases: Sequence[Case], claim: str) -> s
     only = ONLY.search(claim)
     elsewhere = only and any(repr(case.params.get(only[1])) != only[2] for case in cases[:MOST])
     what = quantity_of(tracing.spec, kind)
-    if elsewhere or not all(_holds(tracing, what, case, claim) for case in cases[:MOST]):
-        return f"{BEGIN}{what.words} is wrong here for another reason than on small cases"
-    return claim
+    otherwise = f"{BEGIN}{what.words} is wrong here for another reason than on small cases"
+    if elsewhere:
+        return otherwise
+
+    def said() -> str:
+        return claim if all(_holds(tracing, what, case, claim) for case in cases[:MOST]) else otherwise
+
+    given = list[tuple[Case, Attempt | None]]()
+    with given_time(tracing.job):
+        given = [(case, tracing.known.of(tracing.held, case)) for case in cases[:MOST]]
+    about, limit = ("covered", kind, tracing.change, claim), partial(given_time, tracing.job)
+    return (given and tracing.recalled.in_a_row(tracing.held, about, given, said, limit)) or claim
 
 
 def _holds(tracing: Tracing, what: Quantity, case: Case, claim: str) -> bool:

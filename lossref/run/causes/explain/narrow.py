@@ -6,7 +6,7 @@ cannot resolve the smaller ones. Another eps, or another formula, changes it smo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -94,6 +94,13 @@ def moved(spec: Spec, case: Case, step: float, turn: int) -> Case:
     shares = np.random.default_rng([turn, 7]).uniform(0.3, 1, len(names))
     scaled = {name: case.inputs[name] * (1 + step * share) for name, share in zip(names, shares, strict=True)}
     return replace(case, inputs={**case.inputs, **scaled})
+
+
+def moves(spec: Spec, case: Case) -> Iterator[tuple[float, int, Case]]:
+    """Every step and turn by which a case is moved, with the case that it is moved to."""
+    for step in dict.fromkeys(one.unit * by for one in TYPES for by in (SMALL, LARGE)):
+        for turn in range(TURNS):
+            yield step, turn, moved(spec, case, step, turn)
 
 
 def unevenness(

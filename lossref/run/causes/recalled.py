@@ -1,0 +1,227 @@
+"""What was concluded from the numbers of a target, kept on disk for the next run: from the same follows the same.
+
+The name of an entry is the digest of all that a search looks at: the cases, what the target has given on them just now,
+bit for bit, what was concluded before, lossref's code and what torch computes with. So nothing is believed of a target
+because it was true yesterday: it is asked as ever, and only what its replies lead to is not worked out once more. Where
+a search asked it about more cases, the entry says which, with the digests of the replies, and they are asked again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from lossref.checks.attempts import Attempt, Attempts, Question
+from lossref.checks.evidence import Problem
+from lossref.core.axes import frozen
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.oracle.cache import read, shelf, write
+from lossref.run.causes.explain.narrow import moved, moves
+
+ROOMS = ("checks", "core", "hosts", "losses", "oracle", "run", "targets")
+MOST_NUMBERS = 100_000  # of a case that an entry holds
+LIKENESS = ("fixed", "accepts", "dtypes", "gradients", "device", "slack", "known")  # what searches read of a target
+T = TypeVar("T")
+Limit = Callable[[], AbstractContextManager[None]]
+Shown = Sequence[tuple[Case, Attempt | None]]
+
+
+@dataclass
+class Recalled:
+    """Of one target on one spec.
+
+    `_row` stands for the sentences so far, each of which knows those before; it is None once a search for one came to
+    no end. `_left_out` are the searches that were not made.
+    """
+
+    spec: Spec
+    known: Attempts
+    _row: bytes | None = b""
+    _left_out: list[Callable[[], object]] = field(default_factory=list)
+
+    def at_once(self, target: Target, about: Sequence[Any], search: Callable[[], T]) -> T:
+        """What `search` gives, in plain data, or gave before: it looks at nothing but what it is `about`."""
+        place = self._place(_digest(_like(target), about))
+        kept = _read(place)
+        if kept is not None:
+            found: T = frozen(kept[0]) if isinstance(kept[0], list) else kept[0]
+            return found
+        found = search()
+        _write(place, [found])
+        return found
+
+    def in_a_row(
+        self, target: Target, about: Sequence[Any], shown: Shown, search: Callable[[], str], limit: Limit
+    ) -> str:
+        """The sentence of a search that goes on from those before, and may ask about the cases when they move a little.
+
+        Nothing is said where the `limit` of a search ends it.
+        """
+        digest = _digest(self._row, _like(target), about, shown)
+        place = None if self._row is None else self._place(digest)
+        kept = _read(place)
+        if kept is not None and self._replies_again(target, shown, kept[1], limit):
+            self._row = digest
+            self._left_out.append(search)
+            return str(kept[0])
+        self.catch_up(limit)
+        found, before, self._row = "", self._row, None
+        with limit(), _heard(self.known) as questions:
+            found = search()
+            self._row = before if before is None else digest
+        if self._row is not None:
+            self._keep(place, found, target, shown, questions)
+        return found
+
+    def catch_up(self, limit: Limit) -> None:
+        """Make the searches that were left out: what comes next wants to know all that they found."""
+        left, self._left_out = self._left_out, []
+        for search in left:
+            before, self._row = self._row, None
+            with limit():
+                search()
+                self._row = before
+
+    def smallest(
+        self,
+        target: Target,
+        about: Sequence[Any],
+        case: Case,
+        problem_on: Callable[[Case], Problem | None],
+        search: Callable[[], Case],
+    ) -> Case:
+        """The smallest case that a search reached from this one, or reached before, if it fails by the same numbers."""
+        place = self._place(_digest("smallest", _like(target), about, case))
+        kept = _read(place)
+        if kept is not None:
+            before = _unpacked(case, kept[0])
+            if before is case or _digest(problem_on(before)).hex() == kept[1]:
+                return before
+        found = search()
+        if found is case:
+            _write(place, [None, ""])
+        elif sum(array.size for array in found.inputs.values()) <= MOST_NUMBERS:
+            _write(place, [_packed(found), _digest(problem_on(found)).hex()])
+        return found
+
+    def _place(self, digest: bytes) -> Path | None:
+        return shelf(self.spec, digest, ROOMS)
+
+    def _keep(
+        self, place: Path | None, found: str, target: Target, shown: Shown, questions: Sequence[Question]
+    ) -> None:
+        told = {case for case, _ in shown}
+        asked = {case: dtype for who, case, _, dtype in questions if who is target and case not in told}
+        by_move = {
+            one: [number, step, turn]
+            for number, (base, _) in enumerate(shown if asked else ())
+            for step, turn, one in moves(self.spec, base)
+        }
+        if by_move.keys() >= asked.keys():  # else it asked about what an entry cannot name
+            replies = [[*by_move[case], dtype, self._reply(target, case, dtype)] for case, dtype in asked.items()]
+            _write(place, [found, replies])
+
+    def _replies_again(self, target: Target, shown: Shown, asked: Any, limit: Limit) -> bool:
+        """Whether the target gives to the cases, moved a little, what it gave when the entry was made."""
+        same = False
+        with limit():
+            same = all(
+                self._reply(target, moved(self.spec, shown[number][0], step, turn), dtype) == reply
+                for number, step, turn, dtype, reply in asked
+            )
+        return same
+
+    def _reply(self, target: Target, case: Case, dtype: str) -> str:
+        return _digest(self.known.of(target, case, dtype=dtype)).hex()
+
+
+@contextmanager
+def _heard(known: Attempts) -> Iterator[list[Question]]:
+    """The questions that are put in the body, whether they had been put before or not."""
+    heard = list[Question]()
+    known.heard = heard
+    try:
+        yield heard
+    finally:
+        known.heard = None
+
+
+# What is said to a digest -------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _arithmetic() -> str:
+    """What decides the last bits of what torch computes here."""
+    return repr((torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()))
+
+
+def _like(target: Target) -> tuple[Any, ...]:
+    return tuple(getattr(target, name) for name in LIKENESS)
+
+
+def _digest(*parts: Any) -> bytes:
+    hasher = hashlib.sha256(_arithmetic().encode())
+    _tell(hasher, parts)
+    return hasher.digest()
+
+
+def _tell(hasher: Any, part: Any) -> None:
+    """Every kind of thing so that no two things are told alike."""
+    if isinstance(part, np.ndarray):
+        hasher.update(repr((part.shape, part.dtype.str)).encode())
+        hasher.update(np.ascontiguousarray(part).tobytes())
+    elif isinstance(part, Case):
+        _tell(hasher, (part.id, part.flags, part.params, part.asked, part.inputs))
+    elif isinstance(part, Problem):
+        _tell(hasher, (part.kind, part.sentence, part.detail))
+    elif isinstance(part, Mapping):
+        _tell(hasher, tuple(part.items()))
+    elif isinstance(part, (tuple, list)):
+        hasher.update(f"({len(part)}".encode())
+        for one in part:
+            _tell(hasher, one)
+    else:
+        hasher.update(f"{type(part).__name__} {part!r};".encode("utf-8", "backslashreplace"))
+
+
+# What an entry holds ------------------------------------------------------------------------------------
+
+
+def _read(place: Path | None) -> Any:
+    content = None if place is None else read(place)
+    return None if content is None else json.loads(zlib.decompress(content))
+
+
+def _write(place: Path | None, content: Any) -> None:
+    if place is not None:
+        write(place, zlib.compress(json.dumps(content).encode(), 1))
+
+
+def _packed(case: Case) -> dict[str, Any]:
+    arrays = {name: np.asarray(array) for name, array in case.inputs.items()}
+    inputs = {
+        name: [x.dtype.str, list(x.shape), base64.b64encode(np.ascontiguousarray(x).tobytes()).decode()]
+        for name, x in arrays.items()
+    }
+    return {"inputs": inputs, "id": case.id, "flags": case.flags, "why": case.why}
+
+
+def _unpacked(case: Case, kept: Any) -> Case:
+    if kept is None:
+        return case
+    inputs: dict[str, Array] = {
+        name: np.frombuffer(base64.b64decode(content), dtype).reshape(shape).copy()
+        for name, (dtype, shape, content) in kept["inputs"].items()
+    }
+    return replace(case, inputs=inputs, id=kept["id"], flags=tuple(kept["flags"]), why=kept["why"])
