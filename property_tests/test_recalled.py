@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lossref.checks import numbers
 from lossref.checks.attempts import Attempts
 from lossref.checks.evidence import Problem
 from lossref.checks.material import material
@@ -202,3 +203,26 @@ def test_the_smallest_case_is_asked_before_it_is_taken(error: float, looked: int
         }
         assert (found.id, found.flags) == (smaller.id, smaller.flags)
     assert len(made) == looked
+
+
+@pytest.mark.parametrize(
+    ("losses", "compared"),
+    [((by_a_factor, by_a_factor), 2), ((find("focal").reference,) * 2, 1), ((find("focal").reference, by_a_factor), 2)],
+    ids=["wrong twice", "right twice", "right, then wrong"],
+)
+def test_a_large_reply_that_was_right_is_not_compared_again(
+    losses: tuple[Loss, Loss], compared: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, made = find("focal"), list[Case]()
+    truth = numbers.bulk_truth
+
+    def counted(spec: Spec, case: Case, dtype: str) -> Any:
+        made.append(case)
+        return truth(spec, case, dtype)
+
+    monkeypatch.setattr(numbers, "bulk_truth", counted)
+    case = material(spec, "small", "quick", 0)[0]
+    found = [numbers.bulk(spec, target_of(loss), case, "float64") for loss in losses]
+    assert len(made) == compared
+    assert [bool(one.problem) for one in found] == [loss is by_a_factor for loss in losses]
+    assert all(one.examined for one in found)

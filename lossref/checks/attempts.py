@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from lossref.core.nouns import Array, Case, Params, Spec, Target
 from lossref.hosts.endings import DeviceLost
@@ -73,6 +74,12 @@ class Attempts:
         """What a target gives on a case: in float64, or in float32 where it raises there."""
         exact = self.of(target, case)
         return exact, None if exact is not None else self.of(target, case, dtype="float32")
+
+
+@lru_cache(maxsize=1)
+def arithmetic() -> tuple[str, str, int]:
+    """What decides the last bits of what torch computes here."""
+    return str(torch.__version__), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
 
 
 @lru_cache(maxsize=512)

@@ -9,24 +9,20 @@ a search asked it about more cases, the entry says which, with the digests of th
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
-from lossref.checks.attempts import Attempt, Attempts, Question
+from lossref.checks.attempts import Attempt, Attempts, Question, arithmetic
 from lossref.checks.evidence import Problem
 from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case, Spec, Target
-from lossref.oracle.cache import read, shelf, write
+from lossref.oracle.cache import shelf
+from lossref.oracle.kept import digest_of, keep, kept
 from lossref.run.causes.explain.narrow import moved, moves
 
 ROOMS = ("checks", "core", "hosts", "losses", "oracle", "run", "targets")
@@ -53,12 +49,12 @@ class Recalled:
     def at_once(self, target: Target, about: Sequence[Any], search: Callable[[], T]) -> T:
         """What `search` gives, in plain data, or gave before: it looks at nothing but what it is `about`."""
         place = self._place(_digest(_like(target), about))
-        kept = _read(place)
-        if kept is not None:
-            found: T = frozen(kept[0]) if isinstance(kept[0], list) else kept[0]
-            return found
+        earlier = kept(place)
+        if earlier is not None:
+            said: T = frozen(earlier[0])
+            return said
         found = search()
-        _write(place, [found])
+        keep(place, [found])
         return found
 
     def in_a_row(
@@ -70,11 +66,11 @@ class Recalled:
         """
         digest = _digest(self._row, _like(target), about, shown)
         place = None if self._row is None else self._place(digest)
-        kept = _read(place)
-        if kept is not None and self._replies_again(target, shown, kept[1], limit):
+        earlier = kept(place)
+        if earlier is not None and self._replies_again(target, shown, earlier[1], limit):
             self._row = digest
             self._left_out.append(search)
-            return str(kept[0])
+            return str(earlier[0])
         self.catch_up(limit)
         found, before, self._row = "", self._row, None
         with limit(), _heard(self.known) as questions:
@@ -103,16 +99,16 @@ class Recalled:
     ) -> Case:
         """The smallest case that a search reached from this one, or reached before, if it fails by the same numbers."""
         place = self._place(_digest("smallest", _like(target), about, case))
-        kept = _read(place)
-        if kept is not None:
-            before = _unpacked(case, kept[0])
-            if before is case or _digest(problem_on(before)).hex() == kept[1]:
+        earlier = kept(place)
+        if earlier is not None:
+            before = _unpacked(case, earlier[0])
+            if before is case or _digest(problem_on(before)).hex() == earlier[1]:
                 return before
         found = search()
         if found is case:
-            _write(place, [None, ""])
+            keep(place, [None, ""])
         elif sum(array.size for array in found.inputs.values()) <= MOST_NUMBERS:
-            _write(place, [_packed(found), _digest(problem_on(found)).hex()])
+            keep(place, [_packed(found), _digest(problem_on(found)).hex()])
         return found
 
     def _place(self, digest: bytes) -> Path | None:
@@ -122,15 +118,15 @@ class Recalled:
         self, place: Path | None, found: str, target: Target, shown: Shown, questions: Sequence[Question]
     ) -> None:
         told = {case for case, _ in shown}
-        asked = {case: dtype for who, case, _, dtype in questions if who is target and case not in told}
+        asked = {(case, dtype) for who, case, _, dtype in questions if who is target and case not in told}
         by_move = {
             one: [number, step, turn]
             for number, (base, _) in enumerate(shown if asked else ())
             for step, turn, one in moves(self.spec, base)
         }
-        if by_move.keys() >= asked.keys():  # else it asked about what an entry cannot name
-            replies = [[*by_move[case], dtype, self._reply(target, case, dtype)] for case, dtype in asked.items()]
-            _write(place, [found, replies])
+        if all(case in by_move for case, _ in asked):  # else it asked about what an entry cannot name
+            replies = [[*by_move[case], dtype, self._reply(target, case, dtype)] for case, dtype in asked]
+            keep(place, [found, replies])
 
     def _replies_again(self, target: Target, shown: Shown, asked: Any, limit: Limit) -> bool:
         """Whether the target gives to the cases, moved a little, what it gave when the entry was made."""
@@ -157,55 +153,12 @@ def _heard(known: Attempts) -> Iterator[list[Question]]:
         known.heard = None
 
 
-# What is said to a digest -------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _arithmetic() -> str:
-    """What decides the last bits of what torch computes here."""
-    return repr((torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()))
+def _digest(*parts: Any) -> bytes:
+    return digest_of(arithmetic(), *parts)
 
 
 def _like(target: Target) -> tuple[Any, ...]:
     return tuple(getattr(target, name) for name in LIKENESS)
-
-
-def _digest(*parts: Any) -> bytes:
-    hasher = hashlib.sha256(_arithmetic().encode())
-    _tell(hasher, parts)
-    return hasher.digest()
-
-
-def _tell(hasher: Any, part: Any) -> None:
-    """Every kind of thing so that no two things are told alike."""
-    if isinstance(part, np.ndarray):
-        hasher.update(repr((part.shape, part.dtype.str)).encode())
-        hasher.update(np.ascontiguousarray(part).tobytes())
-    elif isinstance(part, Case):
-        _tell(hasher, (part.id, part.flags, part.params, part.asked, part.inputs))
-    elif isinstance(part, Problem):
-        _tell(hasher, (part.kind, part.sentence, part.detail))
-    elif isinstance(part, Mapping):
-        _tell(hasher, tuple(part.items()))
-    elif isinstance(part, (tuple, list)):
-        hasher.update(f"({len(part)}".encode())
-        for one in part:
-            _tell(hasher, one)
-    else:
-        hasher.update(f"{type(part).__name__} {part!r};".encode("utf-8", "backslashreplace"))
-
-
-# What an entry holds ------------------------------------------------------------------------------------
-
-
-def _read(place: Path | None) -> Any:
-    content = None if place is None else read(place)
-    return None if content is None else json.loads(zlib.decompress(content))
-
-
-def _write(place: Path | None, content: Any) -> None:
-    if place is not None:
-        write(place, zlib.compress(json.dumps(content).encode(), 1))
 
 
 def _packed(case: Case) -> dict[str, Any]:
@@ -217,11 +170,11 @@ def _packed(case: Case) -> dict[str, Any]:
     return {"inputs": inputs, "id": case.id, "flags": case.flags, "why": case.why}
 
 
-def _unpacked(case: Case, kept: Any) -> Case:
-    if kept is None:
+def _unpacked(case: Case, content: Any) -> Case:
+    if content is None:
         return case
     inputs: dict[str, Array] = {
-        name: np.frombuffer(base64.b64decode(content), dtype).reshape(shape).copy()
-        for name, (dtype, shape, content) in kept["inputs"].items()
+        name: np.frombuffer(base64.b64decode(numbers), dtype).reshape(shape).copy()
+        for name, (dtype, shape, numbers) in content["inputs"].items()
     }
-    return replace(case, inputs=inputs, id=kept["id"], flags=tuple(kept["flags"]), why=kept["why"])
+    return replace(case, inputs=inputs, id=content["id"], flags=tuple(content["flags"]), why=content["why"])

@@ -1,0 +1,50 @@
+"""Whatever else is worked out from numbers and kept for the next time: what it hangs on as a digest, and it as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossref.oracle.cache import read, write
+
+
+def digest_of(*parts: Any) -> bytes:
+    """A digest of numbers, arrays, cases, and of what holds them, to the last bit."""
+    hasher = hashlib.sha256()
+    _tell(hasher, parts)
+    return hasher.digest()
+
+
+def _tell(hasher: Any, part: Any) -> None:
+    """Every kind of thing so that no two things are told alike; of a dataclass what it holds."""
+    if isinstance(part, np.ndarray):
+        hasher.update(repr((part.shape, part.dtype.str)).encode())
+        hasher.update(np.ascontiguousarray(part).tobytes())
+    elif hasattr(part, "__dataclass_fields__"):
+        _tell(hasher, vars(part))
+    elif isinstance(part, Mapping):
+        _tell(hasher, tuple(part.items()))
+    elif isinstance(part, (tuple, list)):
+        hasher.update(f"({len(part)}".encode())
+        for one in part:
+            _tell(hasher, one)
+    else:
+        hasher.update(f"{type(part).__name__} {part!r};".encode("utf-8", "backslashreplace"))
+
+
+def kept(place: Path | None) -> Any:
+    """What an entry holds; None where there is none."""
+    content = None if place is None else read(place)
+    return None if content is None else json.loads(zlib.decompress(content))
+
+
+def keep(place: Path | None, content: Any) -> None:
+    """Keep plain data for the next time."""
+    if place is not None:
+        write(place, zlib.compress(json.dumps(content).encode(), 1))
