@@ -82,7 +82,7 @@ NoCache = Annotated[
     bool,
     typer.Option(
         "--no-cache",
-        help="Compute every certified answer anew. Also: LOSSREF_CACHE=off; LOSSREF_CACHE=FOLDER says where they are.",
+        help="Work out every answer and cause anew. Also: LOSSREF_CACHE=off; LOSSREF_CACHE=FOLDER says where they are.",
         callback=_without_cache,
         expose_value=False,
     ),
