@@ -118,14 +118,17 @@ class Recalled:
         self, place: Path | None, found: str, target: Target, shown: Shown, questions: Sequence[Question]
     ) -> None:
         told = {case for case, _ in shown}
-        asked = {(case, dtype) for who, case, _, dtype in questions if who is target and case not in told}
+        put = ((case, dtype) for who, case, _, dtype in questions if who is target and case not in told)
+        asked = tuple(dict.fromkeys(put))
+        named = {case.id for case, _ in asked}
         by_move = {
-            one: [number, step, turn]
-            for number, (base, _) in enumerate(shown if asked else ())
-            for step, turn, one in moves(self.spec, base)
+            digest_of(one): [number, step, turn]
+            for number, (base, _) in enumerate(shown)
+            for step, turn, one in (moves(self.spec, base) if base.id in named else ())
         }
-        if all(case in by_move for case, _ in asked):  # else it asked about what an entry cannot name
-            replies = [[*by_move[case], dtype, self._reply(target, case, dtype)] for case, dtype in asked]
+        found_again = [(by_move.get(digest_of(case)), case, dtype) for case, dtype in asked]
+        replies = [[*move, dtype, self._reply(target, case, dtype)] for move, case, dtype in found_again if move]
+        if len(replies) == len(asked):  # else it asked about what an entry cannot name
             keep(place, [found, replies])
 
     def _replies_again(self, target: Target, shown: Shown, asked: Any, limit: Limit) -> bool:
