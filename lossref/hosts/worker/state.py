@@ -27,6 +27,7 @@ except ImportError:  # on Windows
 Changes = list[tuple[str, str, str]]
 RANDOM, INFERENCE = "the random state", "the inference mode"
 _numpy, _synchronize = Tensor.numpy, torch.cuda.synchronize  # bound before a target can patch it
+_strictly = torch._C._set_deterministic_algorithms  # torch.use_deterministic_algorithms without 866 imports of inductor
 _inference, _cast = torch.inference_mode, torch.autocast
 _plain_getsignal = getattr(signal, "_signal", signal).getsignal  # what signal.getsignal asks, less 90 us for enums
 _generator, _MERSENNE, _MERSENNE_BYTES = getattr(np.random, "get_bit_generator", None), np.random.MT19937, 4 * 625
@@ -101,10 +102,7 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     INFERENCE: (torch.is_inference_mode_enabled, lambda on: None),
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (_default_device, lambda name: torch.set_default_device(None if name == "cpu" else name)),
-    "torch's deterministic mode": (
-        _deterministic,
-        lambda found: torch.use_deterministic_algorithms(found[0], warn_only=found[1]),
-    ),
+    "torch's deterministic mode": (_deterministic, lambda found: _strictly(found[0], warn_only=found[1])),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
     RANDOM: (_random, _set_random),
     "the anomaly mode": (torch.is_anomaly_enabled, lambda on: torch.autograd.set_detect_anomaly(on)),
