@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -303,7 +304,7 @@ def test_what_fails_in_float32_alone_has_a_cause_of_its_own(factor: float, words
         return lambda *x: spec.reference(*x, **params) * (factor if x[0].dtype == torch.float32 else 1)
 
     target = Target("focal", build, "in float32", tuple(spec.params))
-    tracing = Tracing(cast(Job, None), spec, target, Attempts(spec))
+    tracing = Tracing(cast(Job, SimpleNamespace(tier="quick")), spec, target, Attempts(spec))
     drawn = material(spec, "single", "quick", 1)
     cases = [case for case in drawn if abs(case.inputs["pred"]).max() < FAR and case.inputs["pred"].any()][:2]
     assert words in alone(tracing, "value loss", cases, "float32")
@@ -312,7 +313,7 @@ def test_what_fails_in_float32_alone_has_a_cause_of_its_own(factor: float, words
 
 def test_a_claim_is_not_that_of_large_cases_which_it_does_not_speak_of() -> None:
     spec = find("focal")
-    tracing = Tracing(cast(Job, None), spec, stranger("focal", spec.reference), Attempts(spec))
+    tracing = Tracing(cast(Job, SimpleNamespace(tier="quick")), spec, stranger("focal", spec.reference), Attempts(spec))
     cases = list(material(spec, "single", "quick", 1))[:2]
     gamma = cases[0].params["gamma"]
     assert covered(tracing, "value loss", cases, f"agrees, at gamma = {gamma!r} only").startswith("agrees")
