@@ -85,11 +85,12 @@ def _of_case(spec: Spec, stored: Stored, device: str, errors: list[Error]) -> It
             return
     else:
         case = case_of(spec.name, stored)
-        yield from _against_oracle(spec, case, stored)
+        yield from against_oracle(spec, case, stored)
     yield from _against_reference(spec, case, stored, device, errors)
 
 
-def _against_oracle(spec: Spec, case: Case, stored: Stored) -> Iterator[str]:
+def against_oracle(spec: Spec, case: Case, stored: Stored) -> Iterator[str]:
+    """What of a recorded case is not, to the bit, what the oracle gives now."""
     try:
         now = certified(spec, case, stored.entry.origin)
     except (Tie, Uncertified, Halfway) as error:
