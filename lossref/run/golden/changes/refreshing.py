@@ -49,15 +49,18 @@ def refreshed(
         raise Refused(f"changes are pending in {folder}: decide them first with `lossref golden review`")
     base, codes = pendings.base_of(folder), {one.name: code_of_answers(one) for one in specs}
     problems: dict[str, list[str]] = {}
-    for name, found in each_spec(specs, partial(_differences, folder=folder), jobs):
+    claiming = [
+        one for one in specs if codes[one.name]
+    ]  # who says of no code that it computed this has to prove nothing
+    for name, found in each_spec(claiming, partial(_differences, folder=folder), jobs):
         problems[name] = found
         advance(1)
     if base != pendings.base_of(folder) or codes != {one.name: code_of_answers(one, Sources(ROOT)) for one in specs}:
         raise Refused("the record or the code was changed meanwhile; say `lossref golden refresh` again")
-    same = {name: codes[name] for name, found in problems.items() if not found}
+    same = {name: code for name, code in codes.items() if not problems.get(name)}
     if same:
         replaced(folder, {NAME: manifest_bytes(_noted(list_in(folder), same))})
-    return [one for spec in specs for one in problems[spec.name]]
+    return [one for spec in specs for one in problems.get(spec.name, ())]
 
 
 @cache.bypassed()

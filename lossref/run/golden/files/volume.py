@@ -14,6 +14,7 @@ from lossref.run.golden.files.strict import Damaged, is_sealed, parsed, written
 SCHEMA = 2
 CERTIFIED, REFERENCE, WITNESS = "certified", "reference", "witness: "
 RADIUS = "2^-80"
+MOST_DRAWN = 4096  # the largest size of a case that is drawn again
 DIGEST, DIGITS = re.compile(r"[0-9a-f]{64}"), re.compile(r"-?\d(\.\d+)?e[-+]\d+|0")
 BEGINS = tuple(begin for part in PARTS.values() for begin in part)
 
@@ -212,6 +213,18 @@ def _values(value: Any) -> bool:
     )
 
 
+def _drawn(value: Any) -> bool:
+    """A seed, and sizes that anything could be drawn with."""
+    if not isinstance(value, dict) or set(value) != {"seed", "sizes"} or not isinstance(value["sizes"], dict):
+        return False
+    sizes = [x for size in value["sizes"].values() for x in (size if isinstance(size, list) else [size])]
+    return (
+        type(value["seed"]) is int
+        and value["seed"] >= 0
+        and all(type(x) is int and 0 <= x <= MOST_DRAWN for x in sizes)
+    )
+
+
 def _version(value: Any) -> bool:
     return _text(value) and re.fullmatch(r"\d+\.\d+\.\d+\S*", value) is not None
 
@@ -227,5 +240,5 @@ SOUND: Mapping[str, Callable[[Any], bool]] = {
     "digests": _digests,
     "values": _values,
     "ties": lambda value: type(value) is int and value >= 0,
-    "drawn": lambda value: isinstance(value, dict),
+    "drawn": lambda value: value == {} or _drawn(value),
 }
