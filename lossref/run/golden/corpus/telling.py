@@ -31,6 +31,8 @@ LOW = ((32, 35, 32, 16), (44, 38, 8, 6), (35, 33, 6, 3))  # a side of 1.5 px, fo
 LOW_TURNED = ((32, 35, 32, 16, 8), (44, 38, 8, 6, 88), (35, 33, 6, 3, -48))
 WIDE = ((30, 36, 12, 8), (38, 28, 8, 6), (36, 36, 32, 6))
 FAR = ((52, 40, 12, 8), (30, 28, 32, 30), (27, 31, 32, 30))  # two share anchors at which no prediction overlaps them
+BESIDE = ((40, 22, 40, 31), (24, 25, 13, 15), (24, 40, 22, 26))  # one overlaps most what it does not contain
+BESIDE_TURNED = ((38, 43, 44, 14, 12), (42, 32, 26, 32, 29), (43, 44, 21, 24, 8))
 Rows = tuple[tuple[int, ...], ...]
 
 
@@ -101,6 +103,11 @@ TABLE: dict[Key, Made] = {
     **{(name, "conflict", "picked"): _corner("worked example", _objects(STOLEN), **ONE) for name in PLAIN},
     ("e2e", "conflict", "picked"): _corner("worked example", _objects(STOLEN_TWICE)),
     ("e2e_detect", "conflict", "picked"): _corner("worked example", _objects(STOLEN)),
+    **{
+        (name, "conflict", "overlapping"): _corner("worked example", _objects(BESIDE))
+        for name in (*PLAIN, *TWO_BRANCHES, "v8_detection")
+    },
+    ("v8_obb", "conflict", "overlapping"): _corner("worked example", _objects(BESIDE_TURNED)),
     ("v8_obb", "conflict", "picked"): _corner("worked example", _objects(STOLEN_TURNED, one_class=True), tal_topk=3),
     **{
         (name, "conflict", "containing"): _corner("worked example", _objects(FAR, short=True), tal_topk=40)
