@@ -67,7 +67,7 @@ def golden_check(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 2),
 ) -> None:
     """Compare the record with its list of files, with the oracle (bit for bit) and the reference (within budget)."""
-    from lossref.run.golden.recorded import folder_to_check
+    from lossref.run.golden.files.places import folder_to_check
 
     if specs or not files:
         read_specs(context, specs)
@@ -215,8 +215,8 @@ def golden_export(
     """Write recorded cases for other languages: inputs, expected answers, and budgets of every dtype."""
     from lossref import losses
     from lossref.run.golden.export import FORMATS, exported
+    from lossref.run.golden.files.places import folder_to_check
     from lossref.run.golden.files.strict import Damaged
-    from lossref.run.golden.recorded import folder_to_check
 
     only(" ".join(FORMATS), form)
     where = folder or folder_to_check()

@@ -1,4 +1,7 @@
-"""The recorded cases of one spec: SPEC.json and SPEC.safetensors, read strictly and written in one way."""
+"""The recorded cases of one spec: SPEC.json and SPEC.safetensors, read strictly and written in one way.
+
+Whether they are sound is found without numpy, which is imported where arrays are made.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lossref.run.golden.files.packing import PARTS, Raw, Tensors, digests, digests_of, packed, raw_of, unpacked
+from lossref.run.golden.files.raw import PARTS, Raw, digests_of, raw_of
 from lossref.run.golden.files.strict import Damaged, is_sealed, parsed, written
+
+if TYPE_CHECKING:
+    from lossref.run.golden.files.packing import Tensors
 
 SCHEMA = 2
 CERTIFIED, REFERENCE, WITNESS = "certified", "reference", "witness: "
@@ -74,18 +80,24 @@ class Volume:
 
 def bytes_of(volume: Volume) -> tuple[bytes, bytes]:
     """The content of SPEC.json and of SPEC.safetensors; digests are those of the tensors, whatever the entries say."""
+    from lossref.run.golden.files.packing import packed
+
     rows = [{**asdict(one.entry), "digests": _digests_of(one)} for one in volume.cases]
     tensors = packed({one.entry.id: one.tensors for one in volume.cases})
     return written({"schema": SCHEMA, "spec": volume.spec, "cases": rows}), tensors
 
 
 def _digests_of(one: Stored) -> dict[str, str]:
+    from lossref.run.golden.files.packing import digests
+
     held = {"inputs": one.entry.digests["inputs"]} if one.entry.drawn else {}  # what is drawn again is not kept
     return digests(one.tensors) | held
 
 
 def volume_of(spec: str, text: bytes, tensors: bytes) -> Volume:
     """Both files of a spec, nothing wrong with them. Raises `Damaged` with the first thing that is."""
+    from lossref.run.golden.files.packing import unpacked
+
     first = next(faults(spec, text, tensors), unsealed(spec, text))
     if first:
         raise Damaged(first)
