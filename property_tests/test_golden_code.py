@@ -235,8 +235,8 @@ def test_an_answer_that_other_code_gives_too_is_proved_and_noted(
 
 
 def test_recording_says_how_it_is_noted(old: tuple[Path, Volume], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, _ = old
-    monkeypatch.setattr(recording, "compute", lambda spec, known: known)
+    folder, held = old
+    monkeypatch.setattr(recording, "compute", lambda spec, known: held)  # its strides are a tuple, in JSON a list
     status, text = run("record", "task_aligned", "--folder", str(folder))
     assert status == 0
     assert "nothing would change" in text

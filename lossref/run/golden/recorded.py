@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case
 from lossref.run.golden.files.folder import volume_in
 from lossref.run.golden.files.packing import DTYPES, budgets, wide
@@ -58,8 +57,7 @@ def recorded_of(spec: str, stored: Stored) -> Recorded:
 def case_of(spec: str, stored: Stored) -> Case:
     """The recorded question; its inputs in float64."""
     entry = stored.entry
-    params = {name: frozen(value) for name, value in entry.params.items()}
-    return Case(spec, answers_of(stored, "input"), params, entry.id, tuple(entry.flags), entry.why)
+    return Case(spec, answers_of(stored, "input"), entry.params, entry.id, tuple(entry.flags), entry.why)
 
 
 def part_of(stored: Stored, kind: str) -> dict[str, Array]:

@@ -107,9 +107,12 @@ def volume_of(spec: str, text: bytes, tensors: bytes) -> Volume:
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """An entry that was found to be sound."""
+    """An entry that was found to be sound; its parameters as a spec has them, tuples where JSON has lists."""
+    from lossref.core.axes import frozen
+
+    params = {name: frozen(value) for name, value in row["params"].items()}
     values = {name: tuple(digits) for name, digits in row["values"].items()}
-    return Entry(**{**row, "flags": tuple(row["flags"]), "values": values})
+    return Entry(**{**row, "params": params, "flags": tuple(row["flags"]), "values": values})
 
 
 # What is wrong with them ----------------------------------------------------------------------------------
