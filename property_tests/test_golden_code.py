@@ -28,7 +28,7 @@ from lossref.run.golden.changes.reached import Place, Sources, digest, reached
 from lossref.run.golden.changes.reached import said as words
 from lossref.run.golden.files.folder import manifest_in
 from lossref.run.golden.files.manifest import manifest_bytes
-from lossref.run.golden.files.packing import narrow
+from lossref.run.golden.files.packing import digests, narrow
 from lossref.run.golden.files.volume import Volume
 
 ROOT = Path(lossref.__file__).parent
@@ -248,7 +248,8 @@ def _moved(folder: Path, held: Volume) -> None:
     """The record with another answer than the oracle's, accepted although they disagree."""
     one = held.cases[0]
     name = next(name for name in one.tensors if name.startswith("value/"))
-    other = replace(one, tensors={**one.tensors, name: narrow(one.tensors[name].astype(float) + 1)})
+    tensors = {**one.tensors, name: narrow(one.tensors[name].astype(float) + 1)}
+    other = replace(one, tensors=tensors, entry=replace(one.entry, digests=digests(tensors)))
     spec = find("task_aligned")
     left = proposing.proposed(folder, [spec], lambda spec, known: Volume(spec.name, (other,)))
     deciding.accepted(folder, left, left.open, "on purpose", [spec], even_if_they_disagree=True)
