@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -162,6 +163,87 @@ def _widened(kept: Any) -> Any:
     return kept + np.int16(160)
 
 
+def header(change: Callable[[dict[str, Any], list[str]], Any], tail: bytes = b"") -> Attack:
+    """Change the header of the tensors of a spec, whose names come with it; what follows stays, and a tail."""
+
+    def attack(folder: Path) -> None:
+        path = folder / f"{ONE}.safetensors"
+        content = path.read_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        held = json.loads(content[8 : 8 + length])
+        change(held, [name for name in held if name.startswith(f"{CASE}/")])
+        text = json.dumps(held).encode()
+        path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :] + tail)
+
+    return attack
+
+
+def entry(**changed: Any) -> Attack:
+    """Change what the header says of one tensor."""
+    return header(lambda held, names: held[names[0]].update(changed))
+
+
+def _overlap(held: dict[str, Any], names: list[str]) -> None:
+    alike = [name for name in held if held[name].get("shape") == held[names[0]]["shape"]]
+    held[alike[0]]["data_offsets"] = held[alike[1]]["data_offsets"]
+
+
+def first(number: float) -> Attack:
+    """Another first number in an answer, in float64."""
+
+    def change(held: dict[str, Any]) -> None:
+        changed = held[f"{CASE}/value/xyxy"].astype(np.float64)
+        changed.flat[0] = number
+        held[f"{CASE}/value/xyxy"] = changed
+
+    return tensors(change)
+
+
+def _flat(held: dict[str, Any]) -> dict[str, Any]:
+    return {f"{CASE}/value/xyxy": held[f"{CASE}/value/xyxy"].ravel()}
+
+
+def _negative_zero(held: dict[str, Any]) -> None:
+    name = next(name for name, x in held.items() if "/input/" in name and (x == 0).any())
+    changed = held[name].astype(np.float32)
+    changed[changed == 0] = -0.0
+    held[name] = changed
+
+
+def _fifo(folder: Path) -> None:
+    (folder / f"{ONE}.json").unlink()
+    os.mkfifo(folder / f"{ONE}.json")
+
+
+def _capitals(folder: Path) -> None:
+    shutil.copy(folder / f"{ONE}.json", folder / f"{ONE.upper()}.json")
+
+
+def _hard_link(folder: Path) -> None:
+    (folder / f"{ONE}.json").unlink()
+    os.link(folder / f"{OTHER}.json", folder / f"{ONE}.json")
+
+
+def _endless(folder: Path) -> None:
+    (folder / f"{ONE}.safetensors").unlink()
+    (folder / f"{ONE}.safetensors").symlink_to("/dev/zero")
+
+
+def _other_order_of_keys(folder: Path) -> None:
+    path = folder / f"{ONE}.json"
+    content = json.loads(path.read_text())
+    content["cases"] = [dict(reversed(row.items())) for row in content["cases"]]
+    path.write_text(json.dumps(content))
+
+
+def _of_another_commit(folder: Path) -> None:
+    before = (folder / NAME).read_bytes()
+    rows(lambda cases: cases[2].update(why="mine"), signed=True)(folder)
+    (folder / NAME).write_bytes(before)
+
+
+LOOK_ALIKE = ONE.replace("y", chr(0x443)).encode()  # a letter of another alphabet
+NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]
 HERE = f"{ONE}.json: {CASE}"
 DATA = f"{ONE}.safetensors: {CASE}"
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -264,6 +346,57 @@ ATTACKS: list[tuple[str, Attack, str]] = [
         rows(lambda cases: cases[2]["flags"].append("zzz"), signed=True),
         f"{HERE}: flags: ",
     ),
+    (
+        "names unlike in case",
+        lambda f: shutil.copy(f / f"{ONE}.json", f / f"{ONE.upper()}.json") and None,
+        "does not list",
+    ),
+    ("a hard link", _hard_link, f"{ONE}.json: the field 'spec' says '{OTHER}'"),
+    ("a pipe", _fifo, f"{ONE}.json: it is no file"),
+    ("a link to what never ends", _endless, f"{ONE}.safetensors: it is a link"),
+    ("a folder of its own", lambda folder: (folder / "x.json").mkdir(), "x.json: MANIFEST.json does not list it"),
+    ("69 GB", lambda folder: os.truncate(folder / f"{ONE}.safetensors", 2**36), "it has 68719476736 bytes"),
+    (
+        "a list with a byte-order mark",
+        file(NAME, lambda x: b"\xef\xbb\xbf" + x),
+        "it is no JSON: Unexpected UTF-8 BOM",
+    ),
+    ("a list with CRLF", file(NAME, lambda x: x.replace(b"\n", b"\r\n")), "MANIFEST.json: the seal is not"),
+    ("CRLF", file(f"{ONE}.json", lambda x: x.replace(b"\n", b"\r\n")), f"{ONE}.json: the seal is not"),
+    ("bytes behind the tensors", header(lambda *_: None, tail=b"\0" * 8), "file not fully covered"),
+    ("tensors that overlap", header(_overlap), f"{ONE}.safetensors: it is no file of tensors"),
+    ("a negative offset", entry(data_offsets=[-8, 0]), "integer `-8`"),
+    ("an unknown dtype", entry(dtype="F4"), f"{ONE}.safetensors: it is no file of tensors"),
+    ("a huge shape", entry(shape=[2**40, 2**40]), f"{ONE}.safetensors: it is no file of tensors"),
+    ("a shape of a fraction", entry(shape=[1.5, 4]), "floating point `1.5`"),
+    ("words in the header", header(lambda held, _: held.update(__metadata__={"a": "b"})), "its sha256 is not that"),
+    (
+        "the same in another shape",
+        tensors(lambda held: held.update(_flat(held))),
+        f"{DATA}: answers: the tensors",
+    ),
+    ("-0 for 0", tensors(_negative_zero), ": inputs: the tensors are not those"),
+    ("the smallest number", first(5e-324), f"{DATA}: answers: the tensors"),
+    ("another NaN", first(NAN), f"{DATA}: answers: the tensors"),
+    ("keys in another order", _other_order_of_keys, f"{ONE}.json: the seal is not"),
+    ("a name that looks alike", file(NAME, lambda x: x.replace(ONE.encode(), LOOK_ALIKE)), "MANIFEST.json: the fi"),
+    ("a list of the future", file(NAME, lambda x: x.replace(b'"schema": 2', b'"schema": 9')), "schema '9' is unknown"),
+    ("the list of another commit", _of_another_commit, f"{HERE}: why: not what was recorded"),
+    ("a line break in an id", rows(lambda cases: cases[2].update(id="a\nb")), "the field 'id' cannot be"),
+    ("an id from right to left", rows(lambda cases: cases[2].update(id="\u202ea")), "the field 'id' cannot be"),
+    (
+        "two seals",
+        file(f"{ONE}.json", lambda x: x.replace(b'\n"spec"', b'\n"seal": "",\n"spec"')),
+        "'seal' stands twice",
+    ),
+    ("a seal in a text", field("why", f'\n"seal": "{"0" * 64}"'), f"{HERE}: why: not what was recorded"),
+    (
+        "half a character",
+        file(f"{ONE}.json", lambda x: x.replace(b'"why": "', b'"why": "\\ud800', 1)),
+        "why: not what was",
+    ),
+    ("true for 1", field("ties", True), "the field 'ties' cannot be True"),
+    ("a case of 10^12 items", field("drawn", {"seed": 1, "sizes": {"n": 10**12}}), "the field 'drawn' cannot be"),
     # Every digest written anew
     ("shrunk, signed", volume(lambda cases: cases[:9]), f"{ONE}.json: all: 9 cases, at least 63 belong"),
     (
@@ -309,6 +442,21 @@ SIGNED = [
         "a parameter",
         rows(lambda cases: cases[2].update(params={"eps": 1}), signed=True),
         f"{HERE}: params: 'eps' is no",
+    ),
+    (
+        "errors that are none",
+        file("errors.csv", lambda x: x.replace(b",0,", b",nan,", 1), signed=True),
+        "errors.csv: it is no table of errors: nan is no error",
+    ),
+    (
+        "half a table of errors",
+        file("errors.csv", lambda x: x[:-9], signed=True),
+        "errors.csv: it is no table of errors: unexpected end",
+    ),
+    (
+        "a recipe of no case",
+        rows(lambda cases: cases[2].update(origin="reference", drawn={"seed": 1, "sizes": {"n": 9}}), signed=True),
+        f"{HERE}: drawn: no case of this seed and these sizes is recorded",
     ),
     (
         "smaller errors",

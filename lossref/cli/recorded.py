@@ -1,4 +1,4 @@
-"""`lossref golden check` and `export`: whether the recorded cases still hold, and the same for other languages."""
+"""`lossref golden check`, `refresh`, `export`: whether recorded cases hold, and the same for other languages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,13 @@ from lossref.cli.common import (
     stop,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lossref.core.nouns import Spec
+
+Folder = Annotated[Path, typer.Option("--folder", help="Where the record is.")]
+GOLDEN = Path("golden")
 golden_app = typer.Typer(
     help="The recorded cases: exact inputs and the certified answer.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -60,7 +67,7 @@ def golden_check(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 2),
 ) -> None:
     """Compare the record with its list of files, with the oracle (bit for bit) and the reference (within budget)."""
-    from lossref.run.golden.recorded import folder_to_check
+    from lossref.run.golden.files.places import folder_to_check
 
     if specs or not files:
         read_specs(context, specs)
@@ -72,9 +79,29 @@ def golden_check(
     typer.echo(
         f"golden: {checked} specs {'read in' if files else 'compared with'} {where}, {len(problems)} differences"
     )
+    if not files and not problems:
+        tell_stale(where, _chosen(asked))
     if not checked and not problems:
         stop(f"nothing was examined, so nothing holds: there is no record in {where}", INCOMPLETE)
     raise typer.Exit(DOES_NOT if problems else CONFORMS)
+
+
+def _chosen(asked: Sequence[str]) -> list[Spec]:
+    from lossref import losses
+
+    return losses.matching(globs(list(asked)))
+
+
+@contextmanager
+def refusals(folder: Path) -> Iterator[None]:
+    """The folder is put in order first; what is refused is one sentence, too."""
+    from lossref.run.golden.changes.pending import Refused
+
+    try:
+        with in_order(folder):
+            yield
+    except Refused as error:
+        stop(str(error))
 
 
 @contextmanager
@@ -106,7 +133,6 @@ def _read(where: Path, asked: list[str]) -> tuple[int, list[str]]:
 
 
 def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str, jobs: int) -> tuple[int, list[str]]:
-    from lossref import losses as catalog
     from lossref.report import terminal
     from lossref.run.about import progress
     from lossref.run.golden.checking import THIRD, Share, check
@@ -114,7 +140,7 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
     from lossref.run.jobs import each_spec
 
     quick, seed = part
-    chosen = catalog.matching(globs(asked))
+    chosen = _chosen(asked)
     problems = list(general_faults(where, None if asked else [one.name for one in chosen]))
     work = partial(check, folder=where, share=Share(THIRD if quick else 1, 1, seed), device=device)
     running = each_spec(chosen, work, jobs)
@@ -122,6 +148,56 @@ def _compared(where: Path, asked: list[str], part: tuple[bool, int], device: str
         found = {name: advance(1) or one for name, one in running}
     examined = [name for name, one in found.items() if one.cases or one.problems]
     return len(examined), problems + [problem for name in sorted(found) for problem in found[name].problems]
+
+
+def option_of(folder: Path) -> str:
+    """The option that names a folder, where it is not the usual one."""
+    return "" if folder == GOLDEN else f" --folder {folder}"
+
+
+def tell_stale(folder: Path, specs: Sequence[Spec]) -> None:
+    """Say of which specs a run takes no answer from the record, and what to do."""
+    from lossref.run.findings.words import listed
+    from lossref.run.golden.changes.refreshing import stale
+
+    found = [one.name for one in stale(folder, specs)]
+    if found:
+        typer.echo(
+            f"no run takes recorded answers of {listed(found)}: other code computed them."
+            f" lossref golden refresh{option_of(folder)} proves that they are those of the code as it is, and notes it"
+        )
+
+
+@golden_app.command("refresh")
+def golden_refresh(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPEC]", help="Which specs ('*iou'); none: all.")
+    ] = None,
+    folder: Folder = GOLDEN,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 2),
+) -> None:
+    """After a change of code that moved no answer: prove it, and have runs take recorded answers again."""
+    from lossref.report import terminal
+    from lossref.run.about import progress
+    from lossref.run.findings.words import count
+    from lossref.run.golden.changes.refreshing import refreshed, stale
+
+    with refusals(folder):
+        chosen = stale(folder, _chosen(words or []))
+        with progress("comparing", len(chosen), terminal.console(stderr=True)) as advance:
+            problems = refreshed(folder, chosen, jobs, advance) if chosen else []
+    for problem in problems:
+        typer.echo(problem)
+    left = len({problem.partition(".json:")[0] for problem in problems})
+    same = len(chosen) - left
+    typer.echo(
+        f"golden: {count(same, 'spec')} computed anew, to the bit what {folder} has: runs take its answers again"
+    )
+    if problems:
+        stop(
+            f"the answers of {count(left, 'spec')} have moved: lossref golden record, then lossref golden review",
+            DOES_NOT,
+        )
 
 
 @golden_app.command("export")
@@ -139,8 +215,8 @@ def golden_export(
     """Write recorded cases for other languages: inputs, expected answers, and budgets of every dtype."""
     from lossref import losses
     from lossref.run.golden.export import FORMATS, exported
+    from lossref.run.golden.files.places import folder_to_check
     from lossref.run.golden.files.strict import Damaged
-    from lossref.run.golden.recorded import folder_to_check
 
     only(" ".join(FORMATS), form)
     where = folder or folder_to_check()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lossref.cli.common import CONFORMS, INCOMPLETE, SpecFiles, globs, stop
-from lossref.cli.recorded import golden_app, in_order
+from lossref.cli.recorded import GOLDEN, Folder, golden_app, option_of, refusals, tell_stale
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Spec
     from lossref.run.golden.changes.comparing import Change
     from lossref.run.golden.changes.pending import Pending
 
-Folder = Annotated[Path, typer.Option("--folder", help="Where the record is.")]
-GOLDEN = Path("golden")
 Words = Annotated[list[str] | None, typer.Argument(metavar="[SPEC]", help="Which specs ('*iou'); none: all.")]
 Cases = Annotated[
     list[str] | None, typer.Option("--case", metavar="ID", help="This case: its id, or SPEC/ID; may be repeated.")
@@ -30,18 +26,6 @@ All = Annotated[bool, typer.Option("--all", help="Every open case.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, one line: it goes into HISTORY.md.")]
 Even = Annotated[bool, typer.Option("--even-if-they-disagree", help="Also what oracle and reference disagree about.")]
 ANSWERS = "a accept, r reject, A accept all of {0}, R reject all of {0}, s skip, q stop"
-
-
-@contextmanager
-def _refusals(folder: Path) -> Iterator[None]:
-    """The folder is put in order first; what is refused is one sentence, too."""
-    from lossref.run.golden.changes.pending import Refused
-
-    try:
-        with in_order(folder):
-            yield
-    except Refused as error:
-        stop(str(error))
 
 
 @golden_app.command("record")
@@ -60,7 +44,7 @@ def golden_record(
     from lossref.run.golden.changes.proposing import forbid_in_ci, missing, proposed
     from lossref.run.golden.recording import Unrecordable, compute
 
-    with _refusals(folder):
+    with refusals(folder):
         forbid_in_ci()
         chosen = losses.matching(globs(words))
         gone = missing(folder, losses.specs()) if not words else ()
@@ -71,13 +55,10 @@ def golden_record(
             stop(str(error), INCOMPLETE)
     if not pending.changes:
         typer.echo(f"{count(len(chosen), 'spec')} recorded: nothing would change in {folder}")
+        tell_stale(folder, chosen)
         raise typer.Exit(CONFORMS)
     show(terminal.console(), overview(pending.changes))
-    typer.echo(f"nothing has changed yet: lossref golden review{_option(folder)}")
-
-
-def _option(folder: Path) -> str:
-    return "" if folder == GOLDEN else f" --folder {folder}"
+    typer.echo(f"nothing has changed yet: lossref golden review{option_of(folder)}")
 
 
 def _asked_of(pending: Pending) -> list[Spec]:
@@ -104,7 +85,7 @@ def golden_review(
     from lossref.run.golden.changes.comparing import weightiest_first
     from lossref.run.golden.changes.pending import read, unchanged
 
-    with _refusals(folder):
+    with refusals(folder):
         pending = read(folder)
         unchanged(folder, pending, _asked_of(pending))
         if as_json:
@@ -202,7 +183,7 @@ def golden_accept(
     """Put pending cases into the record, all files in one step, with a reason."""
     from lossref.run.golden.changes.deciding import accepted
 
-    with _refusals(folder):
+    with refusals(folder):
         pending, these = _named(folder, case, spec, everything)
         pending = accepted(folder, pending, these, why, _asked_of(pending), even_if_they_disagree)
     typer.echo(f"accepted {len(these)}; {_left(pending)}")
@@ -220,7 +201,7 @@ def golden_reject(
     """Leave the record of pending cases as it is, with a reason."""
     from lossref.run.golden.changes.deciding import rejected
 
-    with _refusals(folder):
+    with refusals(folder):
         pending, these = _named(folder, case, spec, everything)
         pending = rejected(folder, pending, these, why)
     typer.echo(f"rejected {len(these)}; {_left(pending)}")
@@ -236,7 +217,7 @@ def golden_history(
 
     if since and not any(letter.isdigit() for letter in since):
         stop(f"--since: expected a version or a day (0.1.0, 2026-11-28), got {since!r}")
-    with _refusals(folder):
+    with refusals(folder):
         path = folder / NAME
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         typer.echo(release_note(list(decisions(text)), since) or f"{path}: no change of a recorded answer was accepted")

@@ -15,6 +15,7 @@ from lossref.oracle import cache
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.golden import errors as measured
 from lossref.run.golden import sampled
+from lossref.run.golden.corpus.full_size import recipes
 from lossref.run.golden.errors import Error
 from lossref.run.golden.files.folder import content_of, manifest_in, spec_faults, volume_in
 from lossref.run.golden.files.strict import Damaged
@@ -79,17 +80,21 @@ def _of_case(spec: Spec, stored: Stored, device: str, errors: list[Error]) -> It
         yield f"params: {odd!r} is {'no longer' if odd in stored.entry.params else 'now'} a parameter of the spec"
         return
     if stored.entry.origin == REFERENCE:
+        if dict(stored.entry.drawn) not in list(recipes(spec)):
+            yield "drawn: no case of this seed and these sizes is recorded"
+            return
         case = sampled.drawn_again(spec, stored.entry.id, stored.entry.drawn)
         if sampled.inputs_digest(case) != stored.entry.digests["inputs"]:
             yield "inputs: the seed now draws other inputs than those of the digest"
             return
     else:
         case = case_of(spec.name, stored)
-        yield from _against_oracle(spec, case, stored)
+        yield from against_oracle(spec, case, stored)
     yield from _against_reference(spec, case, stored, device, errors)
 
 
-def _against_oracle(spec: Spec, case: Case, stored: Stored) -> Iterator[str]:
+def against_oracle(spec: Spec, case: Case, stored: Stored) -> Iterator[str]:
+    """What of a recorded case is not, to the bit, what the oracle gives now."""
     try:
         now = certified(spec, case, stored.entry.origin)
     except (Tie, Uncertified, Halfway) as error:

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import lossref
-from lossref.core.axes import frozen
 from lossref.core.nouns import Array, Case
 from lossref.run.golden.files.folder import volume_in
 from lossref.run.golden.files.packing import DTYPES, budgets, wide
+from lossref.run.golden.files.places import FOLDER as FOLDER
+from lossref.run.golden.files.places import folder_to_check as folder_to_check
+from lossref.run.golden.files.places import places as places
 from lossref.run.golden.files.strict import Damaged
 from lossref.run.golden.files.volume import REFERENCE, Stored
-
-FOLDER = Path("golden")
 
 
 class NoRecord(LookupError):
@@ -32,20 +31,6 @@ class Recorded:
     value: Mapping[str, Array]
     gradient: Mapping[str, Array]
     budget: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
-
-
-def places() -> tuple[Path, ...]:
-    """Where recorded cases are looked for: ./golden, then lossref's own, from a wheel and beside a checkout."""
-    package = Path(lossref.__file__).parent
-    return FOLDER, package / FOLDER, package.parent / FOLDER
-
-
-def folder_to_check() -> Path:
-    """Where the record is looked for unless a folder is named: ./golden, if it holds one, else lossref's own.
-
-    lossref's own is in the package where it was installed from a wheel, and beside the package in a checkout.
-    """
-    return next((folder for folder in places() if any(folder.glob("*.safetensors"))), FOLDER)
 
 
 def read(spec: str, folders: Sequence[Path] = ()) -> list[Recorded]:
@@ -72,8 +57,7 @@ def recorded_of(spec: str, stored: Stored) -> Recorded:
 def case_of(spec: str, stored: Stored) -> Case:
     """The recorded question; its inputs in float64."""
     entry = stored.entry
-    params = {name: frozen(value) for name, value in entry.params.items()}
-    return Case(spec, answers_of(stored, "input"), params, entry.id, tuple(entry.flags), entry.why)
+    return Case(spec, answers_of(stored, "input"), entry.params, entry.id, tuple(entry.flags), entry.why)
 
 
 def part_of(stored: Stored, kind: str) -> dict[str, Array]:

@@ -13,11 +13,13 @@ from typing import Any
 
 import lossref
 from lossref.core.nouns import Spec
+from lossref.run.golden.changes.reached import Place, Sources, digest, said, uses
 
 ROOT = Path(lossref.__file__).parent
 RECORDING = ("core", "losses", "oracle", "checks", "hosts", "run/golden")  # rooms that a recording is made by
-ANSWERING = ("core", "losses", "oracle")  # rooms that an answer can depend on
-ALWAYS = ("oracle/answers.py", "oracle/numbers.py", "oracle/tape.py")
+OWN = "lossref.losses."
+ANSWERS = "lossref.oracle.answers"
+RUN_BY: tuple[Place, ...] = ((ANSWERS, "climbed"), (ANSWERS, "floats"), (ANSWERS, "certified_digits"))
 
 
 def code_of_recording(specs: Iterable[Spec]) -> str:
@@ -27,52 +29,52 @@ def code_of_recording(specs: Iterable[Spec]) -> str:
     return _digest(files)
 
 
-def code_of_answers(spec: Spec) -> str:
+def code_of_answers(spec: Spec, these: Sources | None = None) -> str:
     """A digest of the code that the certified answers of a spec depend on, the same on every machine.
 
-    That is what the oracle's own file imports, and what runs it. Comments and blank lines do not count. Nothing for a
-    spec of somebody else's: nobody can say which files its numbers depend on.
+    That is what its declaration says of the oracle, what runs it, and every definition that these reach, constants
+    included. Comments, docstrings, and what only a reference, a check or a drawn case needs do not count. Nothing for a
+    spec of somebody else's, for nobody can say which files its numbers depend on, and for an elementary one, of which
+    no run takes recorded answers.
     """
-    own = _file(spec.oracle)
-    if own is None or ROOT not in own.parents:
+    if not spec.composite:
+        return ""
+    module = next((name for name in _own_modules() if getattr(sys.modules[name], "SPEC", None) is spec), "")
+    if not module:
         return ""
     how = (spec.wrt, spec.terms, spec.composite, sorted((name, one.dtype) for name, one in spec.inputs.items()))
-    return hashlib.sha256(f"{how} {_of_oracle(own)}".encode()).hexdigest()
+    return hashlib.sha256(f"{how} {_of_oracle(these or sources(), module)}".encode()).hexdigest()
+
+
+def _own_modules() -> list[str]:
+    return [name for name in list(sys.modules) if name.startswith(OWN)]
+
+
+@lru_cache(maxsize=1)
+def sources() -> Sources:
+    """The modules of lossref as they are on disk."""
+    return Sources(ROOT)
 
 
 @lru_cache(maxsize=256)
-def _of_oracle(path: Path) -> str:
-    """The digest of a file, of what runs it, and of all that they import, however far away."""
-    found, new = set[Path](), {path, *(ROOT / name for name in ALWAYS)}
-    while new:
-        found |= new
-        new = {other for one in new for other in _imports(one)} - found
-    return _digest(found)
+def _of_oracle(these: Sources, module: str) -> str:
+    """The digest of what the declaration in a module says of the oracle, and of all that it and its machine reach."""
+    return f"{' '.join(map(said, oracles(these, module)))} {digest(these, roots(these, module))}"
 
 
-@lru_cache(maxsize=1024)
-def _imports(path: Path) -> frozenset[Path]:
-    """The files of lossref that a file imports, of the rooms that an answer can depend on."""
-    words = set(_words(ast.parse(path.read_bytes())))
-    files = {_path(word) for word in words} | {_path(word.rpartition(".")[0]) for word in words}
-    return frozenset(one for one in files if one is not None)
+def roots(these: Sources, module: str) -> list[Place]:
+    """The names that an answer begins with: those of the declared oracle, and those of what runs it."""
+    return [*RUN_BY, *(place for one in oracles(these, module) for place in uses(these, module, one))]
 
 
-def _words(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{one.name}" for one in node.names)
-
-
-@lru_cache(maxsize=4096)
-def _path(module: str) -> Path | None:
-    first, *rest = module.split(".")
-    if first != ROOT.name or not rest or rest[0] not in ANSWERING:
-        return None
-    base = ROOT.joinpath(*rest)
-    return next((one for one in (base.with_suffix(".py"), base / "__init__.py") if one.is_file()), None)
+def oracles(these: Sources, module: str) -> list[ast.AST]:
+    """What `SPEC = Spec(..., oracle=...)` says of the oracle; of a declaration of another form, all of it."""
+    found = list[ast.AST]()
+    for one in these.module(module).bound["SPEC"]:
+        value = getattr(one, "value", None)
+        words = value.keywords if isinstance(value, ast.Call) else []
+        found += [word.value for word in words if word.arg == "oracle"] or [one]
+    return found
 
 
 def _files_of(spec: Spec) -> Iterator[Path]:

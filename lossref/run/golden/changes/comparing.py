@@ -15,7 +15,7 @@ from lossref.run.golden.files.volume import Entry, Stored, Volume
 from lossref.run.golden.judging import evidence, question
 
 NEW, GONE, QUESTION, ANSWER, BUDGETS, WORDS = "new", "gone", "question", "answer", "budgets", "words"
-ORDER, CODE = "order", "code"
+ORDER = "order"
 KINDS = {
     NEW: "a case that was not recorded before",
     GONE: "a case that is no longer recorded",
@@ -24,10 +24,9 @@ KINDS = {
     BUDGETS: "the same answer, other budgets",
     WORDS: "the same question and answer, other words about it",
     ORDER: "the same cases in another order",
-    CODE: "the same record, computed by other code: noted, so that the answer cache may use it",
 }
 HUGE = 1e300  # what an infinite ratio is written down as
-WHOLE = "all cases"  # the id of a change of order or code
+WHOLE = "all cases"  # the id of a change of order
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,7 @@ def _weight(change: Change) -> float:
     return max((move.budgets[-1] if move.budgets else HUGE for move in change.moves), default=0.0)
 
 
-def changes(
-    name: str, spec: Spec | None, old: Volume | None, new: Volume | None, other_code: bool = False
-) -> tuple[Change, ...]:
+def changes(name: str, spec: Spec | None, old: Volume | None, new: Volume | None) -> tuple[Change, ...]:
     """Every case that would change, in the order of the new record; no spec: it is gone altogether."""
     before = {one.entry.id: one for one in old.cases} if old else {}
     after = {one.entry.id: one for one in new.cases} if new else {}
@@ -102,8 +99,6 @@ def changes(
     ]
     if not found and list(before) != list(after):
         found.append(Change(name, WHOLE, ORDER, "", "", ()))
-    if not found and other_code:
-        found.append(Change(name, WHOLE, CODE, "", "", ()))
     return tuple(found)
 
 

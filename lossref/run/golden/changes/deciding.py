@@ -10,7 +10,7 @@ from lossref.core.nouns import Spec
 from lossref.run.findings import words
 from lossref.run.golden.changes import pending as pendings
 from lossref.run.golden.changes.code import code_of_answers
-from lossref.run.golden.changes.comparing import CODE, Change
+from lossref.run.golden.changes.comparing import Change
 from lossref.run.golden.changes.history import NAME as HISTORY
 from lossref.run.golden.changes.history import with_decision
 from lossref.run.golden.changes.journal import replaced
@@ -124,9 +124,8 @@ def _decided(
     """Write everything in one step: files, history, and what is left to decide."""
     left = pendings.with_decisions(pending, {(one.spec, one.id) for one in these}, how, base)
     path = folder / HISTORY
-    told = [one for one in these if one.kind != CODE]  # by which code the same was computed is no change of the record
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    history = {HISTORY: with_decision(text, how, why.strip(), told).encode()} if told else {}
+    history = {HISTORY: with_decision(text, how, why.strip(), these).encode()}
     waiting = (
         {f"{pendings.FOLDER}/{pendings.LIST}": pendings.list_bytes(left)} if left.open else pendings.removed(folder)
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from lossref.core.nouns import Spec
 from lossref.oracle import cache
 from lossref.run.golden.changes import pending as pendings
-from lossref.run.golden.changes.code import code_of_answers, code_of_recording
+from lossref.run.golden.changes.code import code_of_recording
 from lossref.run.golden.changes.comparing import Change, changes
 from lossref.run.golden.changes.journal import replaced
 from lossref.run.golden.changes.pending import Pending, Refused
@@ -87,14 +87,8 @@ def _draft(spec: Spec, folder: Path, compute: Compute) -> Draft:
     """The new record of a spec, if it differs from the old one, and in which cases."""
     old = recorded(folder, spec.name)
     new = compute(spec, old)
-    found = changes(spec.name, spec, old, new, code_of_answers(spec) != _code(folder, spec.name))
+    found = changes(spec.name, spec, old, new)
     return (new if found else None), found
-
-
-def _code(folder: Path, spec: str) -> str:
-    """The digest of the code that computed the record of a spec; nothing where nobody can say."""
-    said = list_in(folder).file(f"{spec}.json")
-    return said.code if said else ""
 
 
 def _files(pending: Pending, drafts: Mapping[str, Draft]) -> Mapping[str, bytes]:

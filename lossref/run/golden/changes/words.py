@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from lossref.run.golden.changes.comparing import (
     BUDGETS,
-    CODE,
     GONE,
     HUGE,
     KINDS,
@@ -25,7 +24,7 @@ DISAGREE = "oracle and reference disagree about the new answer"
 
 def difference(change: Change) -> str:
     """What is different, in one line."""
-    if change.kind in (NEW, GONE, BUDGETS, ORDER, CODE):
+    if change.kind in (NEW, GONE, BUDGETS, ORDER):
         return KINDS[change.kind]
     said = [*change.fields, *map(moved, change.moves)]
     return f"{change.kind}: {'; '.join(said)}" if said else KINDS[change.kind]
@@ -51,7 +50,7 @@ def number(x: float) -> str:
 
 def nearer(change: Change) -> str:
     """Which of the two answers is nearer to the certified truth of its question."""
-    if change.kind in (WORDS, BUDGETS, ORDER, CODE):
+    if change.kind in (WORDS, BUDGETS, ORDER):
         return "the answer is the same"
     old, new = change.old, change.new
     if change.kind == GONE:

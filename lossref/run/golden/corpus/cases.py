@@ -21,6 +21,7 @@ from lossref.core.nouns import Case, Spec
 from lossref.hosts.probe import call, itself
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
+from lossref.run.golden.corpus.telling import TABLE, telling
 
 SEED = 20261122
 SINGLES, BATCHES, ROUNDS = 48, 4, 3  # of one item in all, of each size of a batch, of each setting
@@ -128,7 +129,10 @@ def _changes(spec: Spec) -> list[tuple[str, Any]]:
 
 
 def _settings(spec: Spec) -> Iterator[Case]:
+    yield from telling(spec)
     for name, value in _changes(spec):
+        if (spec.name, name, value) in TABLE and spec.composite:
+            continue
         if not spec.composite:
             yield from _drawn_settings(spec, name, value)
         elif not any(case.params[name] == value for case in _usable_corners(spec)):

@@ -26,12 +26,17 @@ NUMBERS = 256
 Rooms = dict[str, Array]
 
 
-def cases_of(spec: Spec) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """The cases of a composite, and how each is drawn again: seed and sizes."""
+def recipes(spec: Spec) -> Iterator[dict[str, Any]]:
+    """How each case of a composite is drawn again: seed and sizes."""
     sizes = spec.sizes.get("bulk", ()) if spec.composite else ()
     for number in range(FULL if sizes else 0):
         of = {name: list(one) if isinstance(one, tuple) else one for name, one in sizes[number % len(sizes)].items()}
-        drawn = {"seed": SEED + number, "sizes": of}  # as JSON gives it back, so that a known case is found to be so
+        yield {"seed": SEED + number, "sizes": of}  # as JSON gives it back, so that a known case is found to be so
+
+
+def cases_of(spec: Spec) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """The cases of a composite, with their recipes."""
+    for number, drawn in enumerate(recipes(spec)):
         yield drawn_again(spec, f"full size {number}", drawn), drawn
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from lossref.run.golden.files import manifest as lists
 from lossref.run.golden.files.least import LEAST, too_few
 from lossref.run.golden.files.manifest import File, Manifest
-from lossref.run.golden.files.strict import MOST_BYTES, Damaged, sha
+from lossref.run.golden.files.strict import MOST_BYTES, Damaged, one_line, sha
 from lossref.run.golden.files.volume import Volume, faults, read_once, unsealed, volume_of
 
 OTHERS = ("errors.csv", "schema.json")  # listed, and of no spec
@@ -105,7 +105,7 @@ def matching(folder: Path, words: Sequence[str]) -> list[str]:
 def _orphans(folder: Path, listed: Manifest) -> Iterator[str]:
     known = {one.name for one in listed.files} | set(UNLISTED)
     for name in sorted(set(os.listdir(folder)) - known):
-        yield f"{name}: {lists.NAME} does not list it; remove it from {folder}"
+        yield one_line(f"{name}: {lists.NAME} does not list it; remove it from {folder}")
     pairs = {name for spec in listed.specs for name in (f"{spec}.json", f"{spec}.safetensors")}
     for name in sorted({one.name for one in listed.files} - pairs - set(OTHERS)):
         yield f"{name}: {lists.NAME} lists it, and it holds no case of a spec"
@@ -124,6 +124,10 @@ def _others(folder: Path, listed: Manifest) -> Iterator[str]:
 
 def spec_faults(folder: Path, listed: Manifest, spec: str) -> Iterator[str]:
     """One sentence for everything that is wrong with the two files of a spec."""
+    return map(one_line, _spec_faults(folder, listed, spec))
+
+
+def _spec_faults(folder: Path, listed: Manifest, spec: str) -> Iterator[str]:
     try:
         text, tensors = (content_of(folder, f"{spec}.{end}") for end in ("json", "safetensors"))
     except Damaged as error:

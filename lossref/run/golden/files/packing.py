@@ -6,28 +6,18 @@ case holds only some numbers of a gradient, at/NAME (their places in row-major o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-from safetensors import deserialize
 from safetensors.numpy import save
 
 from lossref.core.nouns import Array
-from lossref.run.golden.files.strict import Damaged
+from lossref.run.golden.files.raw import digests_of, raw_of
 
 Tensors = Mapping[str, Array]
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 NARROWEST = ("bool", "uint8", "int8", "float16", "int16", "uint16", "float32", "int32", "float64")
-Raw = tuple[str, tuple[int, ...], bytes]  # dtype, shape, and the bytes in row-major order, little-endian
-KINDS = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "F16": "float16", "I16": "int16", "U16": "uint16"} | {
-    "F32": "float32",
-    "I32": "int32",
-    "F64": "float64",
-}
-PARTS = {"inputs": ("input/",), "answers": ("value/", "gradient/", "at/", "norm/"), "budgets": ("budget/",)}
 STEPS = 16  # codes of a budget to an octave
-PART = {begin.rstrip("/"): part for part, begins in PARTS.items() for begin in begins}
 NO_BUDGET = np.int16(2**15 - 1)  # infinite, or the dtype leaves a choice open
 
 
@@ -77,21 +67,6 @@ def digests(tensors: Tensors) -> dict[str, str]:
     return digests_of({name: (x.dtype.name, x.shape, _bytes(x)) for name, x in tensors.items()})
 
 
-def digests_of(raw: Mapping[str, Raw]) -> dict[str, str]:
-    """The same of arrays as they lie in the file.
-
-    sha256 over the arrays of a part in order of their names: a line "NAME DTYPE AxB", then the little-endian bytes.
-    """
-    hashers = {part: hashlib.sha256() for part in PARTS}
-    for name in sorted(raw):
-        hasher = hashers.get(PART.get(name.partition("/")[0], ""))
-        if hasher:
-            dtype, shape, content = raw[name]
-            hasher.update(f"{name} {dtype} {'x'.join(map(str, shape))}\n".encode())
-            hasher.update(content)
-    return {part: hasher.hexdigest() for part, hasher in hashers.items()}
-
-
 def _bytes(array: Array) -> bytes:
     return np.asarray(array, array.dtype.newbyteorder("<")).tobytes()
 
@@ -101,21 +76,6 @@ def packed(cases: Mapping[str, Tensors]) -> bytes:
     return bytes(
         save({f"{case}/{name}": np.array(x, order="C") for case, mine in cases.items() for name, x in mine.items()})
     )
-
-
-def raw_of(name: str, content: bytes) -> dict[str, dict[str, Raw]]:
-    """The arrays by case and part, as they lie in the file. Raises `Damaged`."""
-    try:
-        flat = deserialize(content)  # type: ignore[no-untyped-call]
-    except Exception as error:  # whatever the library makes of a hostile header
-        raise Damaged(f"{name}: it is no file of tensors: {error}") from None
-    cases: dict[str, dict[str, Raw]] = {}
-    for key, held in flat:
-        case, _, part = key.partition("/")
-        if held["dtype"] not in KINDS:
-            raise Damaged(f"{name}: {case}: {part} is of type {held['dtype']}, which lossref does not write")
-        cases.setdefault(case, {})[part] = KINDS[held["dtype"]], tuple(held["shape"]), held["data"]
-    return cases
 
 
 def unpacked(name: str, content: bytes) -> dict[str, dict[str, Array]]:

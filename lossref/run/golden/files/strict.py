@@ -20,6 +20,14 @@ NOT_YET = "0" * 64
 class Damaged(Exception):
     """A file that is not as lossref wrote it; the message is one sentence that names file, case and field."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """Text of a file, in which anything may stand, as it can be shown: line breaks and marks of direction escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
 
 def sha(content: bytes) -> str:
     """sha256 as 64 hexadecimal digits."""

@@ -1,4 +1,7 @@
-"""The recorded cases of one spec: SPEC.json and SPEC.safetensors, read strictly and written in one way."""
+"""The recorded cases of one spec: SPEC.json and SPEC.safetensors, read strictly and written in one way.
+
+Whether they are sound is found without numpy, which is imported where arrays are made.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lossref.run.golden.files.packing import PARTS, Raw, Tensors, digests, digests_of, packed, raw_of, unpacked
+from lossref.run.golden.files.raw import PARTS, Raw, digests_of, raw_of
 from lossref.run.golden.files.strict import Damaged, is_sealed, parsed, written
+
+if TYPE_CHECKING:
+    from lossref.run.golden.files.packing import Tensors
 
 SCHEMA = 2
 CERTIFIED, REFERENCE, WITNESS = "certified", "reference", "witness: "
 RADIUS = "2^-80"
+MOST_DRAWN = 4096  # the largest size of a case that is drawn again
 DIGEST, DIGITS = re.compile(r"[0-9a-f]{64}"), re.compile(r"-?\d(\.\d+)?e[-+]\d+|0")
 BEGINS = tuple(begin for part in PARTS.values() for begin in part)
 
@@ -73,18 +80,24 @@ class Volume:
 
 def bytes_of(volume: Volume) -> tuple[bytes, bytes]:
     """The content of SPEC.json and of SPEC.safetensors; digests are those of the tensors, whatever the entries say."""
+    from lossref.run.golden.files.packing import packed
+
     rows = [{**asdict(one.entry), "digests": _digests_of(one)} for one in volume.cases]
     tensors = packed({one.entry.id: one.tensors for one in volume.cases})
     return written({"schema": SCHEMA, "spec": volume.spec, "cases": rows}), tensors
 
 
 def _digests_of(one: Stored) -> dict[str, str]:
+    from lossref.run.golden.files.packing import digests
+
     held = {"inputs": one.entry.digests["inputs"]} if one.entry.drawn else {}  # what is drawn again is not kept
     return digests(one.tensors) | held
 
 
 def volume_of(spec: str, text: bytes, tensors: bytes) -> Volume:
     """Both files of a spec, nothing wrong with them. Raises `Damaged` with the first thing that is."""
+    from lossref.run.golden.files.packing import unpacked
+
     first = next(faults(spec, text, tensors), unsealed(spec, text))
     if first:
         raise Damaged(first)
@@ -94,9 +107,12 @@ def volume_of(spec: str, text: bytes, tensors: bytes) -> Volume:
 
 
 def entry_of(row: Mapping[str, Any]) -> Entry:
-    """An entry that was found to be sound."""
+    """An entry that was found to be sound; its parameters as a spec has them, tuples where JSON has lists."""
+    from lossref.core.axes import frozen
+
+    params = {name: frozen(value) for name, value in row["params"].items()}
     values = {name: tuple(digits) for name, digits in row["values"].items()}
-    return Entry(**{**row, "flags": tuple(row["flags"]), "values": values})
+    return Entry(**{**row, "params": params, "flags": tuple(row["flags"]), "values": values})
 
 
 # What is wrong with them ----------------------------------------------------------------------------------
@@ -212,6 +228,18 @@ def _values(value: Any) -> bool:
     )
 
 
+def _drawn(value: Any) -> bool:
+    """A seed, and sizes that anything could be drawn with."""
+    if not isinstance(value, dict) or set(value) != {"seed", "sizes"} or not isinstance(value["sizes"], dict):
+        return False
+    sizes = [x for size in value["sizes"].values() for x in (size if isinstance(size, list) else [size])]
+    return (
+        type(value["seed"]) is int
+        and value["seed"] >= 0
+        and all(type(x) is int and 0 <= x <= MOST_DRAWN for x in sizes)
+    )
+
+
 def _version(value: Any) -> bool:
     return _text(value) and re.fullmatch(r"\d+\.\d+\.\d+\S*", value) is not None
 
@@ -227,5 +255,5 @@ SOUND: Mapping[str, Callable[[Any], bool]] = {
     "digests": _digests,
     "values": _values,
     "ties": lambda value: type(value) is int and value >= 0,
-    "drawn": lambda value: isinstance(value, dict),
+    "drawn": lambda value: value == {} or _drawn(value),
 }
