@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lossref.checks.attempts import arithmetic
 from lossref.core.nouns import NUMBER, Array, Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised
-from lossref.oracle.cache import shelf
-from lossref.oracle.kept import digest_of, keep, kept
 
-ROOMS = ("checks", "core", "hosts", "losses", "oracle")  # whose code decides what is found
 DIGITS = (9, 12, 15, 17)
 Shapes = Sequence[tuple[int, ...]]
 
@@ -60,21 +56,6 @@ class Evidence:
     def detail(self) -> Mapping[str, Any]:
         """The numbers of the first problem."""
         return self.problems[0].detail if self.problems else {}
-
-
-def recalled(spec: Spec, about: Sequence[Any], compare: Callable[[], Evidence]) -> Evidence:
-    """The evidence of a reply; where the same one showed nothing wrong before, it is not compared once more.
-
-    It hangs on what it is `about`, and on nothing else.
-    """
-    place = shelf(spec, digest_of(arithmetic(), about), ROOMS)
-    before = kept(place)
-    if before is not None:
-        return Evidence(*before)
-    found = compare()
-    if not found.problems:
-        keep(place, [found.examined, float(found.worst), found.left_out])
-    return found
 
 
 def wrong(sentence: str, examined: int = 1, kind: str = "") -> Evidence:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.behaviour import as_at_first
+from lossref.checks.cases.recalled import recalled
 from lossref.checks.cases.varied import decided
 from lossref.checks.evidence import (
     Evidence,
     beside,
     compare_gradients,
     compare_values,
-    recalled,
     require_gradients,
     slack_of,
     wrong,

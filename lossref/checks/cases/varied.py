@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.attempts import arithmetic, at
+from lossref.checks.cases.recalled import ROOMS
 from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
 from lossref.core.nouns import Array, Case, Domain, Params, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
@@ -23,7 +24,6 @@ from lossref.oracle.cache import shelf
 from lossref.oracle.kept import digest_of, keep, kept
 from lossref.oracle.remembered import MIB, remembered
 
-ROOMS = ("checks", "core", "hosts", "losses", "oracle")  # whose code decides what is decided
 LENGTHS = {
     "n": (1, 2, 7, 9, 17, 33, 65, 5003),
     "b": (1, 3, 2, 5, 33, 4, 2, 1),

@@ -18,8 +18,9 @@ from lossref.run.golden import sampled
 from lossref.run.golden.corpus.full_size import recipes
 from lossref.run.golden.errors import Error
 from lossref.run.golden.files.folder import content_of, manifest_in, spec_faults, volume_in
+from lossref.run.golden.files.form import REFERENCE
 from lossref.run.golden.files.strict import Damaged
-from lossref.run.golden.files.volume import REFERENCE, Stored
+from lossref.run.golden.files.volume import Stored
 from lossref.run.golden.judging import asked
 from lossref.run.golden.recorded import case_of
 from lossref.run.golden.recording import Halfway, certified

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from lossref.core.nouns import Array, Case
 from lossref.run.golden.files.folder import volume_in
+from lossref.run.golden.files.form import REFERENCE
 from lossref.run.golden.files.packing import DTYPES, budgets, wide
 from lossref.run.golden.files.places import FOLDER as FOLDER
 from lossref.run.golden.files.places import folder_to_check as folder_to_check
 from lossref.run.golden.files.places import places as places
 from lossref.run.golden.files.strict import Damaged
-from lossref.run.golden.files.volume import REFERENCE, Stored
+from lossref.run.golden.files.volume import Stored
 
 
 class NoRecord(LookupError):

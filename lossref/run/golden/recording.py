@@ -26,8 +26,9 @@ from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.golden.corpus import full_size
 from lossref.run.golden.corpus.cases import cases_of
 from lossref.run.golden.corpus.witnesses import Contradicted, witnesses_of
+from lossref.run.golden.files.form import CERTIFIED, RADIUS
 from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
-from lossref.run.golden.files.volume import CERTIFIED, RADIUS, Entry, Stored, Volume
+from lossref.run.golden.files.volume import Entry, Stored, Volume
 
 FINE = 2.0**-400
 SHOWN = 8  # numbers of a term that an entry shows in decimal digits

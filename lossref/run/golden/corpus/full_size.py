@@ -15,8 +15,9 @@ import lossref
 from lossref.checks.numbers import bulk_truth
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result, by_term, itself
+from lossref.run.golden.files.form import REFERENCE
 from lossref.run.golden.files.packing import DTYPES, codes, digests, narrow
-from lossref.run.golden.files.volume import REFERENCE, Entry, Stored
+from lossref.run.golden.files.volume import Entry, Stored
 from lossref.run.golden.judging import judged
 from lossref.run.golden.sampled import drawn_again, inputs_digest, norm, numbers, picked
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lossref.run.golden.files.form import RADIUS
 from lossref.run.golden.files.strict import written
-from lossref.run.golden.files.volume import FIELDS, RADIUS, SCHEMA
+from lossref.run.golden.files.volume import FIELDS, SCHEMA
 
 NAME = "schema.json"
 DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
