@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref.losses.detection import fixture_f as arrays
+from lossref.losses.detection.cases import fixture_f as arrays
 from lossref.losses.detection.e2e import E2ELoss
 from lossref.losses.detection.e2e_detect import E2EDetectLoss
 from lossref.losses.detection.tvp_detect import TVPDetectLoss

@@ -22,8 +22,8 @@ from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import ALONE, BESIDE, BETWEEN_STRIDES, CENTRE, SMALL, STOLEN, WEAK, of_f
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms

@@ -20,8 +20,8 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import vector_of
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import BOXES, oracle_detection, oracle_terms
 from lossref.losses.keypoints.kpts_decode import kpts_decode

@@ -21,9 +21,9 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import slots_of
 from lossref.losses.detection.cases import LIFT
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.settings import scene_of
