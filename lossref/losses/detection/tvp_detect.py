@@ -108,14 +108,24 @@ class TVPDetectLoss:
         if classes == self.ori_nc:
             zeros = zeros_to_train(self._length, preds["boxes"], preds["scores"])
             return zeros, zeros.detach().clone()
-        criterion = copy.copy(self.vp_criterion)
-        criterion.nc, criterion.no = classes, classes + 4 * self.ori_reg_max
-        vector, items = criterion.loss(preds, batch)
+        vector, items = widened(self.vp_criterion, classes, self.ori_reg_max)(preds, batch)
         return vector[self._entry], items
 
     def _get_vp_features(self, preds: dict[str, Any]) -> Tensor:
         scores: Tensor = preds["scores"]
         return scores
+
+
+def widened(criterion: Any, classes: int, reg_max: int) -> Any:
+    """A copy of a criterion for that many classes; anything that has no class count is taken as it is."""
+    if not hasattr(criterion, "nc"):
+        return criterion
+    asked = copy.copy(criterion)
+    asked.nc, asked.no = classes, classes + 4 * reg_max
+    if not isinstance(criterion, v8DetectionLoss) or criterion._replaced():
+        asked.assigner = copy.copy(asked.assigner)
+        asked.assigner.num_classes = classes
+    return asked
 
 
 # Impostors, as `tvp_segment` has them, too: what they make of all terms and of the number of images ------------
