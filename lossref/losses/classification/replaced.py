@@ -7,10 +7,11 @@ no value is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 Loss = TypeVar("Loss")
@@ -60,15 +61,34 @@ def documented(*names: str) -> Callable[[type[Loss]], type[Loss]]:
     return remember
 
 
-def overridden(loss: Any, methods: Mapping[str, Any]) -> str:
-    """The first of these methods that is another one in the class or the object of a loss, or nothing."""
-    kind, inside = type(loss), loss.__dict__
-    for name, method in methods.items():
-        if name in inside or getattr(kind, name) is not method:
+def overridden(loss: Any, *only: str) -> str:
+    """The first method that is another one in the class or the object of a loss than its own, or nothing.
+
+    Asked are those that its class has `documented`, or some of them.
+    """
+    kind, inside, methods = type(loss), loss.__dict__, loss._methods
+    for name in only or methods:
+        if name in inside or getattr(kind, name) is not methods[name]:
             return name
     return ""
 
 
-def version(x: Any) -> int:
+class Mark:
+    """A tensor as a loss made it: whether it is still that one, and was not written to. Copies mark their own."""
+
+    def __init__(self, made: Tensor) -> None:
+        self.made, self.written = made, _version(made)
+
+    def untouched(self, x: Any) -> bool:
+        """Whether x is the tensor, as it was made."""
+        return x is self.made and _version(x) == self.written
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mark:
+        other = Mark(copy.deepcopy(self.made, memo))
+        other.written -= not self.untouched(self.made)
+        return other
+
+
+def _version(x: Tensor) -> int:
     """How often a tensor was written to; -1 for one that does not count it."""
-    return -1 if x.is_inference() else int(x._version)
+    return -1 if x.is_inference() else x._version

@@ -9,7 +9,8 @@ heads have the text prompts' channels before them). Source: spec/40-yolo.md sect
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -108,7 +109,8 @@ class TVPDetectLoss:
         if classes == self.ori_nc:
             zeros = zeros_to_train(self._length, preds["boxes"], preds["scores"])
             return zeros, zeros.detach().clone()
-        vector, items = widened(self.vp_criterion, classes, self.ori_reg_max)(preds, batch)
+        with widened(self.vp_criterion, classes, self.ori_reg_max) as criterion:
+            vector, items = criterion(preds, batch)
         return vector[self._entry], items
 
     def _get_vp_features(self, preds: dict[str, Any]) -> Tensor:
@@ -116,16 +118,28 @@ class TVPDetectLoss:
         return scores
 
 
-def widened(criterion: Any, classes: int, reg_max: int) -> Any:
-    """A copy of a criterion for that many classes; anything that has no class count is taken as it is."""
-    if not hasattr(criterion, "nc"):
-        return criterion
-    asked = copy.copy(criterion)
-    asked.nc, asked.no = classes, classes + 4 * reg_max
-    if not isinstance(criterion, v8DetectionLoss) or criterion._replaced():
-        asked.assigner = copy.copy(asked.assigner)
-        asked.assigner.num_classes = classes
-    return asked
+@contextmanager
+def widened(criterion: Any, classes: int, reg_max: int) -> Iterator[Any]:
+    """A criterion for that many classes; anything that has no class count is taken as it is.
+
+    A copy, or itself with its counts put back, where a method that was replaced may know the object.
+    """
+    if isinstance(criterion, v8DetectionLoss) and not criterion._replaced():
+        criterion = copy.copy(criterion)
+        criterion.nc, criterion.no = classes, classes + 4 * reg_max
+        yield criterion
+        return
+    assigner = getattr(criterion, "assigner", None)
+    wanted = ((criterion, "nc", classes), (criterion, "no", classes + 4 * reg_max), (assigner, "num_classes", classes))
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in wanted if hasattr(owner, name)]
+    try:
+        for owner, name, value in wanted:
+            if hasattr(owner, name):
+                setattr(owner, name, value)
+        yield criterion
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 # Impostors, as `tvp_segment` has them, too: what they make of all terms and of the number of images ------------

@@ -23,7 +23,7 @@ from lossref.losses.assignment.answer import STEPS
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
 from lossref.losses.box_terms.bbox import BboxLoss
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.classification.replaced import documented, kind_of, overridden, own, plain_bce, version
+from lossref.losses.classification.replaced import Mark, documented, kind_of, overridden, own, plain_bce
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
 from lossref.losses.detection.batch import Grid, branch, grid_of, padded, read_head, slots_of, targets_of, vector_of
@@ -72,7 +72,7 @@ class v8DetectionLoss:
     those of the model at construction, or None.
     """
 
-    _methods: Any
+    _methods: dict[str, Any]
     _kinds = kind_of(TaskAlignedAssigner), kind_of(BboxLoss)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
@@ -87,7 +87,7 @@ class v8DetectionLoss:
         self.bbox_loss = BboxLoss(self.reg_max)
         self.proj = torch.arange(self.reg_max, dtype=torch.float32, device=self.device)
         self.class_weights = head.class_weights
-        self._made = self.proj, version(self.proj), self.nc
+        self._made, self._classes = Mark(self.proj), self.nc
 
     def preprocess(self, targets: Tensor, batch_size: int, scale_tensor: Tensor) -> Tensor:
         """Targets (n, 6): image, class, normalised xywh to (b, G, 5): class, xyxy times the scale (W, H, W, H)."""
@@ -129,11 +129,11 @@ class v8DetectionLoss:
 
     def _replaced(self) -> str:
         """The first part or method that is not the one that the class came with, or nothing: then all goes at once."""
-        return overridden(self, self._methods) or self._other_part()
+        return overridden(self) or self._other_part()
 
     def _other_part(self) -> str:
         assigner, box_loss = self._kinds
-        if not own(self.assigner, assigner, *STEPS) or self.assigner.num_classes != self._made[2]:
+        if not own(self.assigner, assigner, *STEPS) or self.assigner.num_classes != self._classes:
             return "assigner"
         if not own(self.bbox_loss, box_loss) or self.bbox_loss.reg_max != self.reg_max:
             return "bbox_loss"
@@ -147,8 +147,7 @@ class v8DetectionLoss:
 
     def _own_proj(self) -> bool:
         """Whether distances are what `dfl_distances` makes of the logits."""
-        proj, written, _ = self._made
-        return self.proj is proj and version(proj) == written and self.use_dfl == (self.reg_max > 1)
+        return self._made.untouched(self.proj) and self.use_dfl == (self.reg_max > 1)
 
     def _distances(self, pred_dist: Tensor) -> Tensor:
         """Distances (..., 4) of logits (..., 4 reg_max), by `proj` and `use_dfl`."""

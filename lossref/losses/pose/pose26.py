@@ -20,7 +20,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
-from lossref.losses.classification.replaced import documented, kind_of, own
+from lossref.losses.classification.replaced import documented
 from lossref.losses.detection.batch import vector_of
 from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
@@ -129,9 +129,6 @@ def oracle(
     return tuple(term * len(boxes) for term in (box, pose, kobj, class_cost, dfl, rle))
 
 
-_RLE = kind_of(RLELoss)
-
-
 @documented(*v8PoseLoss._methods, "calculate_rle_loss")
 class PoseLoss26(v8PoseLoss):
     """Drop-in for the class of that name: the vector (box, pose, kobj, cls, dfl) and, with a flow, rle.
@@ -151,8 +148,8 @@ class PoseLoss26(v8PoseLoss):
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
-        kpts, sigma = preds["kpts"], preds.get("kpts_sigma")
-        extra = () if sigma is None or not self._rated() else (sigma,)
+        kpts, sigma = preds["kpts"], preds.get("kpts_sigma") if self._rated() else None
+        extra = () if sigma is None else (sigma,)
         if self._replaced():
             vector = composed_pose(self, preds, batch, *extra)
             return vector * len(kpts), vector.detach()
@@ -171,12 +168,14 @@ class PoseLoss26(v8PoseLoss):
 
     calculate_keypoints_loss = v8PoseLoss.calculate_keypoints_loss  # with the likelihood, by `_terms`: listed here, too
 
-    def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Tensor:
+    def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
         """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
         sigma, error, weight = errors_of(pred_kpt, gt_kpt, kpt_mask, self.target_weights)
         given = sigma, self._log_prob(error), error, weight
-        cost: Tensor = self.rle_loss(*given) if len(error) or own(self.rle_loss, _RLE) else sigma.sum() + given[1].sum()
+        cost: Tensor = (
+            self.rle_loss(*given) if len(error) or type(self.rle_loss) is RLELoss else sigma.sum() + given[1].sum()
+        )
         return cost
 
     def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
@@ -191,7 +190,6 @@ class PoseLoss26(v8PoseLoss):
         return *super()._gains(), *((self.hyp.rle,) if self._rated() else ())
 
     def _rated(self) -> bool:
-        """Whether the likelihood is a term of the loss."""
         return self.flow_model is not None and self.rle_loss is not None
 
     def _log_prob(self, error: Tensor) -> Tensor:

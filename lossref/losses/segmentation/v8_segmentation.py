@@ -164,7 +164,7 @@ class v8SegmentationLoss(v8DetectionLoss):
         dtype, _ = compute_dtype(pred_masks, proto)
         targets = MaskTargets(image, number, row, target_bboxes[image, anchor], size)
         coefficients, proto = pred_masks[image, anchor].to(dtype), proto.to(dtype)
-        if overridden(self, {"single_mask_loss": self._methods["single_mask_loss"]}):
+        if overridden(self, "single_mask_loss"):
             return by_image(self, coefficients, proto, masks, targets)
         return mask_term(coefficients, proto, masks, targets, self._mask_rules())
 
