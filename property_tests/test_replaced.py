@@ -570,3 +570,69 @@ def test_an_equal_part_of_detr(part: str) -> None:
         mine, base = detr_of(lossref, change, **params), detr_of(lossref, lambda criterion: None, **params)
         for name, value in base.items():
             assert torch.allclose(mine[name], value, rtol=1e-5, atol=1e-6), name
+
+
+# Settings on the model ------------------------------------------------------------------------------------
+
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0])
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"{name}: class_weights": (name, {"class_weights": WEIGHTS}) for name in sorted(FOLLOWED)},
+    "one weight": ("v8DetectionLoss", {"class_weights": torch.tensor([2.0])}),
+    "kpt_oks_sigmas": ("v8PoseLoss", {"kpt_oks_sigmas": torch.tensor([0.1, 0.2, 0.3, 0.4])}),
+}
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS.values(), ids=list(SETTINGS))
+def test_settings_on_the_model(name: str, settings: dict[str, Any]) -> None:
+    given, found = CLASSES_OF[name], []
+    for package in (lossref, theirs):
+        model = given.model()
+        model.__dict__.update(settings)
+        criterion = getattr(package, name)(model)
+        found.append(vector(criterion({k: leaves(x) for k, x in given.preds.items()}, copied(given.batch))[1]))
+    kept = KEPT.get(name, slice(None))
+    mine, other = (x[: len(found[1])][kept] for x in found)
+    assert torch.allclose(mine, other, rtol=2e-5, atol=1e-6)
+    assert not torch.allclose(found[0], untouched(name).items, rtol=1e-4)
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "too few weights": (
+        "v8DetectionLoss",
+        {"class_weights": torch.ones(2)},
+        "class_weights: expected 3, one for each class",
+    ),
+    "too few sigmas": ("v8PoseLoss", {"kpt_oks_sigmas": [0.1, 0.2]}, "model.kpt_oks_sigmas: expected 4 positive"),
+    "a sigma of 0": ("v8PoseLoss", {"kpt_oks_sigmas": [0.1, 0.2, 0.0, 1.0]}, "model.kpt_oks_sigmas: expected 4"),
+}
+
+
+@pytest.mark.parametrize(("name", "settings", "said"), WRONG.values(), ids=list(WRONG))
+def test_settings_that_do_not_fit(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        result(getattr(lossref, name)(model_of(**settings)), CLASSES_OF[name])
+
+
+class Recorded:
+    """An object that remembers which of its attributes were asked for."""
+
+    def __init__(self, own: Any, seen: set[str], name: str) -> None:
+        self.__dict__.update(_own=own, _seen=seen, _name=name)
+
+    def __getattr__(self, name: str) -> Any:
+        self._seen.add(f"{self._name}.{name}")
+        return getattr(self._own, name)
+
+
+@pytest.mark.parametrize("name", CLASSES_OF)
+def test_no_setting_that_the_package_reads_is_ignored(name: str) -> None:
+    """Of model, head and args lossref reads at construction what the installed release reads, absent or not."""
+    read = []
+    for package in (lossref, theirs):
+        given, seen = CLASSES_OF[name].model(), set[str]()
+        model = Recorded(given, seen, "model")
+        given.model = [Recorded(given.model[0], seen, "head")]
+        given.args = Recorded(given.args, seen, "args")
+        getattr(package, name)(model)
+        read.append(seen)
+    assert read[1] <= read[0]

@@ -77,6 +77,12 @@ def test_one_bin() -> None:
     assert not loss.use_dfl
 
 
+def test_weights_of_the_classes() -> None:
+    model = F.model()
+    model.class_weights = torch.tensor([1.0, 0.5])
+    assert near(asked(v8DetectionLoss(model))[1], (DETECTION[0], 12.6549763966, DETECTION[2]))
+
+
 def test_one_object_whose_scores_sum_to_less_than_one() -> None:
     loss = v8DetectionLoss(F.model())
     assert near(asked(loss, batch=F.batch(ONE_WEAK))[1], (4.24549737695, 57.3531695603, 2.14349900219))

@@ -31,18 +31,10 @@ class Head(NamedTuple):
 def read_head(model: Any) -> Head:
     """The attributes of model, model.args and model.model[-1]; StopIteration if the model has no parameter."""
     last, device = model.model[-1], next(iter(model.parameters())).device
-    weights = class_weights_of(getattr(model, "class_weights", None), last.nc, device)
+    weights = getattr(model, "class_weights", None)
+    if weights is not None:
+        weights = torch.as_tensor(weights, device=device).detach().reshape(1, 1, -1).clone()
     return Head(device, model.args, last.stride, last.nc, last.reg_max, weights)
-
-
-def class_weights_of(given: Any, classes: int, device: torch.device) -> Tensor | None:
-    """Weights (1, 1, classes) of the class term, or None; ValueError unless there is one for each class."""
-    if given is None:
-        return None
-    weights = torch.as_tensor(given, device=device).detach()
-    if weights.numel() not in (1, classes):
-        raise ValueError(f"model.class_weights: expected {classes} weights, got shape {tuple(weights.shape)}")
-    return weights.reshape(1, 1, -1).clone()
 
 
 def branch(preds: Any) -> Any:

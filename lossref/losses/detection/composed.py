@@ -74,8 +74,16 @@ def class_term(loss: Any, logits: Tensor, found: Assigned) -> Tensor:
     """Sum of `loss.bce`, by the weights of the classes if there are any, over S."""
     cost: Tensor = loss.bce(logits, found.target_scores.to(logits.dtype))
     if loss.class_weights is not None:
-        cost = cost * loss.class_weights.to(cost)
+        cost = cost * weights_of(loss.class_weights, logits)
     return cost.sum() / found.norm
+
+
+def weights_of(class_weights: Tensor, logits: Tensor) -> Tensor:
+    """Weights of the classes as the logits (b, A, c) want them; ValueError unless there is one for each class."""
+    if class_weights.numel() not in (1, logits.shape[-1]):
+        shape = tuple(class_weights.shape)
+        raise ValueError(f"class_weights: expected {logits.shape[-1]}, one for each class, got shape {shape}")
+    return class_weights.to(logits)
 
 
 def box_terms(loss: Any, heads: Heads, found: Assigned, goal: Tensor) -> tuple[Any, Any]:
