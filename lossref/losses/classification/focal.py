@@ -20,7 +20,7 @@ from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating, require_same_shape
-from lossref.losses.classification.bce import bce, oracle_bce, sum_of_means
+from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
 from lossref.losses.classification.focal_impostors import IMPOSTORS
 from lossref.losses.classification.replaced import Mark
 
@@ -63,7 +63,7 @@ def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) ->
         missed = (x * (1 - 2 * y)).sigmoid()
     else:
         raise ValueError(f"soft_labels: expected one of {', '.join(SOFT)}, got {soft_labels!r}")
-    return cost * missed.pow(gamma) * _balance(y, alpha)
+    return cost * power(missed, gamma) * _balance(y, alpha)
 
 
 def _balance(y: Tensor, alpha: Alpha) -> Tensor:
