@@ -636,3 +636,61 @@ def test_no_setting_that_the_package_reads_is_ignored(name: str) -> None:
         getattr(package, name)(model)
         read.append(seen)
     assert read[1] <= read[0]
+
+
+# Editions -------------------------------------------------------------------------------------------------
+
+
+def test_edition_83_refuses_by_name() -> None:
+    older = lossref.edition("8.3")
+    maps = [drawn(2, 67, int(SIDE / s), int(SIDE / s), seed=10) for s in STRIDES]
+    for word in ("bbox_loss", "bce, pos_weight", "assigner, subclass", "proj", "bbox_decode"):
+        criterion = older.v8DetectionLoss(model_of())
+        criterion(maps, batch_of())
+        DETECTING[word](criterion)
+        with pytest.raises(NotImplementedError, match=f"{word.split(',')[0]}: edition 8.3 computes with its own parts"):
+            criterion(maps, batch_of())
+
+
+@pytest.mark.parametrize("name", CLASSES_OF)
+def test_items_by_name(name: str) -> None:
+    """Edition 8.4.190 has the numbers of the current one, under the names of that release and in its order."""
+    given = CLASSES_OF[name]
+    mine = getattr(lossref.edition("8.4.190"), name)(given.model())
+    other = getattr(theirs, name)(given.model())
+    loss, items = mine({k: leaves(x) for k, x in given.preds.items()}, copied(given.batch))
+    _, shown = other({k: leaves(x) for k, x in given.preds.items()}, copied(given.batch))
+    assert list(items) == list(shown) == list(mine.loss_names) == list(other.loss_names)
+    assert torch.equal(vector(items), untouched(name).items[: len(items)])
+    assert torch.equal(loss, untouched(name).loss)
+
+
+def test_items_by_name_of_branches() -> None:
+    preds = {"one2many": preds_of(), "one2one": preds_of()}
+    for name in ("E2ELoss", "E2EDetectLoss"):
+        mine, plain, other = (getattr(p, name)(model_of()) for p in (lossref.edition("8.4.190"), lossref, theirs))
+        loss, items = mine(preds, batch_of())
+        assert list(items) == list(other(preds, copied(batch_of()))[1])
+        assert torch.equal(vector(items), plain(preds, batch_of())[1])
+        assert torch.equal(loss, plain(preds, batch_of())[0])
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["upright", "rotated"])
+def test_what_a_small_side_counts_as(rotated: bool) -> None:
+    """`stride_val` is the size, stride[0] the bound: what another entry of `stride` is makes no difference."""
+    name = "v8OBBLoss" if rotated else "v8DetectionLoss"
+    box = [0.5, 0.5, 0.0625, 0.0625]  # 4 px, below the first stride
+
+    def anchors(**settings: Any) -> int:
+        criterion = getattr(lossref, name)(model_of())
+        vars(criterion.assigner).update(settings)
+        batch = {"batch_idx": torch.zeros(1), "cls": torch.zeros(1, 1)}
+        batch["bboxes"] = torch.tensor([[*box, 0.25] if rotated else box])
+        preds = {**preds_of(), "angle": CLASSES_OF["v8OBBLoss"].preds["angle"]}
+        return int(criterion.get_assigned_targets_and_loss(preds, batch)[0][0].sum())
+
+    usual = anchors()
+    assert anchors(stride=[8.0, 99.0, 32.0]) == usual
+    assert anchors(stride_val=40.0) > usual
+    assert anchors(stride_val=5.0) < usual
+    assert anchors(stride=[2.0, 16.0, 32.0]) < usual
