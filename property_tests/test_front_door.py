@@ -24,7 +24,7 @@ from lossref import losses
 from lossref.api import Verdicts
 from lossref.checks.table import UnknownCheck
 from lossref.core.nouns import STATUSES, Verdict
-from lossref.editions.typed import Edition83, Edition84
+from lossref.editions.typed import Edition83, Edition84, Edition84190
 from lossref.losses import UnknownSpec
 from lossref.run.golden.recorded import read
 from lossref.run.replay import replay
@@ -236,7 +236,7 @@ def test_a_type_checker_is_told_what_is_found() -> None:
         assert getattr(importlib.import_module(str(module)), name) is getattr(lossref, name)
 
 
-@pytest.mark.parametrize(("version", "told"), [("8.3", Edition83), ("8.4", Edition84)])
+@pytest.mark.parametrize(("version", "told"), [("8.3", Edition83), ("8.4", Edition84), ("8.4.190", Edition84190)])
 def test_a_type_checker_is_told_what_an_edition_has(version: Any, told: type) -> None:
     found = lossref.edition(version)
     assert {name for name in dir(told) if not name.startswith("__")} == set(dir(found))

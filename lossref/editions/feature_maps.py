@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.losses.detection.batch import targets_of
+
 
 def heads_of(feats: Sequence[Tensor], reg_max: int, classes: int) -> dict[str, Any]:
     """boxes (b, 4R, A), scores (b, c, A) and feats of maps (b, 4R + c, h, w); RuntimeError for other channels."""
@@ -43,3 +45,12 @@ def prompt_maps(feats: Sequence[Tensor], reg_max: int, text_classes: int) -> lis
         if feat.shape[1] < last:
             raise RuntimeError(f"expected feature maps (b, {last} or more, h, w), got shape {tuple(feat.shape)}")
     return [torch.cat([feat[:, :first], feat[:, last:]], 1) for feat in feats]
+
+
+def require_upright(batch: dict[str, Any]) -> None:
+    """Raise TypeError, with the RuntimeError as its cause, unless the objects of a batch have boxes (n, 4)."""
+    try:
+        targets_of(batch["batch_idx"], batch["cls"], batch["bboxes"].reshape(-1, 4), torch.float32)
+    except RuntimeError as error:
+        shapes = ", ".join(f"{name} {tuple(batch[name].shape)}" for name in ("batch_idx", "cls", "bboxes"))
+        raise TypeError(f"expected objects with boxes (n, 4) xywh, got {shapes}") from error

@@ -8,22 +8,23 @@ Source: spec/60-api.md section 2.
 from __future__ import annotations
 
 import copy
-from typing import Any, NoReturn
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from lossref.editions.feature_maps import heads_of, prompt_maps, with_one, with_two
+from lossref.editions.feature_maps import heads_of, prompt_maps, require_upright, with_one, with_two
 from lossref.editions.parts83 import (
     EDITION,
+    Absent,
     BboxLoss,
     RotatedBboxLoss,
     RotatedTaskAlignedAssigner,
     TaskAlignedAssigner,
 )
+from lossref.losses.classification.replaced import documented, kind_of
 from lossref.losses.detection import e2e_detect, v8_detection
 from lossref.losses.detection import settings as detection
-from lossref.losses.detection.batch import branch, targets_of
+from lossref.losses.detection.batch import branch
 from lossref.losses.detection.tvp_detect import zeros_to_train
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.tables import OKS_SIGMA_83
@@ -37,20 +38,18 @@ from lossref.losses.segmentation.terms import Choices
 Loss = tuple[Tensor, Tensor]
 
 
-class Absent:
-    """A name of the current class that this edition does not have: AttributeError."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type) -> NoReturn:
-        raise AttributeError(f"edition 8.3 has no {owner.__name__}.{self.name}: everything happens in the call")
+PLAIN = ("preprocess", "bbox_decode")
 
 
+@documented(*PLAIN)
 class v8DetectionLoss(v8_detection.v8DetectionLoss):
-    """(box, cls, dfl) of feature maps, or of a tuple (y, feature maps). See `lossref.v8DetectionLoss`."""
+    """(box, cls, dfl) of feature maps, or of a tuple (y, feature maps). See `lossref.v8DetectionLoss`.
+
+    A part or a method that was replaced is refused: NotImplementedError with its name.
+    """
 
     _parts: Any = TaskAlignedAssigner, BboxLoss
+    _kinds = kind_of(TaskAlignedAssigner), kind_of(BboxLoss)
     parse_output: Any = Absent()
     loss: Any = Absent()
     get_assigned_targets_and_loss: Any = Absent()
@@ -70,11 +69,18 @@ class v8DetectionLoss(v8_detection.v8DetectionLoss):
         """The predictions as the current edition has them."""
         return heads_of(branch(preds), self.reg_max, self.nc)
 
+    def _replaced(self) -> str:
+        other = super()._replaced()
+        if other:
+            raise NotImplementedError(f"{other}: edition 8.3 computes with its own parts and methods only")
+        return other
+
     def _matching(self) -> detection.Matching:
         a, strides = self.assigner, tuple(self.stride.tolist())
         return detection.of_edition(detection.Matching(strides, a.topk, None, a.alpha, a.beta, a.eps), EDITION)
 
 
+@documented(*PLAIN, "calculate_segmentation_loss", "single_mask_loss")
 class v8SegmentationLoss(v8DetectionLoss, v8_segmentation.v8SegmentationLoss):
     """(box, seg, cls, dfl) of (feature maps, coefficients (b, k, A), prototypes (b, k, h, w)), or of (y, those).
 
@@ -116,6 +122,9 @@ class v8SegmentationLoss(v8DetectionLoss, v8_segmentation.v8SegmentationLoss):
     def _mask_rules(self) -> mask_term.MaskRules:
         return mask_term.of_edition(super()._mask_rules(), EDITION)
 
+    def _other_dice(self) -> str:
+        return ""
+
     def _choices(self) -> Choices:
         return Choices(self.hyp.box, rules=self._mask_rules())
 
@@ -124,15 +133,7 @@ class v8SegmentationLoss(v8DetectionLoss, v8_segmentation.v8SegmentationLoss):
         return super()._detect(preds, batch, *more)
 
 
-def require_upright(batch: dict[str, Any]) -> None:
-    """Raise TypeError, with the RuntimeError as its cause, unless the objects of a batch have boxes (n, 4)."""
-    try:
-        targets_of(batch["batch_idx"], batch["cls"], batch["bboxes"].reshape(-1, 4), torch.float32)
-    except RuntimeError as error:
-        shapes = ", ".join(f"{name} {tuple(batch[name].shape)}" for name in ("batch_idx", "cls", "bboxes"))
-        raise TypeError(f"expected objects with boxes (n, 4) xywh, got {shapes}") from error
-
-
+@documented(*PLAIN, "kpts_decode", "calculate_keypoints_loss")
 class v8PoseLoss(v8DetectionLoss, v8_pose.v8PoseLoss):
     """(box, pose, kobj, cls, dfl) of (feature maps, keypoints (b, K D, A)), or of (y, those).
 
@@ -165,10 +166,12 @@ class v8PoseLoss(v8DetectionLoss, v8_pose.v8PoseLoss):
         return {**super()._read(feats), "kpts": kpts}
 
 
+@documented(*PLAIN)
 class v8OBBLoss(v8DetectionLoss, v8_obb.v8OBBLoss):
     """(box, cls, dfl) of (feature maps, angles (b, 1, A)), or of (y, those). See `lossref.v8OBBLoss`."""
 
     _parts = RotatedTaskAlignedAssigner, RotatedBboxLoss
+    _kinds = kind_of(RotatedTaskAlignedAssigner), kind_of(RotatedBboxLoss)
     calculate_angle_loss: Any = Absent()
 
     def __init__(self, model: Any) -> None:

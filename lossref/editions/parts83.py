@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -21,6 +21,16 @@ from lossref.losses.classification import focal
 from lossref.losses.coordinates import bbox2dist as distances
 
 EDITION = "8.3"
+
+
+class Absent:
+    """A name of the current class that this edition does not have: AttributeError."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> NoReturn:
+        raise AttributeError(f"edition 8.3 has no {owner.__name__}.{self.name}: everything happens in the call")
 
 
 def bbox2dist(anchor_points: Tensor, bbox: Tensor, reg_max: int | None) -> Tensor:
@@ -56,6 +66,8 @@ class BboxLoss(bbox.BboxLoss):
         fg_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The box term and the distance term, 0-d each; boxes in stride units."""
+        if not self.own_distances():
+            raise NotImplementedError("dfl_loss: edition 8.3 computes with its own parts only")
         terms: tuple[Tensor, Tensor] = self._terms(
             pred_dist,
             pred_bboxes,

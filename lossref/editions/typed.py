@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lossref
-from lossref.editions import losses83, parts83
+from lossref.editions import losses83, named, parts83
 
 
 class Unchanged:
@@ -70,3 +70,18 @@ class Edition84(Unchanged):
     E2ELoss = lossref.E2ELoss
     TVPDetectLoss = lossref.TVPDetectLoss
     TVPSegmentLoss = lossref.TVPSegmentLoss
+
+
+class Edition84190(Edition84):
+    """lossref's own names, with items by name."""
+
+    v8ClassificationLoss = named.v8ClassificationLoss
+    v8DetectionLoss = named.v8DetectionLoss
+    v8SegmentationLoss = named.v8SegmentationLoss
+    v8PoseLoss = named.v8PoseLoss
+    PoseLoss26 = named.PoseLoss26
+    v8OBBLoss = named.v8OBBLoss
+    E2EDetectLoss = named.E2EDetectLoss
+    E2ELoss = named.E2ELoss
+    TVPDetectLoss = named.TVPDetectLoss
+    TVPSegmentLoss = named.TVPSegmentLoss

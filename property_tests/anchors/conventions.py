@@ -18,7 +18,7 @@ from lossref.core.nouns import Case
 from lossref.losses import spec
 from lossref.losses.assignment.task_aligned import task_aligned
 from lossref.losses.detection import cases as detection
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detr.cases import FOUR, NONE, THREE, fixture
 from lossref.losses.masks.bce_dice import bce_dice
 from lossref.losses.obb.cases import _of_f as rotated_f

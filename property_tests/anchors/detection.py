@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref.losses.detection import fixture_f as arrays
+from lossref.losses.detection.cases import fixture_f as arrays
 from lossref.losses.detection.e2e import E2ELoss
 from lossref.losses.detection.e2e_detect import E2EDetectLoss
 from lossref.losses.detection.tvp_detect import TVPDetectLoss
@@ -75,6 +75,12 @@ def test_one_bin() -> None:
     assert near(boxes[0, 0, 10], 0.0106431025307)
     assert near(boxes[0, 1, 10], 0.00789767419233)
     assert not loss.use_dfl
+
+
+def test_weights_of_the_classes() -> None:
+    model = F.model()
+    model.class_weights = torch.tensor([1.0, 0.5])
+    assert near(asked(v8DetectionLoss(model))[1], (DETECTION[0], 12.6549763966, DETECTION[2]))
 
 
 def test_one_object_whose_scores_sum_to_less_than_one() -> None:

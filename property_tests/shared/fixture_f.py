@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lossref.losses.detection import fixture_f as arrays
+from lossref.losses.detection.cases import fixture_f as arrays
 
 STRIDES = (8.0, 16.0)
 GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5, "pose": 12.0, "kobj": 1.0, "rle": 1.0, "angle": 1.0}

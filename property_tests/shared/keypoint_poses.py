@@ -8,7 +8,7 @@ from typing import Any
 from lossref.core.nouns import Case
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.pose.cases import of_f
 
 SPEC = spec("pose26")

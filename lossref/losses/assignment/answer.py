@@ -44,8 +44,19 @@ class Geometry(NamedTuple):
     overlap: Callable[[Tensor, Tensor, Pairs, Rules], Tensor]
 
 
+STEPS = (
+    *("_forward", "get_pos_mask", "get_box_metrics", "iou_calculation", "pair_overlaps", "select_topk_candidates"),
+    *("select_candidates_in_gts", "select_highest_overlaps", "get_targets"),
+)
+"""Steps of the package's assigners, which users override there; ours has none of them."""
+
+
 class Assigner(nn.Module):
-    """What the assigner classes of every edition share; each names the function that it asks."""
+    """What the assigner classes of every edition share; each names the function that it asks.
+
+    A subclass may override `forward`. One of STEPS, in the class or the object, would never be called:
+    NotImplementedError with its name.
+    """
 
     _assign: Any
 
@@ -69,9 +80,19 @@ class Assigner(nn.Module):
         mask_gt: Tensor,
     ) -> Assignment:
         """The assignment under the settings of this object."""
+        self.refuse_steps()
         given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
         found: Assignment = self._assign(*given, **self._settings())
         return found
+
+    def refuse_steps(self) -> None:
+        """Raise NotImplementedError for a step that would never be called."""
+        for name in STEPS:
+            if name in self.__dict__ or hasattr(type(self), name):
+                raise NotImplementedError(
+                    f"{name}: lossref's assigner has no such step, and would not call it; override forward, "
+                    "or give the loss an assigner of the package as its `assigner`"
+                )
 
     def _settings(self) -> dict[str, Any]:
         settings = {"topk": self.topk, "num_classes": self.num_classes, "alpha": self.alpha, "beta": self.beta}

@@ -105,7 +105,11 @@ class TaskAlignedAssigner(Assigner):
         self.stride_val = stride[1] if len(stride) > 1 else stride[0]
 
     def _settings(self) -> dict[str, Any]:
-        return {**super()._settings(), "stride": self.stride, "topk2": self.topk2}
+        return {**super()._settings(), "stride": self.strides(), "topk2": self.topk2}
+
+    def strides(self) -> tuple[float, ...]:
+        """The strides that its rule for small sides reads: one below the first counts as `stride_val`."""
+        return float(self.stride[0]), float(self.stride_val), *map(float, self.stride[2:])
 
 
 DENSE = Steps(_inside, _overlap)

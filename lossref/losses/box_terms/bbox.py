@@ -24,7 +24,8 @@ from lossref.core.nouns import Array, Domain, Param, Params, Spec
 from lossref.losses.box_terms.dfl import DFLoss
 from lossref.losses.box_terms.domains import CIOU_ALPHA, EDITION, LAWS, SIZES, dense_inputs, oracle_terms
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, shared_impostors, variation
-from lossref.losses.box_terms.parts import BoxTerms, Dense, terms_of_anchors, terms_of_positives
+from lossref.losses.box_terms.parts import BoxTerms, Dense, replaced_distances, terms_of_anchors, terms_of_positives
+from lossref.losses.classification.replaced import kind_of, own
 from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.dfl_decode import BINS
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
@@ -124,15 +125,19 @@ def _alpha_attached(*inputs: Any, **params: Any) -> Any:
     return _right(*inputs, **{**params, "ciou_alpha": "attached"})
 
 
+_DFL = kind_of(DFLoss, "__call__")
+
+
 class BboxLoss(nn.Module):
     """Drop-in for the class of that name; attributes reg_max, dfl_loss (None for one bin). See `bbox_loss`."""
 
     _terms: Any = staticmethod(bbox_loss)
+    _sides: Any = staticmethod(bbox2dist)
 
     def __init__(self, reg_max: int = 16) -> None:
         super().__init__()
         self.reg_max = reg_max
-        self.dfl_loss = DFLoss(reg_max) if reg_max > 1 else None
+        self.dfl_loss: Any = DFLoss(reg_max) if reg_max > 1 else None
 
     def forward(
         self,
@@ -147,9 +152,21 @@ class BboxLoss(nn.Module):
         stride: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The two terms with the number of bins of this object."""
-        inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores)
-        terms: BoxTerms = self._terms(*inputs, target_scores_sum, fg_mask, imgsz, stride, self.reg_max)
-        return terms
+        inputs = (pred_dist, pred_bboxes, anchor_points, target_bboxes, target_scores, target_scores_sum)
+        terms: BoxTerms = self._terms(*inputs, fg_mask, imgsz, stride, self.reg_max)
+        if self.own_distances():
+            return terms
+        if own(self.dfl_loss, _DFL) or self.dfl_loss is None or self.reg_max <= 1:
+            bins = getattr(self.dfl_loss, "reg_max", None)
+            raise ValueError(f"dfl_loss: expected one for {self.reg_max} bins, got one for {bins or 'none'}")
+        x = Dense(*inputs, fg_mask, imgsz, stride)
+        return terms._replace(dfl=replaced_distances(x, self.dfl_loss, self.reg_max, self._sides).to(terms.dfl.dtype))
+
+    def own_distances(self) -> bool:
+        """Whether `dfl_loss` is the one that belongs to the number of bins."""
+        if self.reg_max <= 1:
+            return self.dfl_loss is None
+        return own(self.dfl_loss, _DFL) and bool(self.dfl_loss.reg_max == self.reg_max)
 
 
 _ANCHOR: dict[str, Any] = {

@@ -99,6 +99,16 @@ def distance_term(
     return (weight * cost).sum() / norm
 
 
+def replaced_distances(x: Dense, cost: Callable[..., Tensor], reg_max: int, sides: Callable[..., Tensor]) -> Tensor:
+    """The distance term with another cost of each side, cost(logits (4 n, R), distances (n, 4)) -> (n, 1); 0-d."""
+    dist, points, target, scores = at_positives(
+        x.fg_mask, x.pred_dist, x.anchor_points, x.target_bboxes, x.target_scores
+    )
+    each = cost(dist.reshape(-1, reg_max), sides(points, target, reg_max - 1))
+    total: Tensor = (each * scores.sum(-1, keepdim=True)).sum()
+    return total / x.target_scores_sum
+
+
 def at_positives(fg_mask: Tensor, *inputs: Tensor) -> tuple[Any, ...]:
     """The rows of each input, (b, A, ...) or (A, ...), at the positives, in row-major order."""
     flat = fg_mask.flatten().nonzero()[:, 0]

@@ -139,6 +139,7 @@ class RotatedBboxLoss(BboxLoss):
     """Drop-in for the class of that name; attribute dfl_loss (None for one bin). See `rotated_bbox_loss`."""
 
     _terms: Any = staticmethod(rotated_bbox_loss)
+    _sides: Any = staticmethod(_sides)
 
     def __init__(self, reg_max: int) -> None:
         super().__init__(reg_max)

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.core.declare import corner, impostor
+from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating, require_same_shape
-from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
+from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
+from lossref.losses.classification.focal_impostors import IMPOSTORS
+from lossref.losses.classification.replaced import Mark
 
 Alpha = float | Sequence[float]
 # What a label between 0 and 1 means: here, in kornia, in segmentation_models_pytorch, in monai. Hard ones agree.
@@ -61,7 +63,7 @@ def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) ->
         missed = (x * (1 - 2 * y)).sigmoid()
     else:
         raise ValueError(f"soft_labels: expected one of {', '.join(SOFT)}, got {soft_labels!r}")
-    return cost * missed.pow(gamma) * _balance(y, alpha)
+    return cost * power(missed, gamma) * _balance(y, alpha)
 
 
 def _balance(y: Tensor, alpha: Alpha) -> Tensor:
@@ -106,65 +108,11 @@ def mirrored(f: Any, x: Any, params: Any, tol: Array) -> str | None:
     return differs(f(turned), f(x), 4 * tol, "exchanging the classes")
 
 
-def focal_factor(x: Tensor, y: Tensor, gamma: float) -> Tensor:
-    p = x.sigmoid()
-    return (1 - (y * p + (1 - y) * (1 - p))).pow(gamma)
-
-
-def balance(y: Tensor, alpha: float) -> Tensor:
-    return torch.ones_like(y) if alpha <= 0 else y * alpha + (1 - y) * (1 - alpha)
-
-
-def factor_detached(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    factor = focal_factor(pred, label, gamma).detach()
-    return (bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
-
-
-def p_t_of_the_cost(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    cost = bce(pred, label)
-    return (cost * (1 - (-cost).exp()).pow(gamma) * balance(label, alpha)).mean(1).sum()
-
-
-def distance_to_the_label(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    factor = (label - pred.sigmoid()).abs().pow(gamma)
-    return (bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
-
-
-def alpha_swapped(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    weight = balance(label, 1 - alpha if alpha > 0 else alpha)
-    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
-
-
-def alpha_on_both_sides(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    return factor_times(pred, label, gamma, alpha if alpha > 0 else 1.0)
-
-
-def times_gamma(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    return factor_times(pred, label, 1.0, gamma * balance(label, alpha))
-
-
-def factor_times(pred: Tensor, label: Tensor, gamma: float, weight: Tensor | float) -> Tensor:
-    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
-
-
-def alpha_zero_as_a_weight(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    weight = label * alpha + (1 - label) * (1 - alpha)
-    return (bce(pred, label) * focal_factor(pred, label, gamma) * weight).mean(1).sum()
-
-
-def mean_over_everything(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    return (bce(pred, label) * focal_factor(pred, label, gamma) * balance(label, alpha)).mean()
-
-
-def composed_bce(pred: Tensor, label: Tensor, gamma: float, alpha: float, soft_labels: str) -> Tensor:
-    factor = focal_factor(pred, label, gamma)
-    return (kinked_bce(pred, label) * factor * balance(label, alpha)).mean(1).sum()
-
-
 class FocalLoss(nn.Module):
     """Drop-in for the class of that name; attributes gamma and alpha (a tensor). See `focal`.
 
-    `alpha` is shown in the default dtype and never changes; calls compute with the value given (D8).
+    `alpha` is shown in the default dtype and never changes; calls compute with the value given (D8), or with the
+    tensor that was put in its place.
     """
 
     def __init__(self, gamma: float = 1.5, alpha: Alpha = 0.25) -> None:
@@ -172,10 +120,18 @@ class FocalLoss(nn.Module):
         self.gamma = gamma
         self.alpha = torch.tensor(alpha)
         self._given = alpha
+        self._shown = Mark(self.alpha)
 
     def forward(self, pred: Tensor, label: Tensor) -> Tensor:
         """`focal` with the parameters of this object."""
-        return focal(pred, label, self.gamma, self._given)
+        return focal(pred, label, self.gamma, self.weight())
+
+    def weight(self) -> Alpha:
+        """The number or the list that was given, or what `alpha` was replaced by."""
+        if self._shown.untouched(self.alpha):
+            return self._given
+        weight: Alpha = self.alpha.tolist() if isinstance(self.alpha, Tensor) else self.alpha
+        return weight
 
 
 _X = [[[0.5, -1.25], [2, -0.375], [-3, 0]]]
@@ -234,17 +190,7 @@ SPEC = Spec(
         ),
         corner("two axes", "axis 1 is the last one", "shape", pred=_X[0], label=_Y[0]),
     ),
-    impostors=(
-        impostor("factor detached", "right value, gradient of (1 - p_t)^gamma missing", "gradient", factor_detached),
-        impostor("p_t = exp(-bce)", "differs for soft labels only", "value", p_t_of_the_cost),
-        impostor("|y - p|^gamma", "quality focal loss: differs for soft labels only", "value", distance_to_the_label),
-        impostor("alpha swapped", "alpha on the negatives", "value", alpha_swapped),
-        impostor("alpha on both sides", "alpha on the negatives, too", "value", alpha_on_both_sides),
-        impostor("times gamma", "(1 - p_t) gamma instead of (1 - p_t)^gamma", "value", times_gamma),
-        impostor("alpha 0 as a weight", "alpha 0 drops the positives", "params", alpha_zero_as_a_weight),
-        impostor("mean over everything", "one mean instead of a sum of means", "reduced", mean_over_everything),
-        impostor("composed bce", "clamp, abs and exp: wrong gradient at logit 0", "kinks", composed_bce),
-    ),
+    impostors=IMPOSTORS,
     api="FocalLoss(gamma=1.5, alpha=0.25)(pred, label)",
     returns="0-d",
 )

@@ -19,7 +19,7 @@ from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_F
 from lossref.core.laws import not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import as_it_is, compute_dtype, require_floating, require_same_shape
-from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, power, sum_of_means
 
 
 def varifocal(
@@ -40,7 +40,7 @@ def varifocal(
     require_same_shape(pred_score=pred_score, gt_score=gt_score)
     compute, _ = compute_dtype(pred_score, gt_score)
     x, q, y = pred_score.to(compute), gt_score.to(compute), _indicator(label, compute)
-    weight = torch.lerp(alpha * x.sigmoid().pow(gamma), q, y)
+    weight = torch.lerp(alpha * power(x.sigmoid(), gamma), q, y)
     if weight_gradient == "detached":
         weight = weight.detach()
     elif weight_gradient != "attached":

@@ -25,12 +25,16 @@ class Head(NamedTuple):
     stride: Tensor
     nc: int
     reg_max: int
+    class_weights: Tensor | None
 
 
 def read_head(model: Any) -> Head:
-    """The attributes of model.args and model.model[-1]; StopIteration if the model has no parameter."""
-    last = model.model[-1]
-    return Head(next(iter(model.parameters())).device, model.args, last.stride, last.nc, last.reg_max)
+    """The attributes of model, model.args and model.model[-1]; StopIteration if the model has no parameter."""
+    last, device = model.model[-1], next(iter(model.parameters())).device
+    weights = getattr(model, "class_weights", None)
+    if weights is not None:
+        weights = torch.as_tensor(weights, device=device).detach().reshape(1, 1, -1).clone()
+    return Head(device, model.args, last.stride, last.nc, last.reg_max, weights)
 
 
 def branch(preds: Any) -> Any:

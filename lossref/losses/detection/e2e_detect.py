@@ -17,9 +17,9 @@ from lossref.core.nouns import Case, Domain, Spec
 from lossref.core.precision import require_same_shape
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.batch import branch
 from lossref.losses.detection.cases import BETWEEN_STRIDES, CENTRE, CROWD, LIFT, SMALL, TWO_AT_ONE_PLACE, WEAK
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms

@@ -9,7 +9,8 @@ heads have the text prompts' channels before them). Source: spec/40-yolo.md sect
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import ALONE, BESIDE, BETWEEN_STRIDES, CENTRE, SMALL, STOLEN, WEAK, of_f
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Terms
@@ -108,14 +109,37 @@ class TVPDetectLoss:
         if classes == self.ori_nc:
             zeros = zeros_to_train(self._length, preds["boxes"], preds["scores"])
             return zeros, zeros.detach().clone()
-        criterion = copy.copy(self.vp_criterion)
-        criterion.nc, criterion.no = classes, classes + 4 * self.ori_reg_max
-        vector, items = criterion.loss(preds, batch)
+        with widened(self.vp_criterion, classes, self.ori_reg_max) as criterion:
+            vector, items = criterion(preds, batch)
         return vector[self._entry], items
 
     def _get_vp_features(self, preds: dict[str, Any]) -> Tensor:
         scores: Tensor = preds["scores"]
         return scores
+
+
+@contextmanager
+def widened(criterion: Any, classes: int, reg_max: int) -> Iterator[Any]:
+    """A criterion for that many classes; anything that has no class count is taken as it is.
+
+    A copy, or itself with its counts put back, where a method that was replaced may know the object.
+    """
+    if isinstance(criterion, v8DetectionLoss) and not criterion._replaced():
+        criterion = copy.copy(criterion)
+        criterion.nc, criterion.no = classes, classes + 4 * reg_max
+        yield criterion
+        return
+    assigner = getattr(criterion, "assigner", None)
+    wanted = ((criterion, "nc", classes), (criterion, "no", classes + 4 * reg_max), (assigner, "num_classes", classes))
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in wanted if hasattr(owner, name)]
+    try:
+        for owner, name, value in wanted:
+            if hasattr(owner, name):
+                setattr(owner, name, value)
+        yield criterion
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 # Impostors, as `tvp_segment` has them, too: what they make of all terms and of the number of images ------------

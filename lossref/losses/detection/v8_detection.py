@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
+from lossref.losses.assignment.answer import STEPS
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
 from lossref.losses.box_terms.bbox import BboxLoss
 from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.classification.replaced import Mark, documented, kind_of, overridden, own, plain_bce
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
 from lossref.losses.detection.batch import Grid, branch, grid_of, padded, read_head, slots_of, targets_of, vector_of
 from lossref.losses.detection.cases import CORNERS
+from lossref.losses.detection.composed import composed
 from lossref.losses.detection.impostors import impostors
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws, mirrored
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
@@ -60,11 +63,17 @@ def oracle(m: Arithmetic, boxes: Any, scores: Any, batch_idx: Any, cls: Any, bbo
     return tuple(term * len(boxes) for term in oracle_terms(m, p, images, scores))
 
 
+@documented("preprocess", "bbox_decode", "get_assigned_targets_and_loss")
 class v8DetectionLoss:
     """Drop-in for the class of that name: the vector (box, cls, dfl) of a head's predictions.
 
-    Gains are read from model.args at every call; nothing else is kept between calls.
+    Gains are read from model.args at every call; nothing else is kept between calls. Parts that are replaced and
+    methods that are overridden act: the loss is then composed of them, more slowly. `class_weights` (1, 1, c) are
+    those of the model at construction, or None.
     """
+
+    _methods: dict[str, Any]
+    _kinds = kind_of(TaskAlignedAssigner), kind_of(BboxLoss)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         head = read_head(model)
@@ -77,6 +86,8 @@ class v8DetectionLoss:
         self.assigner = TaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=strides, topk2=tal_topk2)
         self.bbox_loss = BboxLoss(self.reg_max)
         self.proj = torch.arange(self.reg_max, dtype=torch.float32, device=self.device)
+        self.class_weights = head.class_weights
+        self._made, self._classes = Mark(self.proj), self.nc
 
     def preprocess(self, targets: Tensor, batch_size: int, scale_tensor: Tensor) -> Tensor:
         """Targets (n, 6): image, class, normalised xywh to (b, G, 5): class, xyxy times the scale (W, H, W, H)."""
@@ -86,12 +97,15 @@ class v8DetectionLoss:
 
     def bbox_decode(self, anchor_points: Tensor, pred_dist: Tensor) -> Tensor:
         """Logits (b, A, 4 reg_max) around points (A, 2) to xyxy (b, A, 4); all in stride units."""
-        return dist2bbox(dfl_distances(pred_dist, self.reg_max), anchor_points, xywh=False)
+        return dist2bbox(self._distances(pred_dist), anchor_points, xywh=False)
 
     def get_assigned_targets_and_loss(
         self, preds: dict[str, Any], batch: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """(fg_mask, object index, target boxes px, points, strides), the vector (3,) without factor b, a copy."""
+        if self._replaced():
+            answer, loss = composed(self, preds, batch)
+            return answer, loss, loss.detach().clone()
         found, terms, grid = self._detect(preds, batch)
         loss = vector_of(terms, preds["boxes"], preds["scores"])
         return dense(found, grid, preds["scores"]), loss, loss.detach().clone()
@@ -102,6 +116,9 @@ class v8DetectionLoss:
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector (box, cls, dfl) times the number of images, and the vector, detached."""
+        if self._replaced():
+            _, vector, items = self.get_assigned_targets_and_loss(preds, batch)
+            return vector * len(preds["boxes"]), items
         _, terms, _ = self._detect(preds, batch)
         vector = vector_of(terms, preds["boxes"], preds["scores"])
         return vector * len(preds["boxes"]), vector.detach()
@@ -110,12 +127,43 @@ class v8DetectionLoss:
         """`loss` of the parsed predictions."""
         return self.loss(self.parse_output(preds), batch)
 
+    def _replaced(self) -> str:
+        """The first part or method that is not the one that the class came with, or nothing: then all goes at once."""
+        return overridden(self) or self._other_part()
+
+    def _other_part(self) -> str:
+        assigner, box_loss = self._kinds
+        if not own(self.assigner, assigner, *STEPS) or self.assigner.num_classes != self._classes:
+            return "assigner"
+        if not own(self.bbox_loss, box_loss) or self.bbox_loss.reg_max != self.reg_max:
+            return "bbox_loss"
+        if not self.bbox_loss.own_distances():
+            return "bbox_loss.dfl_loss"
+        if not plain_bce(self.bce, "none"):
+            return "bce"
+        if not self._own_proj():
+            return "proj"
+        return "" if self.class_weights is None else "class_weights"
+
+    def _own_proj(self) -> bool:
+        """Whether distances are what `dfl_distances` makes of the logits."""
+        return self._made.untouched(self.proj) and self.use_dfl == (self.reg_max > 1)
+
+    def _distances(self, pred_dist: Tensor) -> Tensor:
+        """Distances (..., 4) of logits (..., 4 reg_max), by `proj` and `use_dfl`."""
+        if self._own_proj():
+            return dfl_distances(pred_dist, self.reg_max)
+        if not self.use_dfl:
+            return pred_dist
+        weight = pred_dist.reshape(*pred_dist.shape[:-1], 4, -1).softmax(-1)
+        return weight @ self.proj.to(weight)
+
     def _grid(self, preds: dict[str, Any], *more: Tensor) -> Grid:
         return grid_of(preds["feats"], self.stride.tolist(), preds["boxes"], preds["scores"], *more)
 
     def _matching(self) -> Matching:
         a = self.assigner
-        return Matching(tuple(a.stride), a.topk, a.topk2, a.alpha, a.beta, a.eps)
+        return Matching(a.strides(), a.topk, a.topk2, a.alpha, a.beta, a.eps)
 
     def _settings(self) -> Settings:
         return Settings(self.reg_max, self._matching(), Gains(self.hyp.box, self.hyp.cls, self.hyp.dfl))

@@ -19,8 +19,10 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype, require_same_shape
 from lossref.losses.classification.focal import FocalLoss
+from lossref.losses.classification.replaced import documented, overridden
 from lossref.losses.classification.varifocal import VarifocalLoss
 from lossref.losses.detr.cases import DETR_CORNERS, DETR_DEFAULTS, DETR_LAWS, DETR_PARAMS, DETR_SIZES
+from lossref.losses.detr.composed import all_layers, auxiliary_layers, class_cost, one_layer, other_part
 from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
 from lossref.losses.detr.hungarian import HungarianMatcher
 from lossref.losses.detr.impostors import detr_impostors
@@ -28,6 +30,7 @@ from lossref.losses.detr.layers import (
     DetrLosses,
     Indices,
     Objects,
+    assigned_boxes,
     last_and_others,
     layers_by_name,
     matching_of,
@@ -35,7 +38,7 @@ from lossref.losses.detr.layers import (
 )
 from lossref.losses.detr.matching import Costs, groups_of
 from lossref.losses.detr.oracle import oracle_detr, oracle_pairs
-from lossref.losses.detr.terms import Rule, box_sums, class_sums, layer_losses
+from lossref.losses.detr.terms import Rule, box_sums, layer_losses
 
 
 def detr(
@@ -78,11 +81,13 @@ def oracle(
     return oracle_detr(m, pred_bboxes, pred_scores, cls, bboxes, pairs, p)
 
 
+@documented("_get_loss", "_get_loss_class", "_get_loss_bbox", "_get_loss_aux", "_get_index")
 class DETRLoss(nn.Module):
     """Drop-in for the class of that name; `no_object`, `mask` and `dice` gains have no effect.
 
     Dicts of 0-d tensors in the promoted dtype of the predictions, at least float32. Every prediction gets a
-    gradient, zeros where nothing is matched. The matcher's gains, alpha and gamma are its own.
+    gradient, zeros where nothing is matched. The matcher's gains, alpha and gamma are its own. Other parts and
+    overridden methods act, layer by layer.
     """
 
     def __init__(
@@ -98,18 +103,20 @@ class DETRLoss(nn.Module):
         alpha: float = 0.25,
     ) -> None:
         super().__init__()
-        if loss_gain is None:
-            loss_gain = {"class": 1, "bbox": 5, "giou": 2, "no_object": 0.1, "mask": 1, "dice": 1}
+        gains = {"class": 1, "bbox": 5, "giou": 2, "no_object": 0.1, "mask": 1, "dice": 1}
         self.nc = nc
-        self.matcher = HungarianMatcher(cost_gain={"class": 2, "bbox": 5, "giou": 2})
-        self.loss_gain = loss_gain
+        self.matcher: Any = HungarianMatcher(cost_gain={"class": 2, "bbox": 5, "giou": 2})
+        self.loss_gain: dict[str, float] = gains if loss_gain is None else loss_gain
         self.aux_loss = aux_loss
-        self.fl = FocalLoss(gamma, alpha) if use_fl else None
-        self.vfl = VarifocalLoss(gamma, alpha) if use_vfl else None
+        self.fl: Any = FocalLoss(gamma, alpha) if use_fl else None
+        self.vfl: Any = VarifocalLoss(gamma, alpha) if use_vfl else None
         self.use_uni_match = use_uni_match
         self.uni_match_ind = uni_match_ind
         self.device: torch.device | None = None
         self._gamma, self._alpha = gamma, alpha
+
+    def _replaced(self) -> str:
+        return overridden(self) or other_part(self)
 
     def _rule(self) -> Rule:
         gain = self.loss_gain
@@ -126,12 +133,8 @@ class DETRLoss(nn.Module):
         """Class loss of one layer: targets (b, q), nc where unmatched, gt_scores (b, q) without gradient."""
         self._require_channels(pred_scores)
         require_same_shape(pred_scores=pred_scores[..., 0], targets=targets, gt_scores=gt_scores)
-        dtype, _ = compute_dtype(pred_scores, gt_scores)
-        grid = (targets.flatten() != self.nc).nonzero()[:, 0][None]
-        label, quality = targets.flatten()[grid], gt_scores.detach().to(dtype).flatten()[grid]
-        count = max(num_gts, 1)
-        sums = class_sums(pred_scores.to(dtype)[None], grid, label, quality, num_gts, count, self._rule())
-        return {f"loss_class{postfix}": self.loss_gain["class"] * sums[0]}
+        cost = class_cost(self, pred_scores, targets, gt_scores.detach(), num_gts)
+        return {f"loss_class{postfix}": self.loss_gain["class"] * cost}
 
     def _get_loss_bbox(self, pred_bboxes: Tensor, gt_bboxes: Tensor, postfix: str = "") -> dict[str, Tensor]:
         """L1 and GIoU loss of matched pairs (n, 4), which are averaged."""
@@ -154,6 +157,9 @@ class DETRLoss(nn.Module):
         gt_mask: Any = None,
     ) -> dict[str, Tensor]:
         """Sums over the auxiliary layers (L', b, q, .)."""
+        if self._replaced():
+            objects = gt_bboxes, gt_cls, gt_groups
+            return auxiliary_layers(self, pred_bboxes, pred_scores, objects, match_indices, postfix)
         source = list(range(len(pred_bboxes)))
         if self.use_uni_match and match_indices is None:
             source = [source[self.uni_match_ind]] * len(source)
@@ -182,12 +188,8 @@ class DETRLoss(nn.Module):
     def _get_assigned_bboxes(
         self, pred_bboxes: Tensor, gt_bboxes: Sequence[Tensor], match_indices: Indices
     ) -> tuple[Tensor, Tensor]:
-        """Predicted and true boxes (n, 4) of all pairs; `gt_bboxes` and its indices are those of each image."""
-        (image, query), which = pairs_of(match_indices)
-        counts = torch.tensor([len(boxes) for boxes in gt_bboxes], dtype=torch.int64, device="cpu")
-        first = counts.cumsum(0) - counts
-        everything = torch.cat([*gt_bboxes, pred_bboxes.new_zeros(0, pred_bboxes.shape[-1])])
-        return pred_bboxes[image, query], everything[first[image] + which]
+        """See `assigned_boxes`."""
+        return assigned_boxes(pred_bboxes, gt_bboxes, match_indices)
 
     def _get_loss(
         self,
@@ -202,6 +204,8 @@ class DETRLoss(nn.Module):
         match_indices: Indices | None = None,
     ) -> dict[str, Tensor]:
         """The three losses of one layer (b, q, .)."""
+        if self._replaced():
+            return one_layer(self, pred_bboxes, pred_scores, (gt_bboxes, gt_cls, gt_groups), match_indices, postfix)
         them = Objects(gt_bboxes, gt_cls, gt_groups)
         return self._summed(pred_bboxes[None], pred_scores[None], them, [0], match_indices, postfix)
 
@@ -216,14 +220,14 @@ class DETRLoss(nn.Module):
         self.device = pred_bboxes.device
         self._require_channels(pred_scores)
         given = kwargs.get("match_indices")
+        if self._replaced():
+            return all_layers(self, pred_bboxes, pred_scores, batch, postfix, given)
         kept = slice(None) if self.aux_loss else slice(-1, None)
         uni = self.uni_match_ind if self.use_uni_match and self.aux_loss and given is None else None
         them = Objects(batch["bboxes"], batch["cls"], batch["gt_groups"])
-        found = last_and_others(
-            pred_bboxes[kept], pred_scores[kept], them, self.matcher.costs(), self._rule(), uni, given
-        )
-        count = 6 if self.aux_loss else 3
-        return {f"{name}{postfix}": x for name, x in list(found._asdict().items())[:count]}
+        how = self.matcher.costs(), self._rule(), uni, given
+        found = last_and_others(pred_bboxes[kept], pred_scores[kept], them, *how)
+        return {f"{name}{postfix}": x for name, x in list(found._asdict().items())[: 6 if self.aux_loss else 3]}
 
 
 SPEC = Spec(

@@ -86,6 +86,15 @@ def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
     return (number, query), torch.cat([number[:0], *(which.cpu() for _, which in match_indices)])
 
 
+def assigned_boxes(pred_bboxes: Tensor, gt_bboxes: Sequence[Tensor], match_indices: Indices) -> tuple[Tensor, Tensor]:
+    """Predicted and true boxes (n, 4) of all pairs; `gt_bboxes` and its indices are those of each image."""
+    (image, query), which = pairs_of(match_indices)
+    counts = torch.tensor([len(boxes) for boxes in gt_bboxes], dtype=torch.int64, device="cpu")
+    first = counts.cumsum(0) - counts
+    everything = torch.cat([*gt_bboxes, pred_bboxes.new_zeros(0, pred_bboxes.shape[-1])])
+    return pred_bboxes[image, query], everything[first[image] + which]
+
+
 def dn_positions(groups: Sequence[int], queries: int, dn_num_group: int) -> list[Tensor]:
     """Positions of the denoising queries of each image: group after group, one for each of its objects.
 

@@ -30,8 +30,8 @@ from lossref.losses.detr.cases import (
     matched,
 )
 from lossref.losses.detr.detr import DETRLoss, detr
-from lossref.losses.detr.dn_impostors import dn_impostors
 from lossref.losses.detr.domains import boxes_of_queries, logits_of_queries, objects
+from lossref.losses.detr.impostors.denoising import dn_impostors
 from lossref.losses.detr.layers import Objects, dn_positions, last_and_others
 from lossref.losses.detr.matching import groups_of
 from lossref.losses.detr.oracle import oracle_detr, oracle_pairs

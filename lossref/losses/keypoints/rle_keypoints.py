@@ -47,14 +47,20 @@ def rle_keypoints(
     dtype of predictions and targets, at least float32; 0 with zero gradients if no row is left.
     Raises IndexError for a mask that is not boolean, ValueError for shapes that do not match.
     """
+    sigma, error, weight = errors_of(pred_kpt, gt_kpt, kpt_mask, weights, rle_sigma)
+    return rle(sigma, log_prob(error), error, weight, size_average=size_average, residual=residual)
+
+
+def errors_of(
+    pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor, weights: Tensor, rle_sigma: str = "bounded"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sigma (m, 2), error (m, 2) and weight (m,) of the visible keypoints whose error is finite; as `rle_keypoints`."""
     _require(pred_kpt, gt_kpt, kpt_mask, weights)
     compute, _ = compute_dtype(pred_kpt, gt_kpt)
     with torch.no_grad():  # found beforehand, so that no NaN gets into a gradient
         kept = kpt_mask & _error(pred_kpt.to(compute), gt_kpt.to(compute), rle_sigma)[0].isfinite().all(-1)
     error, sigma = _error(pred_kpt[kept].to(compute), gt_kpt[kept].to(compute), rle_sigma)
-    error = error.clamp(-FARTHEST, FARTHEST)
-    weight = weights.to(compute).expand(kept.shape)[kept]
-    return rle(sigma, log_prob(error), error, weight, size_average=size_average, residual=residual)
+    return sigma, error.clamp(-FARTHEST, FARTHEST), weights.to(compute).expand(kept.shape)[kept]
 
 
 def _error(pred: Tensor, target: Tensor, rle_sigma: str) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce
+from lossref.losses.classification.replaced import kind_of, own, plain_bce
 from lossref.losses.masks.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
 from lossref.losses.masks.dice import oracle as dice_oracle
 from lossref.losses.masks.sums import mask_sums, pays
@@ -114,6 +115,9 @@ def composed_bce(pred: Tensor, target: Tensor, weight_bce: float, weight_dice: f
     return weight_bce * kinked_bce(pred, t).mean() + weight_dice * dice(pred, t, SMOOTH)
 
 
+_DICE = kind_of(MultiChannelDiceLoss)
+
+
 class BCEDiceLoss(nn.Module):
     """Drop-in for the class of that name; attributes weight_bce, weight_dice, bce, dice. See `bce_dice`."""
 
@@ -121,12 +125,25 @@ class BCEDiceLoss(nn.Module):
         super().__init__()
         self.weight_bce = weight_bce
         self.weight_dice = weight_dice
-        self.bce = nn.BCEWithLogitsLoss()
-        self.dice = MultiChannelDiceLoss(smooth=SMOOTH)
+        self.bce: Any = nn.BCEWithLogitsLoss()
+        self.dice: Any = MultiChannelDiceLoss(smooth=SMOOTH)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """`bce_dice` with the parameters of this object."""
-        return bce_dice(pred, target, self.weight_bce, self.weight_dice)
+        """`bce_dice` with the parameters of this object; of other `bce` and `dice` than its own, their weighted sum."""
+        if self.own_parts():
+            return bce_dice(pred, target, self.weight_bce, self.weight_dice)
+        t = _resample(target, pred.shape[2], pred.shape[3])
+        cost: Tensor = self.weight_bce * self.bce(pred, t) + self.weight_dice * self.dice(pred, t)
+        return cost
+
+    def own_parts(self) -> bool:
+        """Whether `bce` and `dice` are those that the object was made with."""
+        return (
+            plain_bce(self.bce, "mean")
+            and own(self.dice, _DICE)
+            and self.dice.smooth == SMOOTH
+            and self.dice.reduction == "mean"
+        )
 
 
 _PLANE = [[[[0.5, -1], [2, 0.25]]]]

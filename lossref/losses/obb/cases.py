@@ -15,8 +15,8 @@ from lossref.core.laws import differs
 from lossref.core.nouns import Array, Case, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import FINE, OBJECT_FAMILIES, ordinary
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import BETWEEN_STRIDES, LIFT
+from lossref.losses.detection.cases import fixture_f as f
 
 
 def _turned(draw: Draw) -> Draw:

@@ -24,14 +24,15 @@ from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAss
 from lossref.losses.box_terms.angle import angle_loss
 from lossref.losses.box_terms.domains import EDITION
 from lossref.losses.box_terms.rotated_bbox import RotatedBboxLoss
-from lossref.losses.coordinates.dfl_decode import dfl_distances
+from lossref.losses.classification.replaced import documented, kind_of
 from lossref.losses.coordinates.dist2rbox import dist2rbox
-from lossref.losses.detection.batch import Grid, padded, slots_of, targets_of, vector_of
+from lossref.losses.detection.batch import Grid, padded, slots_of, vector_of
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.settings import Scene, scene_of
 from lossref.losses.detection.terms import Found, dense
 from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
 from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
+from lossref.losses.obb.composed import composed_rotated, rotated_targets
 from lossref.losses.obb.impostors import impostors
 from lossref.losses.obb.oracle import oracle_rotated_detection, oracle_rotated_terms
 from lossref.losses.obb.terms import RotatedSettings, RotatedTerms, detect_rotated
@@ -80,8 +81,11 @@ def oracle(
     return tuple(term * len(boxes) for term in oracle_rotated_terms(m, p, images, scores))
 
 
+@documented("preprocess", "bbox_decode", "get_assigned_targets_and_loss", "calculate_angle_loss")
 class v8OBBLoss(v8DetectionLoss):
     """Drop-in for the class of that name: the vector (box, cls, dfl, angle) of a head's predictions."""
+
+    _kinds = kind_of(RotatedTaskAlignedAssigner), kind_of(RotatedBboxLoss)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)
@@ -99,7 +103,7 @@ class v8OBBLoss(v8DetectionLoss):
 
     def bbox_decode(self, anchor_points: Tensor, pred_dist: Tensor, pred_angle: Tensor) -> Tensor:  # type: ignore[override]
         """Logits (b, A, 4 reg_max), angles (b, A, 1) around points (A, 2) to xywhr (b, A, 5), stride units."""
-        return torch.cat([dist2rbox(dfl_distances(pred_dist, self.reg_max), pred_angle, anchor_points), pred_angle], -1)
+        return torch.cat([dist2rbox(self._distances(pred_dist), pred_angle, anchor_points), pred_angle], -1)
 
     def calculate_angle_loss(
         self,
@@ -117,6 +121,9 @@ class v8OBBLoss(v8DetectionLoss):
         self, preds: dict[str, Any], batch: dict[str, Any]
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """(fg_mask, object index, target boxes px, points, strides), the vector (4,) without factor b, a copy."""
+        if self._replaced():
+            answer, loss = composed_rotated(self, preds, batch)
+            return answer, loss, loss.detach().clone()
         found, terms, grid = self._detect_rotated(preds, batch)
         loss = vector_of(terms, preds["boxes"], preds["scores"], preds["angle"])
         return dense(found, grid, preds["scores"]), loss, loss.detach().clone()
@@ -126,6 +133,9 @@ class v8OBBLoss(v8DetectionLoss):
 
         Raises TypeError where the objects are not in the format of rotated boxes.
         """
+        if self._replaced():
+            _, vector = composed_rotated(self, preds, batch)
+            return vector * len(preds["angle"]), vector.detach()
         _, terms, _ = self._detect_rotated(preds, batch)
         vector = vector_of(terms, preds["boxes"], preds["scores"], preds["angle"])
         return vector * len(preds["angle"]), vector.detach()
@@ -141,15 +151,6 @@ class v8OBBLoss(v8DetectionLoss):
 
     def _rotated_settings(self) -> RotatedSettings:
         return RotatedSettings(self.hyp.angle)
-
-
-def rotated_targets(batch: dict[str, Any], dtype: torch.dtype) -> Tensor:
-    """(n, 7): image, class, xywhr of a batch; TypeError where these do not fit together."""
-    try:
-        return targets_of(batch["batch_idx"], batch["cls"], batch["bboxes"].reshape(-1, 5), dtype)
-    except RuntimeError as error:
-        shapes = ", ".join(f"{name} {tuple(batch[name].shape)}" for name in ("batch_idx", "cls", "bboxes"))
-        raise TypeError(f"expected objects with rotated boxes (n, 5) xywhr, got {shapes}") from error
 
 
 SPEC = Spec(

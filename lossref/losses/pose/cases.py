@@ -12,8 +12,8 @@ import numpy as np
 from lossref.core.declare import corner
 from lossref.core.nouns import Array, Case
 from lossref.core.scenes import anchors
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import ALONE, APART, BESIDE, ELSEWHERE, LIFT, SMALL, STOLEN
+from lossref.losses.detection.cases import fixture_f as f
 
 
 def of_f(name: str, why: str, *flags: str, objects: Any = None, reg_max: int = 4, **more: Any) -> Case:

@@ -39,6 +39,16 @@ def sigmas_of(kpt_shape: Sequence[int], dtype: torch.dtype, coco: bool, edition:
     return torch.full((kpt_shape[0],), 1 / kpt_shape[0], dtype=dtype, device="cpu")
 
 
+def sigmas_given(given: Any, kpt_shape: Sequence[int]) -> Tensor | None:
+    """Sigmas (K,) that a model brings along, or None; ValueError unless there is a positive one for each keypoint."""
+    if given is None:
+        return None
+    sigmas = torch.as_tensor(given)
+    if sigmas.shape != (kpt_shape[0],) or not bool((sigmas > 0).all()):
+        raise ValueError(f"model.kpt_oks_sigmas: expected {kpt_shape[0]} positive numbers, got {sigmas.tolist()}")
+    return sigmas.to(torch.promote_types(sigmas.dtype, torch.float32))
+
+
 def weights_of(kpt_shape: Sequence[int], coco: bool) -> Tensor:
     """Weights of the keypoints (K,) in the likelihood, on the CPU: those of COCO (float64), or ones."""
     return RLE_WEIGHT.clone() if coco else torch.ones(kpt_shape[0], device="cpu")

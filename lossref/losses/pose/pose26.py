@@ -20,15 +20,17 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.classification.replaced import documented
 from lossref.losses.detection.batch import vector_of
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import BOXES, oracle_detection, oracle_terms
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
 from lossref.losses.keypoints.rle import RLELoss
-from lossref.losses.keypoints.rle_keypoints import RLE_SIGMA, rle_keypoints
+from lossref.losses.keypoints.rle_keypoints import RLE_SIGMA, errors_of, rle_keypoints
 from lossref.losses.pose.cases import by_keypoints, hit, of_f, pose_corners
+from lossref.losses.pose.composed import composed_pose
 from lossref.losses.pose.domains import (
     DERIVED,
     POSE,
@@ -127,6 +129,7 @@ def oracle(
     return tuple(term * len(boxes) for term in (box, pose, kobj, class_cost, dfl, rle))
 
 
+@documented(*v8PoseLoss._methods, "calculate_rle_loss")
 class PoseLoss26(v8PoseLoss):
     """Drop-in for the class of that name: the vector (box, pose, kobj, cls, dfl) and, with a flow, rle.
 
@@ -134,23 +137,27 @@ class PoseLoss26(v8PoseLoss):
     gradient, never None, where no keypoint reaches it.
     """
 
+    _likelihood = True
+
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)
         self.flow_model = getattr(model.model[-1], "flow_model", None)
-        self.rle_loss = None if self.flow_model is None else RLELoss(use_target_weight=True)
+        self.rle_loss: Any = None if self.flow_model is None else RLELoss(use_target_weight=True)
         if self.flow_model is not None:
             self.target_weights = weights_of(self.kpt_shape, self._coco).to(self.device)
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
-        kpts, sigma = preds["kpts"], preds.get("kpts_sigma")
+        kpts, sigma = preds["kpts"], preds.get("kpts_sigma") if self._rated() else None
+        extra = () if sigma is None else (sigma,)
+        if self._replaced():
+            vector = composed_pose(self, preds, batch, *extra)
+            return vector * len(kpts), vector.detach()
         found, terms, grid = self._detect(preds, batch)
-        extra = () if sigma is None or self.flow_model is None else (sigma,)
         pred = predicted_at(preds["scores"], found, self.kpt_shape, "26", kpts, *extra)
-        pose, kobj, rle = self._terms(pred, self._truth(batch, found, grid))
-        hyp = self.hyp
-        parts = [terms.box, pose * hyp.pose, kobj * hyp.kobj, terms.cls, terms.dfl]
-        parts += [] if self.flow_model is None else [rle * hyp.rle]
+        costs = self._terms(pred, self._truth(batch, found, grid))
+        pose, kobj, *rle = (cost * gain for cost, gain in zip(costs, self._gains(), strict=False))
+        parts = (terms.box, pose, kobj, terms.cls, terms.dfl, *rle)
         vector = vector_of(parts, preds["boxes"], preds["scores"], kpts, *extra)
         return vector * len(kpts), vector.detach()
 
@@ -161,26 +168,29 @@ class PoseLoss26(v8PoseLoss):
 
     calculate_keypoints_loss = v8PoseLoss.calculate_keypoints_loss  # with the likelihood, by `_terms`: listed here, too
 
-    def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Tensor:
+    def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
         """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
-        return rle_keypoints(
-            pred_kpt,
-            gt_kpt,
-            kpt_mask,
-            self.target_weights,
-            self._log_prob,
-            residual=self.rle_loss.residual,
-            size_average=self.rle_loss.size_average,
+        sigma, error, weight = errors_of(pred_kpt, gt_kpt, kpt_mask, self.target_weights)
+        given = sigma, self._log_prob(error), error, weight
+        cost: Tensor = (
+            self.rle_loss(*given) if len(error) or type(self.rle_loss) is RLELoss else sigma.sum() + given[1].sum()
         )
+        return cost
 
     def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
         """The three terms of decoded keypoints (n, K, D'), without gains; D' is 4 or 5 if sigmas are among them."""
         values = pred.shape[-1]
         pose, kobj = keypoint_terms(pred, truth, self._sigmas(pred.dtype), values in (3, 5))
-        if truth is None or values < 4 or self.flow_model is None:
+        if truth is None or values < 4 or not self._rated():
             return pose, kobj, pose.new_zeros(()) + nothing_of(self.flow_model)
         return pose, kobj, self.calculate_rle_loss(pred, truth.points, truth.visible).clamp(min=0)
+
+    def _gains(self) -> tuple[float, ...]:
+        return *super()._gains(), *((self.hyp.rle,) if self._rated() else ())
+
+    def _rated(self) -> bool:
+        return self.flow_model is not None and self.rle_loss is not None
 
     def _log_prob(self, error: Tensor) -> Tensor:
         """Log-density of the flow at errors (n, 2); some flows refuse n = 0."""

@@ -22,6 +22,7 @@ from lossref.core.nouns import Param, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
+from lossref.losses.classification.replaced import documented, kind_of, own, plain_bce
 from lossref.losses.detection.batch import Grid, vector_of
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
@@ -31,6 +32,7 @@ from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_pose_terms, oracle_poses
 from lossref.losses.pose.cases import pose_corners
+from lossref.losses.pose.composed import composed_pose, costs_of
 from lossref.losses.pose.domains import DERIVED, POSE, keypoint_predictions, keypoint_targets, pose_laws
 from lossref.losses.pose.impostors import v8_impostors
 from lossref.losses.pose.keypoint_terms import (
@@ -39,6 +41,7 @@ from lossref.losses.pose.keypoint_terms import (
     keypoint_terms,
     predicted_at,
     selected,
+    sigmas_given,
     sigmas_of,
     truth_at,
     truth_of,
@@ -109,24 +112,34 @@ def oracle(
     return tuple(term * len(boxes) for term in (box, pose, kobj, class_cost, dfl))
 
 
+_KEYPOINT, KEYPOINT_METHODS = kind_of(KeypointLoss), ("calculate_keypoints_loss", "_select_target_keypoints")
+
+
+@documented(*v8DetectionLoss._methods, "kpts_decode", *KEYPOINT_METHODS)
 class v8PoseLoss(v8DetectionLoss):
     """Drop-in for the class of that name: the vector (box, pose, kobj, cls, dfl) of a pose head's predictions.
 
     The OKS sigmas of COCO are used if the head's kpt_shape is the list [17, 3]; a tuple (17, 3) is unequal
-    to it and gives uniform ones (QC3). `keypoint_loss.sigmas` shows 1/K in the default dtype; calls use
-    the value itself, or the sigmas that were put there instead.
+    to it and gives uniform ones (QC3); the model's `kpt_oks_sigmas` win over both. `keypoint_loss.sigmas` shows
+    1/K in the default dtype; calls use the value itself, or the sigmas that were put there instead.
     """
+
+    _likelihood = False
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = 10) -> None:
         super().__init__(model, tal_topk, tal_topk2)
         self.kpt_shape = model.model[-1].kpt_shape
-        self.bce_pose = nn.BCEWithLogitsLoss()
+        self.bce_pose: Any = nn.BCEWithLogitsLoss()
         self._coco = self.kpt_shape == [17, 3]
         self._shown = sigmas_of(self.kpt_shape, torch.get_default_dtype(), self._coco).to(self.device)
-        self.keypoint_loss = KeypointLoss(self._shown)
+        given = sigmas_given(getattr(model, "kpt_oks_sigmas", None), self.kpt_shape)
+        self.keypoint_loss: Any = KeypointLoss(self._shown if given is None else given.to(self.device))
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
+        if self._replaced():
+            vector = composed_pose(self, preds, batch)
+            return vector * len(preds["kpts"]), vector.detach()
         found, terms, grid = self._detect(preds, batch)
         pred = predicted_at(preds["scores"], found, self.kpt_shape, "v8", preds["kpts"])
         truth = self._truth(batch, found, grid)
@@ -162,10 +175,22 @@ class v8PoseLoss(v8DetectionLoss):
         Keypoints (N, K, D) and boxes (b, A, 4) in pixels. PoseLoss26 has the likelihood term, too.
         """
         at = image, anchor = masks.nonzero(as_tuple=True)
+        if self._replaced() and len(image):
+            chosen = self._select_target_keypoints(keypoints, batch_idx, target_gt_idx, masks)[at]
+            return costs_of(self, chosen, stride_tensor[anchor], target_bboxes[at], pred_kpts[at], self._likelihood)
         if not len(image):
             return self._terms(pred_kpts[at], None)
         chosen = selected(keypoints, batch_idx, len(masks), image, target_gt_idx[at])
         return self._terms(pred_kpts[at], truth_of(chosen, stride_tensor[anchor], target_bboxes[at]))
+
+    def _gains(self) -> tuple[float, ...]:
+        """Gains of the terms that `calculate_keypoints_loss` gives."""
+        return self.hyp.pose, self.hyp.kobj
+
+    def _other_part(self) -> str:
+        if not own(self.keypoint_loss, _KEYPOINT):
+            return "keypoint_loss"
+        return super()._other_part() or ("" if plain_bce(self.bce_pose, "mean") else "bce_pose")
 
     def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
         """The terms of decoded keypoints (n, K, D), without gains."""

@@ -18,8 +18,8 @@ from lossref.core.laws import differs
 from lossref.core.nouns import Array, Case, Domain, Params
 from lossref.core.picking import Draw, Pick
 from lossref.core.scenes import object_inputs, prediction_inputs
-from lossref.losses.detection import fixture_f as f
 from lossref.losses.detection.cases import ALONE, APART, BESIDE, ELSEWHERE, SMALL, STOLEN
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import SIZES as DETECTION_SIZES
 from lossref.losses.detection.laws import detection_laws
 

@@ -19,7 +19,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.nouns import Param, Spec
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.tvp_detect import (

@@ -21,9 +21,10 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.box_terms.domains import EDITION
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.classification.replaced import documented, kind_of, overridden, own
 from lossref.losses.detection.batch import slots_of
 from lossref.losses.detection.cases import LIFT
+from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.settings import scene_of
@@ -42,6 +43,7 @@ from lossref.losses.segmentation.cases import (
     reversed_semantic_classes,
     segmentation_inputs,
 )
+from lossref.losses.segmentation.composed import by_image, composed_segments
 from lossref.losses.segmentation.impostors import impostors
 from lossref.losses.segmentation.oracle import oracle_seg, oracle_semseg
 from lossref.losses.segmentation.settings import MASK_PARAMS, SEMANTIC_PARAMS
@@ -112,6 +114,10 @@ def oracle(m: Arithmetic, boxes: Any, scores: Any, mask_coefficient: Any, proto:
     return tuple(term * len(boxes) for term in (box, seg, cls, dfl, semantic))
 
 
+_BCE_DICE = kind_of(BCEDiceLoss)
+
+
+@documented(*v8DetectionLoss._methods, "calculate_segmentation_loss", "single_mask_loss")
 class v8SegmentationLoss(v8DetectionLoss):
     """Drop-in for the class of that name: the vector (box, seg, cls, dfl, semseg) of a head's predictions.
 
@@ -126,7 +132,7 @@ class v8SegmentationLoss(v8DetectionLoss):
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
-        vector = self._segment(preds, batch)
+        vector = composed_segments(self, preds, batch) if self._replaced() else self._segment(preds, batch)
         return vector * len(preds["boxes"]), vector.detach()
 
     @staticmethod
@@ -157,7 +163,18 @@ class v8SegmentationLoss(v8DetectionLoss):
         size = float(imgsz[0]), float(imgsz[1])
         dtype, _ = compute_dtype(pred_masks, proto)
         targets = MaskTargets(image, number, row, target_bboxes[image, anchor], size)
-        return mask_term(pred_masks[image, anchor].to(dtype), proto.to(dtype), masks, targets, self._mask_rules())
+        coefficients, proto = pred_masks[image, anchor].to(dtype), proto.to(dtype)
+        if overridden(self, "single_mask_loss"):
+            return by_image(self, coefficients, proto, masks, targets)
+        return mask_term(coefficients, proto, masks, targets, self._mask_rules())
+
+    def _other_part(self) -> str:
+        return super()._other_part() or self._other_dice()
+
+    def _other_dice(self) -> str:
+        if own(self.bcedice_loss, _BCE_DICE) and self.bcedice_loss.own_parts():
+            return ""
+        return "bcedice_loss"
 
     def _mask_rules(self) -> MaskRules:
         return MaskRules(overlap=self.overlap)

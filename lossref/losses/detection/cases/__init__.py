@@ -8,7 +8,7 @@ import numpy as np
 
 from lossref.core.declare import corner
 from lossref.core.nouns import Case
-from lossref.losses.detection import fixture_f as f
+from lossref.losses.detection.cases import fixture_f as f
 
 WEAK = (1, 1, 1 / 4, 1 / 2, 1 / 4, 1 / 2)
 CENTRE = (1 / 2, 1 / 2, 1 / 2, 1 / 2)
