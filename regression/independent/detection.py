@@ -1,6 +1,6 @@
 """Task-aligned assignment, and the detection loss, twice: one object at a time with sorts, and as a class on tensors.
 
-Written from `lossref/spec/20-assignment.md` sections 1 and 2, `40-yolo.md` section 1, `10-geometry.md`,
+Written from `lossref/spec/20-assignment.md` sections 1 and 2, `40-yolo.md` section 1, `10-geometry.md` sections 3 to 7,
 `30-elementary.md` section 4 and `05-decisions.md` alone.
 """
 

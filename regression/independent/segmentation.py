@@ -1,7 +1,7 @@
 """The segmentation loss as its public class, with an assignment on whole tensors (images, objects, anchors).
 
-Written from `lossref/spec/40-yolo.md` sections 1 and 2, `20-assignment.md`, `30-elementary.md` and `05-decisions.md`
-(D1, D3, D4, D8, D10, D11, D14) alone.
+Written from `lossref/spec/40-yolo.md` sections 1 and 2, `20-assignment.md` section 1, `30-elementary.md` section 8 and
+`05-decisions.md` (D1, D3, D4, D8, D10, D11, D14) alone.
 """
 
 from __future__ import annotations
