@@ -189,7 +189,7 @@ def golden_refresh(
     for problem in problems:
         typer.echo(problem)
     left = len({problem.partition(".json:")[0] for problem in problems})
-    same = len(chosen) - left
+    same = sum(one.composite for one in chosen) - left  # of an elementary loss no run takes answers
     typer.echo(
         f"golden: {count(same, 'spec')} computed anew, to the bit what {folder} has: runs take its answers again"
     )

@@ -135,9 +135,16 @@ def _settings(spec: Spec) -> Iterator[Case]:
             continue
         if not spec.composite:
             yield from _drawn_settings(spec, name, value)
-        elif not any(case.params[name] == value for case in _usable_corners(spec)):
+        elif not any(_told(spec, case, name) for case in _usable_corners(spec) if case.params[name] == value):
             found = (case for cases in (_changed_corners, _drawn_until) for case in cases(spec, name, value))
             yield from islice(found, 1)
+
+
+def _told(spec: Spec, case: Case, setting: str) -> bool:
+    """Whether a corner is answered otherwise at the default of a setting, or has no such inputs there."""
+    usual = replace(case, params={**case.params, setting: spec.params[setting].default})
+    legal = same_shapes(spec, case.params, usual.params) and spec.why_not(usual) is None
+    return tells(spec, case, usual if legal else None)
 
 
 def _drawn_settings(spec: Spec, name: str, value: Any) -> Iterator[Case]:
@@ -149,11 +156,11 @@ def _drawn_settings(spec: Spec, name: str, value: Any) -> Iterator[Case]:
 
 
 def _changed_corners(spec: Spec, name: str, value: Any) -> Iterator[Case]:
-    """The corners on which this value of a setting gives something else."""
+    """The corners on which this value of a setting gives something else than the default."""
     for base in _usable_corners(spec):
         case = replace(base, params={**base.params, name: value}, id=_name(f"{base.id}, {name}={value!r}", {}))
         legal = same_shapes(spec, base.params, case.params) and spec.why_not(case) is None
-        if legal and tells(spec, case, base) and _is_finite(spec, case):
+        if legal and _told(spec, case, name) and _is_finite(spec, case):
             yield case
 
 

@@ -16,39 +16,39 @@ bce_dice: 79 all, 2 witness, 6 corner, 29 kink, 12 setting, 48 single, 12 batch
 ciou: 110 all, 6 witness, 19 corner, 79 kink, 24 setting, 48 single, 16 batch
 classification: 64 all, 2 witness, 7 corner, 48 single, 8 batch
 crop_mask: 94 all, 29 corner, 59 kink, 9 setting, 48 single, 8 batch
-detr: 56 all, 13 corner, 1 kink, 14 setting, 18 single, 9 batch, 2 full size, 2 reference
+detr: 59 all, 15 corner, 1 kink, 15 setting, 18 single, 9 batch, 2 full size, 2 reference
 dfl: 68 all, 4 witness, 7 corner, 64 kink, 3 setting, 48 single, 8 batch
 dfl_decode: 70 all, 2 witness, 7 corner, 1 kink, 6 setting, 48 single, 8 batch
 dice: 89 all, 4 witness, 10 corner, 6 kink, 21 setting, 48 single, 8 batch
 diou: 95 all, 4 witness, 17 corner, 71 kink, 12 setting, 48 single, 16 batch
 dist2bbox: 71 all, 2 witness, 6 corner, 1 kink, 48 single, 16 batch
 dist2rbox: 64 all, 2 witness, 7 corner, 1 kink, 48 single, 8 batch
-e2e: 29 all, 9 corner, 14 setting, 3 single, 1 batch, 2 full size, 2 reference
-e2e_detect: 24 all, 6 corner, 12 setting, 3 single, 1 batch, 2 full size, 2 reference
+e2e: 36 all, 13 corner, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
+e2e_detect: 31 all, 10 corner, 15 setting, 3 single, 1 batch, 2 full size, 2 reference
 focal: 93 all, 4 witness, 11 corner, 49 kink, 24 setting, 48 single, 8 batch
 giou: 96 all, 6 witness, 17 corner, 68 kink, 12 setting, 48 single, 16 batch
-hungarian: 50 all, 13 corner, 4 setting, 18 single, 13 batch, 2 full size, 2 reference
+hungarian: 54 all, 14 corner, 7 setting, 18 single, 13 batch, 2 full size, 2 reference
 iou: 96 all, 6 witness, 17 corner, 65 kink, 12 setting, 48 single, 16 batch
 keypoint: 65 all, 2 witness, 8 corner, 48 single, 8 batch
 kpts_decode: 65 all, 6 corner, 3 setting, 48 single, 8 batch
 make_anchors: 77 all, 7 corner, 18 setting, 48 single, 4 batch
-mask: 78 all, 10 corner, 58 kink, 12 setting, 48 single, 8 batch
-pose26: 41 all, 20 corner, 1 labels, 15 setting, 3 single, 1 batch, 2 full size, 2 reference
+mask: 79 all, 10 corner, 59 kink, 13 setting, 48 single, 8 batch
+pose26: 51 all, 25 corner, 1 labels, 20 setting, 3 single, 1 batch, 2 full size, 2 reference
 probiou: 83 all, 4 witness, 10 corner, 2 kink, 15 setting, 48 single, 8 batch
 rbox2dist: 69 all, 7 corner, 2 kink, 6 setting, 48 single, 8 batch
 realnvp: 32 all, 6 corner, 15 single, 9 batch, 2 full size, 2 reference
 rle: 73 all, 2 witness, 7 corner, 25 kink, 9 setting, 48 single, 8 batch
 rle_keypoints: 72 all, 7 corner, 11 kink, 9 setting, 48 single, 8 batch
 rotated_bbox: 36 all, 10 corner, 15 single, 9 batch, 2 full size, 2 reference
-rotated_task_aligned: 44 all, 12 corner, 9 setting, 15 single, 8 batch
-rtdetr: 48 all, 9 corner, 13 setting, 15 single, 9 batch, 2 full size, 2 reference
-task_aligned: 53 all, 22 corner, 11 setting, 13 single, 7 batch
-tvp_detect: 26 all, 6 corner, 14 setting, 3 single, 1 batch, 2 full size, 2 reference
-tvp_segment: 31 all, 8 corner, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_detection: 44 all, 30 corner, 8 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_obb: 35 all, 17 corner, 12 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_pose: 35 all, 14 corner, 1 labels, 15 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_segmentation: 41 all, 18 corner, 1 kink, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
+rotated_task_aligned: 55 all, 17 corner, 15 setting, 15 single, 8 batch
+rtdetr: 57 all, 14 corner, 17 setting, 15 single, 9 batch, 2 full size, 2 reference
+task_aligned: 55 all, 24 corner, 11 setting, 13 single, 7 batch
+tvp_detect: 33 all, 10 corner, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
+tvp_segment: 42 all, 13 corner, 23 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_detection: 47 all, 32 corner, 9 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_obb: 41 all, 22 corner, 13 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_pose: 43 all, 18 corner, 1 labels, 19 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_segmentation: 49 all, 23 corner, 1 kink, 20 setting, 3 single, 1 batch, 2 full size, 2 reference
 varifocal: 77 all, 2 witness, 8 corner, 34 kink, 12 setting, 48 single, 8 batch
 xywh2xyxy: 63 all, 2 witness, 6 corner, 2 kink, 48 single, 8 batch
 xywhr2xyxyxyxy: 64 all, 4 witness, 6 corner, 1 kink, 48 single, 8 batch
