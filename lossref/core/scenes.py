@@ -209,6 +209,6 @@ def object_inputs(families: Mapping[str, Draw] = OBJECT_FAMILIES, numbers: int =
             families,
             unit=None,
             legal=_solid,
-            refused="n" if numbers == 4 else f"n {numbers}",  # 40-yolo.md section 5.3: no upright boxes among rotated ones
+            refused="n" if numbers == 4 else f"n {numbers}",  # 40-yolo.md section 5.3: none upright there
         ),
     }
