@@ -46,7 +46,7 @@ task_aligned: 55 all, 24 corner, 11 setting, 13 single, 7 batch
 tvp_detect: 33 all, 10 corner, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
 tvp_segment: 42 all, 13 corner, 23 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_detection: 47 all, 32 corner, 9 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_obb: 41 all, 22 corner, 13 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_obb: 42 all, 22 corner, 14 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_pose: 43 all, 18 corner, 1 labels, 19 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_segmentation: 49 all, 23 corner, 1 kink, 20 setting, 3 single, 1 batch, 2 full size, 2 reference
 varifocal: 77 all, 2 witness, 8 corner, 34 kink, 12 setting, 48 single, 8 batch
