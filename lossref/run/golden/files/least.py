@@ -45,7 +45,7 @@ rtdetr: 57 all, 14 corner, 17 setting, 15 single, 9 batch, 2 full size, 2 refere
 task_aligned: 55 all, 24 corner, 11 setting, 13 single, 7 batch
 tvp_detect: 33 all, 10 corner, 17 setting, 3 single, 1 batch, 2 full size, 2 reference
 tvp_segment: 42 all, 13 corner, 23 setting, 3 single, 1 batch, 2 full size, 2 reference
-v8_detection: 47 all, 32 corner, 9 setting, 3 single, 1 batch, 2 full size, 2 reference
+v8_detection: 46 all, 32 corner, 8 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_obb: 42 all, 22 corner, 14 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_pose: 43 all, 18 corner, 1 labels, 19 setting, 3 single, 1 batch, 2 full size, 2 reference
 v8_segmentation: 49 all, 23 corner, 1 kink, 20 setting, 3 single, 1 batch, 2 full size, 2 reference
