@@ -28,7 +28,8 @@ MOVES = (
     ("lossref", "lossref.checks", "cases:material"),
     ("lossref", "lossref.targets", "notation packages resolve torchvision_ops"),
     ("lossref", "lossref.run", "atomic golden replay saved session"),
-    ("lossref", "lossref.run.causes", "explain faults:shrink"),
+    ("lossref", "lossref.run.causes", "explain"),
+    ("lossref", "lossref.run.causes.smallest", "faults:shrink"),
     ("lossref", "lossref.report", "terminal"),
     (
         "lossref",
