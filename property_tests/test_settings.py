@@ -81,8 +81,7 @@ def test_every_setting_matters_somewhere(name: str) -> None:
     silent = [
         change
         for change in _changes(one)
-        if (name, *change) not in CANNOT
-        and not any(_matters(one, case, known) for case in _asked(one, *change))
+        if (name, *change) not in CANNOT and not any(_matters(one, case, known) for case in _asked(one, *change))
     ]
     assert not silent
 
