@@ -58,8 +58,9 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Whole runs over targets that hang and die, and runs that are killed: four minutes on two cores.
-RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py
+# Whole runs over targets that hang and die, and runs that are killed: four minutes on two cores. And whether the
+# drawn cases tell every setting, which changes with the generators alone (of recorded cases unit asks it).
+RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_settings.py
 PYTEST := pytest -n 3 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
 	-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py \
 	$(addprefix --ignore=,$(RUNS))
@@ -73,7 +74,7 @@ coverage: $(VENV)/.runtimes ## the lines of lossref that property_tests and regr
 		$(BIN)/python -c 'import json; print("coverage of lossref by property_tests and regression: {percent_covered:.0f} %" \
 		" of lines".format_map(json.load(open(".coverage.json"))["summary"]))'
 
-hosts: $(VENV)/.test ## what unit leaves out: whole runs over hostile targets, and runs that are killed
+hosts: $(VENV)/.test ## what unit leaves out: hostile targets, runs that are killed, every setting on drawn cases
 	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS)
 
 power: $(VENV)/.test ## how many automatic mutants of the references are rejected: ARGS="--spec focal,iou --sample 25", or --all

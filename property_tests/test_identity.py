@@ -54,7 +54,7 @@ FOUND = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # it changes the working directory, which the next file is not to find changed
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[Verdict]]]:
     folder = tmp_path_factory.mktemp("modules")
     for name, body in MODULES.items():
