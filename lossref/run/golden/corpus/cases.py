@@ -16,9 +16,8 @@ import numpy as np
 
 from lossref.checks.material import conventions, draw_case, material, same_shapes, with_defaults
 from lossref.checks.numbers import at_kink
-from lossref.checks.settings import at_default, tells
+from lossref.checks.settings import at_default, is_finite, tells
 from lossref.core.nouns import Case, Spec
-from lossref.hosts.probe import call, itself
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.golden.corpus.telling import TABLE, telling
@@ -160,14 +159,8 @@ def _changed_corners(spec: Spec, name: str, value: Any) -> Iterator[Case]:
     for base in _usable_corners(spec):
         case = replace(base, params={**base.params, name: value}, id=_name(f"{base.id}, {name}={value!r}", {}))
         legal = same_shapes(spec, base.params, case.params) and spec.why_not(case) is None
-        if legal and _told(spec, case, name) and _is_finite(spec, case):
+        if legal and _told(spec, case, name) and is_finite(spec, case):
             yield case
-
-
-def _is_finite(spec: Spec, case: Case) -> bool:
-    """Whether float64 can do it: a corner that is made for one setting may underflow under another."""
-    found = call(spec, itself(spec), case, "float64", grad=bool(spec.wrt))
-    return all(np.isfinite(x).all() for x in (found.value, *found.gradient.values()) if x is not None)
 
 
 def _drawn_until(spec: Spec, name: str, value: Any) -> Iterator[Case]:
