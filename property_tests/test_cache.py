@@ -19,7 +19,7 @@ from lossref.checks.material import material, with_defaults
 from lossref.cli import app
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.losses import spec as find
-from lossref.oracle import answers, budgets, cache, outcomes
+from lossref.oracle import answers, budgets, cache, kept, outcomes
 from lossref.oracle.tape import Tie, Uncertified, Undecided
 from lossref.run import replay
 from lossref.run.golden.checking import Share, check
@@ -100,7 +100,7 @@ def test_a_budget_comes_back_bit_for_bit(dtype: str, monkeypatch: pytest.MonkeyP
 
 def test_infinite_radii_come_back() -> None:
     known = {"a": np.array([[0.5, np.inf], [-0.0, 5e-324]]), "b": np.zeros((0, 3)), "c": np.array(1.0)}
-    again = outcomes._floats(outcomes._packed_floats(known))
+    again = kept.unpacked(kept.packed(known))
     assert all(again[k].tobytes() == known[k].tobytes() and again[k].shape == known[k].shape for k in known)
 
 

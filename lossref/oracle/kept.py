@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import zlib
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lossref.core.nouns import Array
 from lossref.oracle.cache import read, write
 
 
@@ -48,3 +50,17 @@ def keep(place: Path | None, content: Any) -> None:
     """Keep plain data for the next time."""
     if place is not None:
         write(place, zlib.compress(json.dumps(content).encode(), 1))
+
+
+def packed(arrays: Mapping[str, Array]) -> dict[str, list[Any]]:
+    """Arrays as plain data, to the last bit."""
+    held = {name: np.asarray(x) for name, x in arrays.items()}
+    return {name: [x.dtype.str, list(x.shape), base64.b64encode(x.tobytes()).decode()] for name, x in held.items()}
+
+
+def unpacked(known: Mapping[str, Any]) -> dict[str, Array]:
+    """What was `packed`, each array with memory of its own."""
+    return {
+        name: np.frombuffer(base64.b64decode(content), dtype).reshape(shape).copy()
+        for name, (dtype, shape, content) in known.items()
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import zlib
@@ -15,6 +14,7 @@ from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.cache import ROOMS, place, read, write
+from lossref.oracle.kept import packed, unpacked
 from lossref.oracle.tape import Tie, Uncertified, Undecided
 
 T = TypeVar("T")
@@ -36,8 +36,8 @@ def answered(what: str, spec: Spec, case: Case, compute: Callable[[], Answer]) -
 def measured(
     what: str, spec: Spec, case: Case, compute: Callable[[], Mapping[str, Array]], rooms: tuple[str, ...] = ROOMS
 ) -> Mapping[str, Array] | ArithmeticError:
-    """The same for arrays of float64 by name, which depend on the code of these rooms."""
-    return _outcome(place(what, spec, case, rooms), compute, _packed_floats, _floats)
+    """The same for arrays by name, which depend on the code of these rooms."""
+    return _outcome(place(what, spec, case, rooms), compute, packed, unpacked)
 
 
 def kept(where: Path, answer: Answer) -> None:
@@ -81,16 +81,16 @@ def _packed_answer(answer: Answer) -> Packed:
     return {
         "value": {name: _packed_balls(balls) for name, balls in answer.value.items()},
         "gradient": {name: _packed_balls(balls) for name, balls in answer.gradient.items()},
-        "condition": _packed_floats(answer.condition),
+        "condition": packed(answer.condition),
         "margin": float(answer.margin).hex(),
         "counts": [answer.ties, answer.open_branches, answer.bits],
     }
 
 
 def _answer(known: Packed) -> Answer:
-    value = {name: _balls(*packed) for name, packed in known["value"].items()}
-    gradient = {name: _balls(*packed) for name, packed in known["gradient"].items()}
-    return Answer(value, gradient, _floats(known["condition"]), float.fromhex(known["margin"]), *known["counts"])
+    value = {name: _balls(*balls) for name, balls in known["value"].items()}
+    gradient = {name: _balls(*balls) for name, balls in known["gradient"].items()}
+    return Answer(value, gradient, unpacked(known["condition"]), float.fromhex(known["margin"]), *known["counts"])
 
 
 def _packed_balls(balls: Array) -> tuple[list[int], list[str]]:
@@ -135,17 +135,3 @@ def _balls(shape: list[int], words: list[str]) -> Array:
 def _ball(word: str) -> arb:
     parts = [int(part, 16) for part in word.split()]
     return arb((parts[0], parts[1]), (parts[2], parts[3])) if len(parts) > 2 else arb((parts[0], parts[1]))
-
-
-def _packed_floats(arrays: Mapping[str, Array]) -> Packed:
-    return {
-        name: [list(array.shape), base64.b64encode(np.asarray(array, "<f8").tobytes()).decode()]
-        for name, array in arrays.items()
-    }
-
-
-def _floats(known: Packed) -> dict[str, Array]:
-    return {
-        name: np.frombuffer(base64.b64decode(content), "<f8").astype(np.float64).reshape(shape)
-        for name, (shape, content) in known.items()
-    }

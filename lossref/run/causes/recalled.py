@@ -8,21 +8,18 @@ a search asked it about more cases, the entry says which, with the digests of th
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from lossref.checks.attempts import Attempt, Attempts, Question, arithmetic
 from lossref.checks.evidence import Problem
 from lossref.core.axes import frozen
-from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.oracle.cache import shelf
-from lossref.oracle.kept import digest_of, keep, kept
+from lossref.oracle.kept import digest_of, keep, kept, packed, unpacked
 from lossref.run.causes.explain.narrow import moved, moves
 
 ROOMS = ("checks", "core", "hosts", "losses", "oracle", "run", "targets")
@@ -165,19 +162,11 @@ def _like(target: Target) -> tuple[Any, ...]:
 
 
 def _packed(case: Case) -> dict[str, Any]:
-    arrays = {name: np.asarray(array) for name, array in case.inputs.items()}
-    inputs = {
-        name: [x.dtype.str, list(x.shape), base64.b64encode(np.ascontiguousarray(x).tobytes()).decode()]
-        for name, x in arrays.items()
-    }
-    return {"inputs": inputs, "id": case.id, "flags": case.flags, "why": case.why}
+    return {"inputs": packed(case.inputs), "id": case.id, "flags": case.flags, "why": case.why}
 
 
 def _unpacked(case: Case, content: Any) -> Case:
     if content is None:
         return case
-    inputs: dict[str, Array] = {
-        name: np.frombuffer(base64.b64decode(numbers), dtype).reshape(shape).copy()
-        for name, (dtype, shape, numbers) in content["inputs"].items()
-    }
+    inputs = unpacked(content["inputs"])
     return replace(case, inputs=inputs, id=content["id"], flags=tuple(content["flags"]), why=content["why"])
