@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,16 @@ def keep(place: Path | None, content: Any) -> None:
     """Keep plain data for the next time."""
     if place is not None:
         write(place, zlib.compress(json.dumps(content).encode(), 1))
+
+
+def once(place: Path | None, compute: Callable[[], Any]) -> Any:
+    """Plain data that is computed where no entry holds it, and kept."""
+    before = kept(place)
+    if before is not None:
+        return before[0]
+    found = compute()
+    keep(place, [found])
+    return found
 
 
 def packed(arrays: Mapping[str, Array]) -> dict[str, list[Any]]:

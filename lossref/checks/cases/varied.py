@@ -21,7 +21,7 @@ from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
 from lossref.core.nouns import Array, Case, Domain, Params, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.cache import shelf
-from lossref.oracle.kept import digest_of, keep, kept
+from lossref.oracle.kept import digest_of, once
 from lossref.oracle.remembered import MIB, remembered
 
 LENGTHS = {
@@ -78,11 +78,7 @@ def decided(spec: Spec, case: Case) -> bool:
     if not spec.composite:
         return True
     place = shelf(spec, digest_of("decided", arithmetic(), case), ROOMS)
-    before = kept(place)
-    found = _decided(spec, case) if before is None else bool(before)
-    if before is None:
-        keep(place, found)
-    return found
+    return bool(once(place, lambda: _decided(spec, case)))
 
 
 def _decided(spec: Spec, case: Case) -> bool:

@@ -19,7 +19,7 @@ from lossref.checks.evidence import Problem
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.oracle.cache import shelf
-from lossref.oracle.kept import digest_of, keep, kept, packed, unpacked
+from lossref.oracle.kept import digest_of, keep, kept, once, packed, unpacked
 from lossref.run.causes.explain.narrow import moved, moves
 
 ROOMS = ("checks", "core", "hosts", "losses", "oracle", "run", "targets")
@@ -45,13 +45,7 @@ class Recalled:
 
     def at_once(self, target: Target, about: Sequence[Any], search: Callable[[], T]) -> T:
         """What `search` gives, in plain data, or gave before: it looks at nothing but what it is `about`."""
-        place = self._place(_digest(_like(target), about))
-        earlier = kept(place)
-        if earlier is not None:
-            said: T = frozen(earlier[0])
-            return said
-        found = search()
-        keep(place, [found])
+        found: T = frozen(once(self._place(_digest(_like(target), about)), search))
         return found
 
     def in_a_row(

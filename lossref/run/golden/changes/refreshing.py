@@ -49,9 +49,7 @@ def refreshed(
         raise Refused(f"changes are pending in {folder}: decide them first with `lossref golden review`")
     base, codes = pendings.base_of(folder), {one.name: code_of_answers(one) for one in specs}
     problems: dict[str, list[str]] = {}
-    claiming = [
-        one for one in specs if codes[one.name]
-    ]  # who says of no code that it computed this has to prove nothing
+    claiming = [one for one in specs if codes[one.name]]  # who names no code has nothing to prove
     for name, found in each_spec(claiming, partial(_differences, folder=folder), jobs):
         problems[name] = found
         advance(1)
