@@ -177,16 +177,18 @@ def test_other_code_and_another_precision_are_other_entries(monkeypatch: pytest.
 
 def test_which_draw_tells_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases at other settings of a warm run are the same, and nobody is asked about the draws."""
-    spec = find("task_aligned")
+    spec, asked = find("rotated_bbox"), list[object]()
+    tells = settings.tells
 
     def drawn() -> list[tuple[str, bytes]]:
         settings.setting.cache_clear()
         found = settings.settings(spec, "quick", 0, ())
         return [(case.id, b"".join(x.tobytes() for x in case.inputs.values())) for case in found]
 
-    first = drawn()
-    monkeypatch.setattr(settings, "tells", lambda *_: never())
-    assert drawn() == first
+    monkeypatch.setattr(settings, "tells", lambda *words: asked.append(words) or tells(*words))
+    first, before = drawn(), len(asked)
+    assert before
+    assert (drawn(), len(asked)) == (first, before)
 
 
 CODE = "from lossref.oracle import cache; print(cache._code(cache.ROOMS))"

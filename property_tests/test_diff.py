@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lossref.cli import app
+from lossref.core.nouns import Case
+from lossref.run.causes.beside.bisecting import changes
+from lossref.run.causes.beside.differences import Compared, Difference
 from lossref.run.causes.beside.releases import is_release
 
 HEAD = """
@@ -102,6 +106,66 @@ def test_a_release_is_installed_once_and_compared(here: Path) -> None:
         for wheel in here.glob("*.whl"):  # the second time nothing is installed
             wheel.unlink()
     assert {path.name for path in (here / "cache" / "releases").iterdir()} == {"tiny_loss-1.1"}
+
+
+def _installed(here: Path, version: str, code: str) -> None:
+    """As pip would have left it: the folder is there, and nothing is installed."""
+    _wheel(here, version, code)
+    place = here / "cache" / "releases" / f"tiny_loss-{version}"
+    (place / "site" / "tiny_loss").mkdir(parents=True)
+    (place / "site" / "tiny_loss" / "__init__.py").write_text(HEAD + code + "\n")
+    (place / "python").write_text(f'#!/bin/sh\nPYTHONPATH={place}/site:"$PYTHONPATH" exec {sys.executable} "$@"\n')
+    (place / "python").chmod(0o755)
+
+
+def test_where_it_changed_is_found_by_halves(here: Path) -> None:
+    for version, code in {"1.9": "old", "1.11": "gated"}.items():
+        _installed(here, version, CODE[code])
+    result = run("tiny_loss==1.9", "tiny_loss==1.11", "--bisect")
+    assert result.exit_code == 1, result.output
+    _, _, changed = result.output.partition("changed with tiny_loss==1.11; tiny_loss==1.9 is as before:\n")
+    assert "alpha 'detached' -> 'gated'" in changed, result.output
+
+
+HISTORIES = {  # what each release gives; "." cannot be asked
+    "once": ("aaaab", "34"),
+    "at once": ("abbbb", "01"),
+    "twice": ("aabbbcc", "12 45"),
+    "there and back": ("aabbbbba", ""),
+    "there and back, and on": ("aabbaac", "12 34 56"),
+    "between two that cannot be asked": ("aa..bb", "14"),
+    "all between cannot be asked": ("a...b", "04"),
+    "never": ("aaaa", ""),
+    "neighbours": ("ab", "01"),
+}
+
+
+@pytest.mark.parametrize(("gives", "wanted"), HISTORIES.values(), ids=list(HISTORIES))
+def test_changes_of_a_history(gives: str, wanted: str) -> None:
+    some = Difference("value", 1, 1, 1.0, Case("", "", {}, {}), "", "")
+
+    def ask(one: str, other: str) -> Compared:
+        a, b = gives[int(one)], gives[int(other)]
+        return Compared("ciou", 1, (some,) if a != b else (), reason="cannot be asked" if "." in a + b else "")
+
+    found = [change.before + change.after for change in changes([str(i) for i in range(len(gives))], ask)]
+    assert found == wanted.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ("old.py tiny_loss==1.1", 2, "--bisect goes from one release of a package to another"),
+        ("tiny_loss==1.1 other==1.1", 2, "--bisect goes from one release of a package to another"),
+        ("tiny_loss==1.1 tiny_loss==1.7", 3, "pip knows no tiny_loss==1.7; it knows 1 releases"),
+        ("tinier_loss==1.1 tinier_loss==1.7", 3, "the releases of tinier_loss are not known: "),
+    ],
+)
+def test_where_there_is_nothing_to_halve(here: Path, words: str, status: int, said: str) -> None:
+    _wheel(here, "1.1", CODE["old"])
+    result = run(*words.split(), "--bisect")
+    assert (result.exit_code, len(result.output.splitlines())) == (status, 1), result.output
+    assert said in result.output
 
 
 def test_a_release_that_pip_cannot_find_is_one_sentence(here: Path) -> None:
