@@ -1,4 +1,4 @@
-"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms.py is for upright ones.
+"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms is for upright ones.
 
 Objects with w or h below 2 pixels are left out before anything else. The overlap of the assignment is probiou,
 (box, dfl) are those of lossref/losses/box_terms/rotated_bbox.py, and an angle term is added. Objects keep their true
