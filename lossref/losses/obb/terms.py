@@ -21,7 +21,8 @@ from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
 from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
 from lossref.losses.detection.settings import Matching, Scene
-from lossref.losses.detection.terms import Found, assign, class_cost, columns_at, distances, scale_of
+from lossref.losses.detection.terms import Found, scale_of
+from lossref.losses.detection.terms.pairs import assign, class_cost, columns_at, distances
 from lossref.losses.overlap.gaussians import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
@@ -91,7 +92,7 @@ def _found(
     given = (rows, pred, points, goal, score, norm, grid.imgsz, stride, reg_max)
     box, dfl = rotated_bbox_terms(*given, cov_floor=rotated.cov_floor, edition=matching.edition)
     cls = class_cost(scores, labels, positives, dtype) / norm
-    found = Found(positives, target, pred, points, stride, norm, truth, slots)
+    found = Found(positives, slots.row[image, number], target, pred, points, stride, norm, truth, slots)
     turn_cost = pred[:0].sum() if matching.edition == "8.3" else angle_loss(pred, goal, score, norm)
     return found, RotatedTerms(box * gains.box, cls * gains.cls, dfl * gains.dfl, turn_cost * rotated.angle_gain)
 

@@ -89,8 +89,7 @@ class v8OBBLoss(v8DetectionLoss):
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)
-        strides = self.stride.tolist()
-        self.assigner = RotatedTaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=strides, topk2=tal_topk2)
+        self.assigner = RotatedTaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=self._steps, topk2=tal_topk2)
         self.bbox_loss = RotatedBboxLoss(self.reg_max)
 
     def preprocess(self, targets: Tensor, batch_size: int, scale_tensor: Tensor) -> Tensor:

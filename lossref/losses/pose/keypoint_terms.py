@@ -69,9 +69,8 @@ def truth_at(
     keypoints: Tensor, found: Found, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int
 ) -> Truth:
     """Truth at the positives, from normalised keypoints (objects, K, 2 or 3) in the order of the batch."""
-    row = found.slots.row[found.positives.image, found.positives.object]
-    pixels = pixels_of(keypoints.to(row.device), imgsz, kpt_shape, objects, found.stride.dtype)
-    return truth_of(pixels[row], found.stride, found.target_boxes)
+    pixels = pixels_of(keypoints.to(found.row.device), imgsz, kpt_shape, objects, found.stride.dtype)
+    return truth_of(pixels[found.row], found.stride, found.target_boxes)
 
 
 def selected(keypoints: Tensor, batch_idx: Tensor, images: int, image: Tensor, number: Tensor) -> Tensor:

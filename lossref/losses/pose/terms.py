@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms import Found, Terms, detect
+from lossref.losses.detection.terms import Found, Terms
+from lossref.losses.detection.terms.pairs import detect
 from lossref.losses.pose.keypoint_overlap import KINDS, keypoint_overlap
 from lossref.losses.pose.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at
 

@@ -27,6 +27,7 @@ from lossref.losses.detection.batch import Grid, vector_of
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.terms import Found
+from lossref.losses.detection.terms.pairs import detect
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
@@ -125,6 +126,7 @@ class v8PoseLoss(v8DetectionLoss):
     """
 
     _likelihood = False
+    _form: Any = staticmethod(detect)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = 10) -> None:
         super().__init__(model, tal_topk, tal_topk2)
