@@ -170,6 +170,10 @@ class v8DetectionLoss:
         a = self.assigner
         return Matching(a.strides(), a.topk, a.topk2, a.alpha, a.beta, a.eps)
 
+    def _baked(self) -> tuple[Any, ...]:
+        """The numbers that a graph of this loss would not see change."""
+        return (self._settings(),)
+
     def _settings(self) -> Settings:
         return Settings(self.reg_max, self._matching(), Gains(self.hyp.box, self.hyp.cls, self.hyp.dfl))
 
