@@ -149,6 +149,11 @@ def rows_at(x: Tensor, image: Tensor, anchor: Tensor) -> Tensor:
     return numbers_at(x, (image * (channels * anchors) + anchor)[:, None] + channel)
 
 
+def kept_rows_at(x: Tensor, image: Tensor, anchor: Tensor, kept: Tensor) -> Tensor:
+    """`rows_at` with zeros, and no gradient, where nothing is kept (n,)."""
+    return torch.where(kept[:, None], rows_at(x, image, anchor), 0)
+
+
 def vector_of(terms: Sequence[Tensor], *preds: Tensor) -> Tensor:
     """The named terms of a loss as a vector, in the promoted dtype of the predictions, at least float32."""
     dtype, _ = compute_dtype(*preds)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from lossref.losses.assignment.static.strategy import chosen
-from lossref.losses.detection.batch import Grid
+from lossref.losses.detection.batch import Grid, Slots
 from lossref.losses.detection.settings import Scene
 from lossref.losses.detection.terms import pairs, static
 from lossref.losses.detection.terms.pairs import Overlap
 from lossref.losses.detection.terms.parts import Found, Terms, scale_of, to_pixels
 
-__all__ = ["Found", "Overlap", "Terms", "dense", "detect", "scale_of", "to_pixels"]
+__all__ = ["Found", "Overlap", "Terms", "dense", "detect", "scale_of", "to_pixels", "without_objects"]
 
 
 def detect(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None = None) -> tuple[Found, Terms]:
@@ -26,6 +26,13 @@ def detect(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None 
     if of_task is None and chosen(scores, len(scene.targets)) == "static":
         return static.detect(boxes, scores, scene)
     return pairs.detect(boxes, scores, scene, of_task)
+
+
+def without_objects(found: Found) -> bool:
+    """Whether there is no positive, or, in the static form, no object that might have one."""
+    if isinstance(found.slots, Slots):
+        return len(found.positives.image) == 0
+    return found.slots.objects == 0
 
 
 def dense(found: Found, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
