@@ -143,8 +143,8 @@ class PoseLoss26(v8PoseLoss):
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
-        kpts, sigma = preds["kpts"], preds.get("kpts_sigma") if self._rated() else None
-        extra = () if sigma is None else (sigma,)
+        kpts, sigma = preds["kpts"], preds.get("kpts_sigma")
+        extra = () if sigma is None or not self._rated() else (sigma,)
         if self._replaced():
             vector = composed_pose(self, preds, batch, *extra)
             return vector * len(kpts), vector.detach()
@@ -168,8 +168,7 @@ class PoseLoss26(v8PoseLoss):
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
         given = pred_kpt, gt_kpt, kpt_mask, self.target_weights
         if self._own_rle():
-            how = {"residual": self.rle_loss.residual, "size_average": self.rle_loss.size_average}
-            return rle_keypoints(*given, self._log_prob, **how)
+            return rle_keypoints(*given, self._log_prob, "bounded", self.rle_loss.residual, self.rle_loss.size_average)
         sigma, error, weight = errors_of(*given)
         log_phi = self._log_prob(error)
         return self.rle_loss(sigma, log_phi, error, weight) if len(error) else sigma.sum() + log_phi.sum()
@@ -194,11 +193,10 @@ class PoseLoss26(v8PoseLoss):
     def _rated(self) -> bool:
         return self.flow_model is not None and self.rle_loss is not None
 
-    def _log_prob(self, error: Tensor) -> Tensor:
+    def _log_prob(self, error: Tensor) -> Any:
         """Log-density of the flow at errors (n, 2); some flows refuse n = 0."""
         flow: Any = self.flow_model
-        density: Tensor = flow.log_prob(error) if len(error) else error.sum(-1) + nothing_of(flow)
-        return density
+        return flow.log_prob(error) if len(error) else error.sum(-1) + nothing_of(flow)
 
 
 SPEC = Spec(
