@@ -67,9 +67,13 @@ def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) ->
 
 
 def _balance(y: Tensor, alpha: Alpha) -> Tensor:
-    weight = torch.as_tensor(alpha, dtype=y.dtype, device=y.device)
-    if not bool((weight > 0).any()):
+    each = list(alpha) if isinstance(alpha, Sequence) else [alpha]
+    if not any(a > 0 for a in each):
         return torch.ones((), dtype=y.dtype, device=y.device)
+    if len(each) == 1:  # filled where y is; a tensor made of a list comes from the host
+        weight = y.new_full((), each[0])
+    else:
+        weight = torch.tensor(each, dtype=y.dtype).to(y.device, non_blocking=True)
     return torch.lerp(1 - weight, weight, y)
 
 

@@ -46,10 +46,10 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
     compute, result = compute_dtype(pred, target)
     x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
     if not pays(x, t):
-        entropy = binary_cross_entropy_with_logits(x, t)
-        return (weight_bce * entropy + weight_dice * dice(x, t, SMOOTH)).to(result)
+        entropy = weight_bce * binary_cross_entropy_with_logits(x, t)
+        return entropy.add(dice(x, t, SMOOTH), alpha=weight_dice).to(result)
     both, total, entropy = mask_sums(x, t, compute, entropy=True)
-    dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean(1).mean()
+    dissimilar = dice_cost(both, total + (t.sum((2, 3)) + SMOOTH), SMOOTH).mean()
     return (weight_bce * entropy / x.numel() + weight_dice * dissimilar).to(result)
 
 
