@@ -20,6 +20,7 @@ from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.losses.assignment.static.constants import constant
 from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
 from lossref.losses.classification.focal_impostors import IMPOSTORS
 from lossref.losses.classification.replaced import Mark
@@ -70,10 +71,7 @@ def _balance(y: Tensor, alpha: Alpha) -> Tensor:
     each = list(alpha) if isinstance(alpha, Sequence) else [alpha]
     if not any(a > 0 for a in each):
         return torch.ones((), dtype=y.dtype, device=y.device)
-    if len(each) == 1:  # filled where y is; a tensor made of a list comes from the host
-        weight = y.new_full((), each[0])
-    else:
-        weight = torch.tensor(each, dtype=y.dtype).to(y.device, non_blocking=True)
+    weight = constant(tuple(map(float, each)), y) if isinstance(alpha, Sequence) else y.new_full((), alpha)
     return torch.lerp(1 - weight, weight, y)
 
 

@@ -19,8 +19,8 @@ from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_F
 from lossref.core.laws import not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
 from lossref.core.precision import as_it_is, compute_dtype, require_floating, require_same_shape
-from lossref.losses.assignment.static.strategy import form_of
-from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, power, sum_of_means
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
+from lossref.losses.classification.varifocal_sum import in_one, varifocal_sum, weight_of_all
 
 
 def varifocal(
@@ -44,51 +44,10 @@ def varifocal(
     if weight_gradient not in GRADIENT:
         raise ValueError(f"weight_gradient: expected 'attached' or 'detached', got {weight_gradient!r}")
     with as_it_is(x):
-        if _in_one(x, q, y, gamma) and weight_gradient == "attached":
-            total: Tensor = _Varifocal.apply(x, q, y, gamma, alpha)  # type: ignore[no-untyped-call]
-            return total / x.shape[1]
-        weight = _weight(x, q, y, gamma, alpha)
+        if weight_gradient == "attached" and in_one(x, q, y, gamma):
+            return varifocal_sum(x, q, y, gamma, alpha) / x.shape[1]
+        weight = weight_of_all(x, q, y, gamma, alpha)
         return sum_of_means(bce(x, q) * (weight.detach() if weight_gradient == "detached" else weight))
-
-
-def _weight(x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
-    return torch.lerp(alpha * power(x.sigmoid(), gamma), q, y)
-
-
-def _in_one(x: Tensor, q: Tensor, y: Tensor, gamma: float) -> bool:
-    """Whether value and slope are worth one function: on a GPU, where a start costs most; a compiler does it alone."""
-    on_its_own = form_of(x) == "static" and not torch.compiler.is_compiling()
-    return on_its_own and gamma >= 1 and x.ndim > 1 and x.numel() > 0 and not y.requires_grad
-
-
-class _Varifocal(torch.autograd.Function):
-    """Sum over all of bce(x, q) w; slopes w (p - q) + b gamma (1 - p) (w - q y) in x, and b y - x w in q."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, q: Tensor, y: Tensor, gamma: float, alpha: float) -> Tensor:
-        p, cost = x.sigmoid(), bce(x, q)
-        weight = p.pow(gamma).mul_(alpha).lerp_(q, y)
-        ctx.save_for_backward(x, q, y, p, cost, weight)
-        ctx.gamma, ctx.alpha = gamma, alpha
-        return (cost * weight).sum()
-
-    @staticmethod
-    def backward(ctx: Any, flow: Tensor) -> tuple[Tensor | None, ...]:
-        x, q, y, p, cost, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:2]
-        with as_it_is(x):
-            if torch.is_grad_enabled():  # a gradient of the gradient is wanted
-                total = (bce(x, q) * _weight(x, q, y, ctx.gamma, ctx.alpha)).sum()
-                leaves = [one for one, asked in zip((x, q), wanted, strict=True) if asked]
-                found = iter(torch.autograd.grad(total, leaves, flow, create_graph=True))
-                return *(next(found) if asked else None for asked in wanted), None, None, None
-            of_x = of_q = None
-            if wanted[0]:
-                focus = torch.addcmul(weight, q, y, value=-1).mul_(cost)
-                of_x = (p - q).mul_(weight).add_(focus.addcmul_(focus, p, value=-1), alpha=ctx.gamma).mul_(flow)
-            if wanted[1]:
-                of_q = (cost * y).addcmul_(x, weight, value=-1).mul_(flow)
-        return of_x, of_q, None, None, None
 
 
 def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:

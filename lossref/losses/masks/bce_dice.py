@@ -49,7 +49,7 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
         entropy = weight_bce * binary_cross_entropy_with_logits(x, t)
         return entropy.add(dice(x, t, SMOOTH), alpha=weight_dice).to(result)
     both, total, entropy = mask_sums(x, t, compute, entropy=True)
-    dissimilar = dice_cost(both, total + (t.sum((2, 3)) + SMOOTH), SMOOTH).mean()
+    dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean()
     return (weight_bce * entropy / x.numel() + weight_dice * dissimilar).to(result)
 
 

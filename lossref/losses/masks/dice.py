@@ -50,7 +50,7 @@ def dice(
     else:
         p = pred.to(compute).sigmoid()
         both, total = (torch.minimum(p, t) if soft_target == "minimum" else p * t).sum((2, 3)), p.sum((2, 3))
-    cost = dice_cost(both, total + (t.sum((2, 3)) + smooth), smooth if smooth_above else 0)
+    cost = dice_cost(both, total + t.sum((2, 3)), smooth, smooth_above)
     if empty_target == "dropped":
         cost = cost * (t != 0).any(3).any(2)
     if reduction == "mean":
@@ -58,9 +58,10 @@ def dice(
     return (cost.mean(1).sum() if reduction == "sum" else cost.mean(1)).to(result)
 
 
-def dice_cost(both: Tensor, below: Tensor, smooth: float) -> Tensor:
-    """1 - dice of every channel, from the sums of P T and what stands below the fraction, (b, c) each."""
-    return torch.rsub((both + smooth / 2) / below, 1, alpha=2)
+def dice_cost(both: Tensor, either: Tensor, smooth: float, smooth_above: bool = True) -> Tensor:
+    """1 - dice of every channel, from the sums of P T and of P + T, (b, c) each."""
+    half = (both + smooth / 2 if smooth_above else both) / (either + smooth)
+    return torch.rsub(half, 1, alpha=2)  # two operators fewer than 1 - (2 both + smooth) / (...)
 
 
 def oracle(

@@ -2,8 +2,8 @@
 
 "pairs" looks at an object only where it may have an anchor, so its shapes depend on values: the least arithmetic, and
 on a GPU many waits. "static" has shapes that depend on shapes alone: nothing is copied to the host, forward and
-backward are the same kernels at every call, so that they can be captured in a CUDA graph or compiled. Both give the same
-numbers to rounding. Under torch.compile the static form is taken on a CPU, too.
+backward are the same kernels at every call, so that they can be captured in a CUDA graph or compiled. Both give the
+same numbers to rounding. Under torch.compile the static form is taken on a CPU, too.
 """
 
 from __future__ import annotations
