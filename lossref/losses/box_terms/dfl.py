@@ -20,7 +20,8 @@ from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.assignment.static.strategy import form_of, looked_at
+from lossref.losses.assignment.static.form import form_of
+from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.coordinates.dfl_decode import BINS
 
 

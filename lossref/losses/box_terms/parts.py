@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.assignment.static.strategy import form_of
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.box_terms.dfl import dfl
 
 EDITIONS = ("8.3", "8.4")

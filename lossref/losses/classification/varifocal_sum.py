@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.precision import as_it_is
-from lossref.losses.assignment.static.strategy import form_of
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.classification.bce import bce, power
 
 

@@ -24,7 +24,7 @@ from lossref.core.laws import differs, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.assignment.static.strategy import form_of
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.keypoints.oracle import oracle_rle_keypoints
 from lossref.losses.keypoints.rle import EPS, FARTHEST, rle, standard_normal
 from lossref.losses.keypoints.rle_keypoints_impostors import IMPOSTORS

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.losses.assignment.static.strategy import form_of
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.classification.class_term import log_of_product
 
 BLOCK = 1 << 18  # numbers worked on at a time

@@ -27,14 +27,9 @@ def chosen(scores: Tensor, objects: int) -> str:
     """The form for scores (b, c, A) and so many objects in the batch: "pairs" or "static"."""
     if slots_for(objects) * scores.shape[-1] > LARGEST or not scores.numel():
         return "pairs"
-    return form_of(scores)
-
-
-def form_of(x: Tensor) -> str:
-    """The form of what is computed from x where sizes do not matter, an elementary loss, say."""
     if torch.compiler.is_compiling():
         return "static"
-    return _FORM.get() or ("pairs" if x.device.type == "cpu" else "static")
+    return _FORM.get() or ("pairs" if scores.device.type == "cpu" else "static")
 
 
 def slots_for(objects: int) -> int:
