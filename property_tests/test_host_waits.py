@@ -27,6 +27,7 @@ from lossref.losses.assignment.static.constants import constant
 from lossref.losses.assignment.static.strategy import checked, forced
 from lossref.losses.box_terms.dfl import dfl
 from lossref.losses.classification.classification import classification
+from lossref.losses.detr import matching
 from lossref.losses.keypoints.realnvp import realnvp
 from shared.host_waits import waits
 
@@ -149,3 +150,30 @@ def test_what_waits_is_seen(name: str) -> None:
     with waits() as found:
         WAITING[name](torch.tensor([1.0, -1.0]))
     assert name in found
+
+
+# DETR: the matching is solved on the host, so the costs of all layers are copied there, once --------------------
+
+
+def test_rtdetr_copies_once_to_the_host_and_one_time_there_for_each_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other value that was read would raise: the device has no memory."""
+    copies = []
+
+    def on_host(price: Tensor, cls: Tensor) -> tuple[Tensor, Tensor]:
+        copies.append(tuple(price.shape))
+        numbers = torch.arange(price.numel(), dtype=price.dtype).reshape(price.shape) % 7
+        return numbers, torch.zeros(len(cls), dtype=torch.int64)
+
+    monkeypatch.setattr(matching, "_on_host", on_host)
+    layers, images, queries, classes, groups = 3, 2, 5, 4, [2, 1]
+    leaves = [torch.zeros(layers, images, queries, c, device="meta").requires_grad_() for c in (4, classes) * 2]
+    batch = {"cls": torch.zeros(3, dtype=torch.int64, device="meta"), "bboxes": torch.ones(3, 4, device="meta")}
+    known = {"dn_pos_idx": [torch.tensor([0, 1, 2, 3]), torch.tensor([0, 2])], "dn_num_group": 2}
+    with waits() as found:
+        loss = lossref.RTDETRDetectionLoss(nc=classes, use_vfl=True)
+        total = loss((leaves[0], leaves[1]), {**batch, "gt_groups": groups}, leaves[2], leaves[3], known)
+        sum(total.values()).backward()
+    assert copies == [(layers, 3, queries)]
+    # there: images of the objects, what was matched, what stands for what in the denoising queries
+    assert found["_to_copy to another device"] == 3
+    assert all(x.grad is not None for x in leaves)

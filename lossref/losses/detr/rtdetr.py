@@ -133,14 +133,14 @@ class RTDETRDetectionLoss(DETRLoss):
         are denoised, dn_gt_idx (those that are, counted over the batch). Raises AssertionError unless there are
         positions for every image.
         """
-        found = super().forward(*preds, batch)
+        found, cls = self._losses(*preds, batch, "", None)
         if dn_meta is None:
             return {**found, **{f"{name}_dn": torch.zeros_like(x, requires_grad=False) for name, x in found.items()}}
         if dn_bboxes is None or dn_scores is None:
             raise TypeError("dn_bboxes, dn_scores: expected tensors, because dn_meta is given")
         known = dn_meta.get("dn_gt_idx", batch["gt_groups"])  # an image with many objects denoises some of them
         pairs = self.get_dn_match_indices(dn_meta["dn_pos_idx"], dn_meta["dn_num_group"], known)
-        return {**found, **super().forward(dn_bboxes, dn_scores, batch, postfix="_dn", match_indices=pairs)}
+        return {**found, **self._losses(dn_bboxes, dn_scores, {**batch, "cls": cls}, "_dn", pairs)[0]}
 
     @staticmethod
     def get_dn_match_indices(
