@@ -45,6 +45,7 @@ def _environment() -> dict[str, str]:
     """One cache of compiled code for all processes."""
     cache = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", Path(tempfile.gettempdir()) / "lossref-inductor"))
     places = {"TORCHINDUCTOR_CACHE_DIR": str(cache), "TRITON_CACHE_DIR": str(cache / "triton")}
+    places["TORCHINDUCTOR_COMPILE_THREADS"] = "2"  # in each of the processes that compile at a time
     root = str(HERE.parents[1])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
     return {**os.environ, **places, "PYTHONPATH": paths, "YOLO_AUTOINSTALL": "false"}
@@ -69,7 +70,6 @@ def _compile(options: argparse.Namespace, environment: dict[str, str]) -> None:
     names = list(dict.fromkeys(key.loss for key in keys(options.only) if key.form == "compiled"))
     until = min(time.time() + options.compile_s, options.until)
     running: dict[str, subprocess.Popen[bytes]] = {}
-    environment = {**environment, "TORCHINDUCTOR_COMPILE_THREADS": "2"}
     begin = time.time()
     while (names or running) and time.time() < until:
         while names and len(running) < options.jobs:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import time
 from functools import lru_cache
@@ -105,7 +106,8 @@ def versions(device: str) -> dict[str, str]:
     """What was measured, and where."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else f"cpu, {torch.get_num_threads()} threads"
     release = str(importlib.import_module("ultralytics").__version__)
-    return {"device": name, "torch": str(torch.__version__), "ultralytics": release, "commit": commit()}
+    at = os.environ.get("LOSSREF_COMMIT") or commit()  # where the code was copied to there may be no repository
+    return {"device": name, "torch": str(torch.__version__), "ultralytics": release, "commit": at}
 
 
 def worked(options: argparse.Namespace) -> int:
