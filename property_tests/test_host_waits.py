@@ -105,6 +105,19 @@ def test_the_host_does_not_wait_for_a_drop_in(name: str) -> None:
     assert not found
 
 
+MOVED = {"KeypointLoss": 4}  # its sigmas are moved, too
+
+
+@pytest.mark.parametrize("name", DROPINS)
+def test_targets_beside_predictions_on_another_device_are_moved_once(name: str) -> None:
+    build, (pred, *rest) = DROPINS[name]
+    loss, leaf = build(), pred.to("meta").requires_grad_()
+    loss(leaf, *rest)  # tables are made once
+    with waits() as found:
+        assert loss(leaf, *rest).device.type == "meta"
+    assert found == {"_to_copy to another device": MOVED.get(name, len(rest))}
+
+
 # What is looked at on a CPU, and on a GPU where it is asked for ----------------------------------------------
 
 NAN = torch.nan

@@ -26,6 +26,14 @@ def as_it_is(x: Tensor) -> AbstractContextManager[Any]:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def beside(x: Tensor, pred: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A target on the device of the predictions, in a dtype if it is said; the host does not wait until it is there."""
+    kind, there = dtype or x.dtype, pred.device
+    if x.dtype == kind and x.device == there:  # asking is cheaper than a `.to` that has nothing to do
+        return x
+    return x.to(there, kind, non_blocking=there.type != "cpu")
+
+
 def in_dtype(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors in one dtype; asking first is much cheaper than a `.to` that has nothing to do."""
     return tuple(t if t.dtype == dtype else t.to(dtype) for t in tensors)

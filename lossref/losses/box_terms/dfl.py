@@ -19,7 +19,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.assignment.static.form import form_of
 from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.coordinates.dfl_decode import BINS
@@ -41,7 +41,7 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
             f"pred_dist: expected {rows} rows for a target {tuple(target.shape)}, got {tuple(pred_dist.shape)}"
         )
     compute, result = compute_dtype(pred_dist, target)
-    distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
+    distance = beside(target, pred_dist, compute).clamp(0, reg_max - 1 - 0.01)
     log_p = pred_dist.to(compute).log_softmax(-1)
     static = form_of(distance) == "static" and not distance.requires_grad  # by weights it would have other kinks
     if looked_at(distance) or not static or pred_dist.shape[1] < reg_max:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.assignment.static.form import form_of
 from lossref.losses.box_terms.dfl import dfl
 
@@ -68,6 +68,7 @@ def terms_of_positives(
 def terms_of_anchors(x: Dense, reg_max: int, box: int, terms: Callable[..., BoxTerms]) -> BoxTerms:
     """`terms`, such as `bbox_terms`, of the anchors in the mask; see `bbox_loss`. `box` numbers describe one box."""
     require_dense(x, reg_max, box)
+    x = Dense(*(beside(one, x.pred_dist) if isinstance(one, Tensor) else one for one in x))
     inputs = (x.pred_dist, x.pred_bboxes, x.anchor_points, x.target_bboxes, x.target_scores, x.stride)
     gathered = everywhere if form_of(x.pred_dist) == "static" else at_positives
     dist, boxes, points, targets, scores, stride = gathered(x.fg_mask, *inputs)

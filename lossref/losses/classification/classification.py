@@ -21,7 +21,7 @@ from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Domain, Spec
 from lossref.core.picking import Pick
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.assignment.static.strategy import looked_at
 
 IGNORED = -100
@@ -36,6 +36,7 @@ def classification(logits: Tensor, cls: Tensor) -> Tensor:
     """
     require_floating(logits=logits)
     compute, _ = compute_dtype(logits, cls)
+    cls = beside(cls, logits)
     log_p = logits.to(compute).log_softmax(-1)
     if cls.shape == logits.shape and cls.is_floating_point():
         return -(cls.to(compute) * log_p).sum(-1).mean().to(logits.dtype)

@@ -19,7 +19,7 @@ from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.core.precision import beside, compute_dtype, require_floating, require_same_shape
 from lossref.losses.assignment.static.constants import constant
 from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
 from lossref.losses.classification.focal_impostors import IMPOSTORS
@@ -44,7 +44,7 @@ def focal(
     require_floating(pred=pred)
     require_same_shape(pred=pred, label=label)
     compute, result = compute_dtype(pred, label)
-    x, y = pred.to(compute), label.to(compute)
+    x, y = pred.to(compute), beside(label, pred, compute)
     if soft_labels == "two sides":
         one, zero = (_cost(x, torch.full_like(y, side), gamma, alpha, "interpolated") for side in (1, 0))
         cost = y * one + (1 - y) * zero

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
-from lossref.core.precision import compute_dtype, require_same_shape
+from lossref.core.precision import beside, compute_dtype, require_same_shape
 from lossref.losses.classification.focal import FocalLoss
 from lossref.losses.classification.replaced import documented, overridden
 from lossref.losses.classification.varifocal import VarifocalLoss
@@ -223,7 +223,7 @@ class DETRLoss(nn.Module):
             return all_layers(self, pred_bboxes, pred_scores, batch, postfix, given), batch["cls"]
         kept = slice(None) if self.aux_loss else slice(-1, None)
         uni = self.uni_match_ind if self.use_uni_match and self.aux_loss and given is None else None
-        them = Objects(batch["bboxes"], batch["cls"], batch["gt_groups"])
+        them = Objects(beside(batch["bboxes"], pred_bboxes), batch["cls"], batch["gt_groups"])
         preds = pred_bboxes[kept], pred_scores[kept]
         found = matching_of(*preds, them, self.matcher.costs(), sources(len(preds[0]), uni), given)
         losses = list(summed(*preds, them, found, self._rule())._asdict().items())[: 6 if self.aux_loss else 3]

@@ -17,6 +17,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.nouns import Case, Param, Spec
+from lossref.core.precision import beside
 from lossref.losses.detr.cases import (
     DETR_DEFAULTS,
     DETR_LAWS,
@@ -133,6 +134,7 @@ class RTDETRDetectionLoss(DETRLoss):
         are denoised, dn_gt_idx (those that are, counted over the batch). Raises AssertionError unless there are
         positions for every image.
         """
+        batch = {**batch, "bboxes": beside(batch["bboxes"], preds[0])}
         found, cls = self._losses(*preds, batch, "", None)
         if dn_meta is None:
             return {**found, **{f"{name}_dn": torch.zeros_like(x, requires_grad=False) for name, x in found.items()}}

@@ -19,7 +19,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.masks.sums import mask_sums, pays
 
 
@@ -44,7 +44,7 @@ def dice(
     if pred.ndim != 4:
         raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
     compute, result = compute_dtype(pred, target)
-    t = target.to(compute)
+    t = beside(target, pred, compute)
     if soft_target == "product" and pays(pred, t):
         both, total, _ = mask_sums(pred, t, compute)
     else:
