@@ -107,7 +107,9 @@ def table(options: argparse.Namespace) -> None:
 def main() -> int:
     """Print the table, and write it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="names that contain this word")
+    parser.add_argument(
+        "--only", default="", help="names that contain this word; with --device also one of several, A,B"
+    )
     parser.add_argument("--seconds", type=float, help="time box of each ratio: 20, with --device 2")
     parser.add_argument("--csv", type=Path, help="file for the table, with the versions in its last columns")
     parser.add_argument("--device", help="cuda, or cpu to try what would be done there")
@@ -117,6 +119,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=16, help="with --device: processes that compile")
     parser.add_argument("--part", choices=("warm", "time", "count"), help=argparse.SUPPRESS)
     parser.add_argument("--loss", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--eager", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:

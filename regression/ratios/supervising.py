@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from readings import Key, Reading, put, read, shown
+from readings import Key, Reading, put, read, shown, write
 from rich.console import Console
 from working import BROKEN, FAILED, keys
 
@@ -27,12 +27,15 @@ def supervised(options: argparse.Namespace) -> int:
     options.csv.parent.mkdir(parents=True, exist_ok=True)
     options.until = time.time() + options.limit_s
     environment = _environment()
-    if any(not read(options.csv).get(key, Reading(*key)).timed for key in keys(options.only)):
-        _compile(options, environment)
-    for part in ("time", "count"):
-        _until_done(options, part, environment)
+    for options.eager in (True, False):  # what can be had at once comes first
+        if not options.eager and any(not read(options.csv).get(key, Reading(*key)).timed for key in keys(options.only)):
+            _compile(options, environment)
+        for part in ("time", "count"):
+            _until_done(options, part, environment)
     rows = read(options.csv)
-    Console(width=170).print(shown(rows[key] for key in keys(options.only) if key in rows))
+    ordered = [rows[key] for key in keys(options.only) if key in rows]
+    write(options.csv, [*ordered, *(row for row in rows.values() if row not in ordered)])
+    Console(width=170).print(shown(ordered))
     left = [key for key in keys(options.only) if not rows.get(key, Reading(*key)).timed]
     uncounted = [key for key in keys(options.only) if key not in left and not rows[key].counted]
     for what, some in (("not reached", left), ("not counted", uncounted)):
@@ -62,7 +65,8 @@ def _command(options: argparse.Namespace, part: str, loss: str = "") -> list[str
         "--loss": loss,
     }
     flags = [f"{name}={value}" for name, value in said.items()]
-    return [sys.executable, str(HERE), *flags, *(["--small"] if options.small else [])]
+    switches = [f"--{name}" for name in ("small", "eager") if getattr(options, name)]
+    return [sys.executable, str(HERE), *flags, *switches]
 
 
 def _compile(options: argparse.Namespace, environment: dict[str, str]) -> None:

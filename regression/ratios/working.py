@@ -33,7 +33,7 @@ MORE = tuple(f"v8DetectionLoss@{count}" for count in (80, 320))  # objects of an
 def keys(only: str) -> list[Key]:
     """All rows, in the order in which they are done; with more objects in eager form alone."""
     rows = [Key(name, form) for name in NAMES for form in FORMS] + [Key(name, "eager") for name in MORE]
-    return [one for one in rows if only in one.loss]
+    return [one for one in rows if any(word in one.loss for word in only.split(","))]
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +113,7 @@ def versions(device: str) -> dict[str, str]:
 def worked(options: argparse.Namespace) -> int:
     """Do what is to do in this part of the work until the limit; `BROKEN` if the device answers no more."""
     said = versions(options.device)
-    for key in keys(options.only):
+    for key in (key for key in keys(options.only) if (key.form == "eager") == options.eager):
         before = read(options.csv).get(key, Reading(*key))
         done = before.timed if options.part == "time" else before.counted or not before.timed
         if done:
