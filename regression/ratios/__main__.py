@@ -107,9 +107,7 @@ def table(options: argparse.Namespace) -> None:
 def main() -> int:
     """Print the table, and write it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--only", default="", help="names that contain this word; with --device also one of several, A,B"
-    )
+    parser.add_argument("--only", default="", help="names that contain this word, or with --device one of A,B")
     parser.add_argument("--seconds", type=float, help="time box of each ratio: 20, with --device 2")
     parser.add_argument("--csv", type=Path, help="file for the table, with the versions in its last columns")
     parser.add_argument("--device", help="cuda, or cpu to try what would be done there")
