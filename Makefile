@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 unexport PYTHONDONTWRITEBYTECODE  # tests start hundreds of processes: what they import is compiled once
 
 .DEFAULT_GOAL := help
-.PHONY: help validate test lint unit coverage hosts power golden golden-check readme speed bench ratios trainer lowest clean
+.PHONY: help validate test lint unit coverage hosts power golden golden-check readme speed bench ratios ratios-cuda trainer lowest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -97,7 +97,10 @@ bench: ## time TARGET (default ultralytics) against the reference, in at most te
 	@$(BIN)/lossref bench $(TARGET) $(ARGS)
 
 ratios: $(VENV)/.test ## how much faster than the installed ultralytics, the training workload of every loss
-	@$(BIN)/python regression/ratios.py $(ARGS)
+	@$(BIN)/python regression/ratios $(ARGS)
+
+ratios-cuda: $(VENV)/.test ## the same on a GPU, at most eight minutes: eager, compiled, as a CUDA graph; it goes on where it ended
+	@$(BIN)/python regression/ratios --device cuda --csv reports/ratios-cuda.csv $(ARGS)
 
 trainer: $(VENV)/.test ## the trainer of the installed ultralytics with lossref's criterion: the losses of its own, half a minute
 	@$(BIN)/python -W ignore regression/trainer.py $(ARGS)

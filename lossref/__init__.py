@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # what `__getattr__` finds, said to type checkers and editors
     from lossref.api import validate as validate
     from lossref.editions.editions import edition as edition
     from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner as RotatedTaskAlignedAssigner
+    from lossref.losses.assignment.static.graphs import captured as captured
+    from lossref.losses.assignment.static.graphs import compiled as compiled
+    from lossref.losses.assignment.static.strategy import checked as checked
     from lossref.losses.assignment.task_aligned import TaskAlignedAssigner as TaskAlignedAssigner
     from lossref.losses.box_terms.bbox import BboxLoss as BboxLoss
     from lossref.losses.box_terms.dfl import DFLoss as DFLoss
@@ -63,6 +66,9 @@ _FRONT = {
     "conforms": "lossref.targets.marks",
     "validate": "lossref.api",
     "edition": "lossref.editions.editions",
+    "compiled": "lossref.losses.assignment.static.graphs",
+    "captured": "lossref.losses.assignment.static.graphs",
+    "checked": "lossref.losses.assignment.static.strategy",
 }
 _LOSSES = {
     "bbox_iou": "lossref.losses.overlap.bbox_iou",

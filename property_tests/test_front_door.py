@@ -223,7 +223,8 @@ def test_page_is_escaped_and_no_file_stays() -> None:
 
 def test_dir_shows_the_public_names() -> None:
     assert {*lossref.__all__, "__version__", "LOSSES"} <= set(dir(lossref))
-    assert set(lossref.__all__) - set(lossref.LOSSES) == {"target", "conforms", "validate", "edition"}
+    graphs = {"compiled", "captured", "checked"}
+    assert set(lossref.__all__) - set(lossref.LOSSES) == {"target", "conforms", "validate", "edition", *graphs}
     assert not [name for name in dir(lossref) if name.startswith("_") and not name.startswith("__")]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +19,19 @@ def compute_dtype(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
     return (torch.float32 if result in HALF else result), result
 
 
-def as_it_is(x: Tensor) -> torch.autocast:
+def as_it_is(x: Tensor) -> AbstractContextManager[Any]:
     """Where products are computed in the dtype that their factors have, under autocast too (D9)."""
+    if x.device.type == "meta":  # which autocast does not know
+        return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
+
+
+def beside(x: Tensor, pred: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A target on the device of the predictions, in a dtype if it is said; the host does not wait until it is there."""
+    kind, there = dtype or x.dtype, pred.device
+    if x.dtype == kind and x.device == there:  # asking is cheaper than a `.to` that has nothing to do
+        return x
+    return x.to(there, kind, non_blocking=there.type != "cpu")
 
 
 def in_dtype(dtype: torch.dtype, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -76,7 +76,7 @@ class v8DetectionLoss(v8_detection.v8DetectionLoss):
         return other
 
     def _matching(self) -> detection.Matching:
-        a, strides = self.assigner, tuple(self.stride.tolist())
+        a, strides = self.assigner, self._strides()
         return detection.of_edition(detection.Matching(strides, a.topk, None, a.alpha, a.beta, a.eps), EDITION)
 
 

@@ -14,7 +14,7 @@ from lossref.losses import spec
 from lossref.losses.detection.batch import class_indices
 from lossref.losses.detection.impostors import Inputs, Step, with_inputs, with_step
 from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms import class_cost, detect
+from lossref.losses.detection.terms.pairs import class_cost, detect
 
 
 def right(*inputs: Tensor, **p: Any) -> Any:

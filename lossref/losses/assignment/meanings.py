@@ -1,6 +1,6 @@
 """What each value of a rule of the assigners does, in words, for every spec that has the rule.
 
-Source: spec/20-assignment.md section 1.10 and D9, `Rules` in candidates.py.
+Source: spec/20-assignment.md section 1.10 and D9, `Rules` in candidates.
 """
 
 from __future__ import annotations

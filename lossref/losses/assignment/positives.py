@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated
+from lossref.losses.assignment.candidates import SPECIFIED, Pairs, Rules, candidates, candidates_rotated, ranked
 
 __all__ = ["SPECIFIED", "Pairs", "Positives", "Rules", "candidates", "candidates_rotated", "poisoned", "select"]
 
@@ -62,14 +62,13 @@ def select(
     bad = poisoned(pairs, metric, overlap, images)
     every = _picks(pairs, metric, overlap, shape)
     pool = _picks(*_served(pairs, metric, overlap, objects, rules), shape)
-    metric = pool.metric
-    at = _largest(metric, pool.owner, images * objects, topk)
+    at = _largest(_rank(pool, anchors), pool.owner, images * objects, topk)
     if rules.zero_metric == "dropped":
-        at = at[~(metric[at] <= 0)]
+        at = at[~(pool.metric[at] <= 0)]
     picks = _settled(_taken(pool, at), every if rules.conflict == "overlapping" else pool, shape, rules)
     if topk2 != topk:
         picks = _taken(picks, picks.owner.argsort(stable=True))
-        picks = _taken(picks, _largest(picks.metric, picks.owner, images * objects, topk2))
+        picks = _taken(picks, _largest(_rank(picks, anchors), picks.owner, images * objects, topk2))
     picks = _taken(picks, picks.place.argsort())
     image = picks.place // anchors
     score = _normalised(picks, images * objects, eps)
@@ -113,8 +112,12 @@ def _taken(picks: _Picks, at: Tensor) -> _Picks:
     return _Picks(picks.place[at], picks.owner[at], picks.metric[at], picks.overlap[at])
 
 
+def _rank(picks: _Picks, anchors: int) -> Tensor:
+    return ranked(picks.metric, picks.place % max(anchors, 1), anchors)
+
+
 def _largest(value: Tensor, group: Tensor, groups: int, k: int) -> Tensor:
-    """Positions of the k largest values >= 0 of each group, where `group` (p,) is sorted.
+    """Positions of the k largest values > -1 of each group, where `group` (p,) is sorted.
 
     Long groups are cut into pieces first, so that rows of equal length hold little padding.
     """

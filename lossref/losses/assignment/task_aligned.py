@@ -4,7 +4,7 @@ o = max(0, CIoU(object, prediction)) and z = probability of the object's class a
 else 0; t = z^alpha o^beta. Each object picks its topk anchors by t; an anchor picked by several goes to the
 largest o among all objects; then each object keeps topk2 (arXiv 2405.14458). The target of an anchor is
 t O / (T + eps), T and O the largest t and o that its object kept. Nothing carries gradient.
-Where sources differ: conflicts, plain IoU, zero metrics, small boxes: see `Rules` in candidates.py.
+Where sources differ: conflicts, plain IoU, zero metrics, small boxes: see `Rules` in candidates.
 Source: spec/20-assignment.md section 1, spec/05-decisions.md D9.
 """
 

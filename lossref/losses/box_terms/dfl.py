@@ -19,7 +19,9 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
+from lossref.losses.assignment.static.form import form_of
+from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.coordinates.dfl_decode import BINS
 
 
@@ -28,7 +30,7 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
 
     The rows of `pred_dist` follow the target in row-major order. `target` is not written to. Raises
     ValueError where the rows do not match, IndexError for a NaN target or too few bins, RuntimeError for
-    a target that is not floating.
+    a target that is not floating. On a GPU a NaN target costs NaN (see `lossref.checked`).
     """
     if not target.is_floating_point():
         raise RuntimeError(f"target: expected a floating dtype, got {target.dtype}; call .float() first")
@@ -39,14 +41,29 @@ def dfl(pred_dist: Tensor, target: Tensor, reg_max: int = 16) -> Tensor:
             f"pred_dist: expected {rows} rows for a target {tuple(target.shape)}, got {tuple(pred_dist.shape)}"
         )
     compute, result = compute_dtype(pred_dist, target)
-    distance = target.to(compute).clamp(0, reg_max - 1 - 0.01)
-    left = distance.detach().floor()
-    _require_bins(left, pred_dist.shape[1])
-    bins = left.reshape(-1).long()
+    distance = beside(target, pred_dist, compute).clamp(0, reg_max - 1 - 0.01)
     log_p = pred_dist.to(compute).log_softmax(-1)
-    cost_left, cost_right = (nll_loss(log_p, k, reduction="none").reshape(target.shape) for k in (bins, bins + 1))
-    weight_left = left + 1 - distance
-    return (cost_left * weight_left + cost_right * (1 - weight_left)).mean(-1, keepdim=True).to(result)
+    static = form_of(distance) == "static" and not distance.requires_grad  # by weights it would have other kinks
+    if looked_at(distance) or not static or pred_dist.shape[1] < reg_max:
+        _require_bins(distance.detach().floor(), pred_dist.shape[1])
+    cost = _by_weights(log_p, distance) if static else _by_bins(log_p, distance)
+    return cost.mean(-1, keepdim=True).to(result)
+
+
+def _by_bins(log_p: Tensor, distance: Tensor) -> Tensor:
+    """Cost of every side from its two bins; least arithmetic."""
+    left = distance.detach().floor()
+    bins = left.reshape(-1).long()
+    one, next_ = (nll_loss(log_p, k, reduction="none").reshape(distance.shape) for k in (bins, bins + 1))
+    weight = left + 1 - distance
+    return one * weight + next_ * (1 - weight)
+
+
+def _by_weights(log_p: Tensor, distance: Tensor) -> Tensor:
+    """The same from a weight for every bin, max(0, 1 - |t - j|): fewest operators, and no bin that there is not."""
+    bins = torch.arange(log_p.shape[1], dtype=log_p.dtype, device=log_p.device)
+    less = ((distance.reshape(-1, 1) - bins).abs() - 1).clamp(max=0)
+    return (log_p * less).sum(-1).reshape(distance.shape)
 
 
 def _require_bins(left: Tensor, bins: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.box_terms.dfl import dfl
 
 EDITIONS = ("8.3", "8.4")
@@ -67,8 +68,10 @@ def terms_of_positives(
 def terms_of_anchors(x: Dense, reg_max: int, box: int, terms: Callable[..., BoxTerms]) -> BoxTerms:
     """`terms`, such as `bbox_terms`, of the anchors in the mask; see `bbox_loss`. `box` numbers describe one box."""
     require_dense(x, reg_max, box)
+    x = Dense(*(beside(one, x.pred_dist) if isinstance(one, Tensor) else one for one in x))
     inputs = (x.pred_dist, x.pred_bboxes, x.anchor_points, x.target_bboxes, x.target_scores, x.stride)
-    dist, boxes, points, targets, scores, stride = at_positives(x.fg_mask, *inputs)
+    gathered = everywhere if form_of(x.pred_dist) == "static" else at_positives
+    dist, boxes, points, targets, scores, stride = gathered(x.fg_mask, *inputs)
     found = terms(dist, boxes, points, targets, scores.sum(-1), x.target_scores_sum, x.imgsz, stride, reg_max)
     return rounded(found, x.pred_dist, x.pred_bboxes, x.target_bboxes, x.target_scores)
 
@@ -114,6 +117,19 @@ def at_positives(fg_mask: Tensor, *inputs: Tensor) -> tuple[Any, ...]:
     flat = fg_mask.flatten().nonzero()[:, 0]
     anchor = flat % max(fg_mask.shape[1], 1)
     return tuple(_rows(x, anchor if len(x.shape) == 2 else flat) for x in inputs)
+
+
+def everywhere(fg_mask: Tensor, dist: Tensor, boxes: Tensor, points: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+    """The rows of all anchors, with what costs nothing where the mask is not set: weight 0, a box that has an area.
+
+    As many rows whatever the mask, so that no shape depends on it.
+    """
+    targets, *scores_and_stride = rest
+    nothing = boxes.new_zeros(boxes.shape[-1])
+    nothing[2:4] = 1  # as corners and as sides
+    fills: tuple[Any, ...] = (0, nothing, 0, nothing.to(targets.dtype), *[0] * len(scores_and_stride))
+    every = zip((dist, boxes, points, *rest), fills, strict=True)
+    return tuple(torch.where(fg_mask[..., None], x, fill).flatten(0, 1) for x, fill in every)
 
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:

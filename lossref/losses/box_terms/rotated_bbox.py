@@ -9,6 +9,7 @@ Source: spec/30-elementary.md section 6, spec/10-geometry.md sections 4 and 9, D
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -52,12 +53,17 @@ def rotated_bbox_terms(
     Computed and returned in the promoted dtype of these tensors, at least float32. Formulas:
     spec/30-elementary.md section 6.
     """
+    given = (pred_dist, pred_boxes, points, target_boxes, weight, norm, imgsz, stride, reg_max, edition)
+    return terms_of_positives(*given, *geometry_of(cov_floor, edition))
+
+
+def geometry_of(cov_floor: float, edition: str) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """Similarity (n,) of boxes and targets (n, 5), and distances (n, 4) of points, targets and the last bin or None."""
 
     def similarity(box: Tensor, target: Tensor) -> Tensor:
         return probiou(box, target, cov_floor=cov_floor)[:, 0]
 
-    given = (pred_dist, pred_boxes, points, target_boxes, weight, norm, imgsz, stride, reg_max, edition)
-    return terms_of_positives(*given, similarity, _unturned_sides if edition == "8.3" else _sides)
+    return similarity, _unturned_sides if edition == "8.3" else _sides
 
 
 def _sides(points: Tensor, target: Tensor, limit: int | None) -> Tensor:

@@ -21,7 +21,8 @@ from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Domain, Spec
 from lossref.core.picking import Pick
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
+from lossref.losses.assignment.static.strategy import looked_at
 
 IGNORED = -100
 
@@ -30,26 +31,31 @@ def classification(logits: Tensor, cls: Tensor) -> Tensor:
     """Cross entropy of logits (b, c) with classes (b,) int64, or with probabilities (b, c); 0-d.
 
     Returned in the dtype of the logits; half precision is computed in float32. No image, or every image
-    ignored (class -100): NaN. Raises IndexError for a class outside 0..c-1, RuntimeError for labels of
-    another shape or dtype.
+    ignored (class -100): NaN. Raises IndexError for a class outside 0..c-1 (on a GPU that costs NaN, see
+    `lossref.checked`), RuntimeError for labels of another shape or dtype.
     """
     require_floating(logits=logits)
     compute, _ = compute_dtype(logits, cls)
+    cls = beside(cls, logits)
     log_p = logits.to(compute).log_softmax(-1)
     if cls.shape == logits.shape and cls.is_floating_point():
         return -(cls.to(compute) * log_p).sum(-1).mean().to(logits.dtype)
-    _require_classes(cls, logits)
-    return nll_loss(log_p, cls, ignore_index=IGNORED).to(logits.dtype)
+    outside = _outside(cls, logits)
+    if looked_at(cls):
+        if bool(outside.any()):
+            raise IndexError(f"cls: expected classes 0 to {logits.shape[-1] - 1}, got {int(cls[outside][0])}")
+        return nll_loss(log_p, cls, ignore_index=IGNORED).to(logits.dtype)
+    known = nll_loss(log_p, cls.masked_fill(outside, IGNORED), ignore_index=IGNORED)
+    return known.masked_fill(outside.any(), torch.nan).to(logits.dtype)
 
 
-def _require_classes(cls: Tensor, logits: Tensor) -> None:
+def _outside(cls: Tensor, logits: Tensor) -> Tensor:
+    """Which labels (b,) are no class."""
     if cls.dtype != torch.int64 or cls.shape != logits.shape[:1]:
         raise RuntimeError(
             f"cls: expected int64 of shape {tuple(logits.shape[:1])}, got {cls.dtype} {tuple(cls.shape)}"
         )
-    outside = (cls.clamp(0, logits.shape[-1] - 1) != cls) & (cls != IGNORED)
-    if bool(outside.any()):
-        raise IndexError(f"cls: expected classes 0 to {logits.shape[-1] - 1}, got {int(cls[outside][0])}")
+    return (cls.clamp(0, logits.shape[-1] - 1) != cls) & (cls != IGNORED)
 
 
 def oracle(m: Arithmetic, logits: Any, cls: Any) -> Any:

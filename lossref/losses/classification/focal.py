@@ -19,7 +19,8 @@ from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating, require_same_shape
+from lossref.core.precision import beside, compute_dtype, require_floating, require_same_shape
+from lossref.losses.assignment.static.constants import constant
 from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
 from lossref.losses.classification.focal_impostors import IMPOSTORS
 from lossref.losses.classification.replaced import Mark
@@ -43,7 +44,7 @@ def focal(
     require_floating(pred=pred)
     require_same_shape(pred=pred, label=label)
     compute, result = compute_dtype(pred, label)
-    x, y = pred.to(compute), label.to(compute)
+    x, y = pred.to(compute), beside(label, pred, compute)
     if soft_labels == "two sides":
         one, zero = (_cost(x, torch.full_like(y, side), gamma, alpha, "interpolated") for side in (1, 0))
         cost = y * one + (1 - y) * zero
@@ -67,9 +68,10 @@ def _cost(x: Tensor, y: Tensor, gamma: float, alpha: Alpha, soft_labels: str) ->
 
 
 def _balance(y: Tensor, alpha: Alpha) -> Tensor:
-    weight = torch.as_tensor(alpha, dtype=y.dtype, device=y.device)
-    if not bool((weight > 0).any()):
+    each = list(alpha) if isinstance(alpha, Sequence) else [alpha]
+    if not any(a > 0 for a in each):
         return torch.ones((), dtype=y.dtype, device=y.device)
+    weight = constant(tuple(map(float, each)), y) if isinstance(alpha, Sequence) else y.new_full((), alpha)
     return torch.lerp(1 - weight, weight, y)
 
 

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -43,7 +44,7 @@ def own(module: Any, kind: Kind, *more: str) -> bool:
     inside = module.__dict__
     if any(inside[hooks] for hooks in HOOKS):
         return False
-    return kind.name not in inside and inside.keys().isdisjoint(more)
+    return not any(name in inside for name in (kind.name, *more))
 
 
 def plain_bce(module: Any, reduction: str) -> bool:
@@ -80,8 +81,8 @@ class Mark:
         self.made, self.written = made, _version(made)
 
     def untouched(self, x: Any) -> bool:
-        """Whether x is the tensor, as it was made."""
-        return x is self.made and _version(x) == self.written
+        """Whether x is the tensor, as it was made; a compiler sees no writing."""
+        return x is self.made and (torch.compiler.is_compiling() or _version(x) == self.written)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mark:
         other = Mark(copy.deepcopy(self.made, memo))

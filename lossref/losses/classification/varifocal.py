@@ -18,8 +18,9 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.core.laws import not_negative, permutation, repetition
 from lossref.core.nouns import Domain, Param, Spec
-from lossref.core.precision import as_it_is, compute_dtype, require_floating, require_same_shape
-from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, power, sum_of_means
+from lossref.core.precision import as_it_is, beside, compute_dtype, require_floating, require_same_shape
+from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
+from lossref.losses.classification.varifocal_sum import in_one, varifocal_sum, weight_of_all
 
 
 def varifocal(
@@ -39,20 +40,20 @@ def varifocal(
     require_floating(pred_score=pred_score, gt_score=gt_score)
     require_same_shape(pred_score=pred_score, gt_score=gt_score)
     compute, _ = compute_dtype(pred_score, gt_score)
-    x, q, y = pred_score.to(compute), gt_score.to(compute), _indicator(label, compute)
-    weight = torch.lerp(alpha * power(x.sigmoid(), gamma), q, y)
-    if weight_gradient == "detached":
-        weight = weight.detach()
-    elif weight_gradient != "attached":
+    x, q, y = pred_score.to(compute), beside(gt_score, pred_score, compute), _indicator(label, pred_score, compute)
+    if weight_gradient not in GRADIENT:
         raise ValueError(f"weight_gradient: expected 'attached' or 'detached', got {weight_gradient!r}")
     with as_it_is(x):
-        return sum_of_means(bce(x, q) * weight)
+        if weight_gradient == "attached" and in_one(x, q, y, gamma):
+            return varifocal_sum(x, q, y, gamma, alpha) / x.shape[1]
+        weight = weight_of_all(x, q, y, gamma, alpha)
+        return sum_of_means(bce(x, q) * (weight.detach() if weight_gradient == "detached" else weight))
 
 
-def _indicator(label: Tensor, dtype: torch.dtype) -> Tensor:
+def _indicator(label: Tensor, pred: Tensor, dtype: torch.dtype) -> Tensor:
     if label.dtype == torch.bool:
         raise RuntimeError("label: expected 0 and 1 as numbers, got bool; call .float() first")
-    return label.to(dtype)
+    return beside(label, pred, dtype)
 
 
 def oracle(

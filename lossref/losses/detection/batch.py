@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.precision import compute_dtype
+from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.coordinates.make_anchors import make_anchors
 
 
@@ -112,11 +113,17 @@ def padded(rows: Tensor, slots: Slots) -> Tensor:
 
 
 def targets_of(batch_idx: Tensor, cls: Tensor, bboxes: Tensor, dtype: torch.dtype) -> Tensor:
-    """(n, 2 + columns): image, class, box; RuntimeError if the lengths differ, ValueError for NaN."""
+    """(n, 2 + columns): image, class, box; RuntimeError if the lengths differ, ValueError for NaN that is looked at."""
     targets = torch.cat([x.reshape(-1, 1).to(dtype) for x in (batch_idx, cls)] + [bboxes.to(dtype)], 1)
+    if looked_at(targets):
+        require_numbers(targets)
+    return targets
+
+
+def require_numbers(targets: Tensor) -> None:
+    """Raise ValueError for NaN in targets (n, 2 + columns)."""
     if targets.isnan().any():
         raise ValueError("batch: expected numbers in batch_idx, cls and bboxes, got NaN")
-    return targets
 
 
 def class_indices(labels: Tensor, classes: int) -> Tensor:
@@ -140,6 +147,11 @@ def rows_at(x: Tensor, image: Tensor, anchor: Tensor) -> Tensor:
     _, channels, anchors = x.shape
     channel = torch.arange(channels, device=x.device) * anchors
     return numbers_at(x, (image * (channels * anchors) + anchor)[:, None] + channel)
+
+
+def kept_rows_at(x: Tensor, image: Tensor, anchor: Tensor, kept: Tensor) -> Tensor:
+    """`rows_at` with zeros, and no gradient, where nothing is kept (n,)."""
+    return torch.where(kept[:, None], rows_at(x, image, anchor), 0)
 
 
 def vector_of(terms: Sequence[Tensor], *preds: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from lossref.core.nouns import Target
 from lossref.losses.box_terms.bbox import bbox_terms
 from lossref.losses.detection.batch import class_indices, rows_at
 from lossref.losses.detection.settings import Scene, scene_of
-from lossref.losses.detection.terms import Found, class_cost, detect
+from lossref.losses.detection.terms.pairs import class_cost, detect
+from lossref.losses.detection.terms.parts import Found
 from lossref.losses.overlap.ciou import ciou
 
 Detection = Callable[..., Any]

@@ -74,6 +74,7 @@ class v8DetectionLoss:
 
     _methods: dict[str, Any]
     _kinds = kind_of(TaskAlignedAssigner), kind_of(BboxLoss)
+    _form: Any = staticmethod(detect)  # subclasses whose own terms are of positives only have that of pairs
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         head = read_head(model)
@@ -82,8 +83,8 @@ class v8DetectionLoss:
         self.stride, self.nc, self.reg_max = head.stride, head.nc, head.reg_max
         self.no = self.nc + 4 * self.reg_max
         self.use_dfl = self.reg_max > 1
-        strides = self.stride.tolist()
-        self.assigner = TaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=strides, topk2=tal_topk2)
+        self._noted, self._steps = Mark(self.stride), tuple(self.stride.tolist())
+        self.assigner = TaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=self._steps, topk2=tal_topk2)
         self.bbox_loss = BboxLoss(self.reg_max)
         self.proj = torch.arange(self.reg_max, dtype=torch.float32, device=self.device)
         self.class_weights = head.class_weights
@@ -159,11 +160,19 @@ class v8DetectionLoss:
         return weight @ self.proj.to(weight)
 
     def _grid(self, preds: dict[str, Any], *more: Tensor) -> Grid:
-        return grid_of(preds["feats"], self.stride.tolist(), preds["boxes"], preds["scores"], *more)
+        return grid_of(preds["feats"], self._strides(), preds["boxes"], preds["scores"], *more)
+
+    def _strides(self) -> tuple[float, ...]:
+        """The strides as numbers, which come from the device again only if others were put there."""
+        return self._steps if self._noted.untouched(self.stride) else tuple(self.stride.tolist())
 
     def _matching(self) -> Matching:
         a = self.assigner
         return Matching(a.strides(), a.topk, a.topk2, a.alpha, a.beta, a.eps)
+
+    def _baked(self) -> tuple[Any, ...]:
+        """The numbers that a graph of this loss would not see change."""
+        return (self._settings(),)
 
     def _settings(self) -> Settings:
         return Settings(self.reg_max, self._matching(), Gains(self.hyp.box, self.hyp.cls, self.hyp.dfl))
@@ -176,7 +185,7 @@ class v8DetectionLoss:
         boxes, scores, grid = preds["boxes"], preds["scores"], self._grid(preds)
         require_classes(scores, self.nc if nc is None else nc)
         targets = targets_of(batch["batch_idx"], batch["cls"], batch["bboxes"], grid.points.dtype).to(boxes.device)
-        found, terms = detect(boxes, scores, Scene(targets, grid, self._settings()))
+        found, terms = self._form(boxes, scores, Scene(targets, grid, self._settings()))
         return found, terms, grid
 
 

@@ -19,7 +19,7 @@ from lossref.losses.classification.focal import FocalLoss
 from lossref.losses.classification.replaced import kind_of, own
 from lossref.losses.classification.varifocal import VarifocalLoss
 from lossref.losses.detr.hungarian import HungarianMatcher
-from lossref.losses.detr.terms import class_sums
+from lossref.losses.detr.terms import class_sums, places
 from lossref.losses.overlap.bbox_iou import bbox_iou
 
 NAMES = ("loss_class", "loss_bbox", "loss_giou")
@@ -98,7 +98,8 @@ def class_cost(loss: Any, pred_scores: Tensor, targets: Tensor, quality: Tensor,
         return by_parts(loss, scores, targets, quality, pairs)
     grid = (targets.flatten() != loss.nc).nonzero()[:, 0][None]
     label, matched = targets.flatten()[grid], quality.flatten()[grid]
-    return class_sums(scores[None], grid, label, matched, pairs, max(pairs, 1), loss._rule())[0]
+    at = places(grid, label, loss.nc)
+    return class_sums(scores[None], at, matched, pairs, max(pairs, 1), loss._rule())[0]
 
 
 def by_parts(loss: Any, scores: Tensor, targets: Tensor, quality: Tensor, pairs: int) -> Any:

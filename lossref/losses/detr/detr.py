@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Spec
-from lossref.core.precision import compute_dtype, require_same_shape
+from lossref.core.precision import beside, compute_dtype, require_same_shape
 from lossref.losses.classification.focal import FocalLoss
 from lossref.losses.classification.replaced import documented, overridden
 from lossref.losses.classification.varifocal import VarifocalLoss
@@ -35,6 +35,8 @@ from lossref.losses.detr.layers import (
     layers_by_name,
     matching_of,
     pairs_of,
+    sources,
+    summed,
 )
 from lossref.losses.detr.matching import Costs, groups_of
 from lossref.losses.detr.oracle import oracle_detr, oracle_pairs
@@ -157,27 +159,19 @@ class DETRLoss(nn.Module):
         gt_mask: Any = None,
     ) -> dict[str, Tensor]:
         """Sums over the auxiliary layers (L', b, q, .)."""
-        if self._replaced():
-            objects = gt_bboxes, gt_cls, gt_groups
-            return auxiliary_layers(self, pred_bboxes, pred_scores, objects, match_indices, postfix)
-        source = list(range(len(pred_bboxes)))
-        if self.use_uni_match and match_indices is None:
-            source = [source[self.uni_match_ind]] * len(source)
         them = Objects(gt_bboxes, gt_cls, gt_groups)
-        return self._summed(pred_bboxes, pred_scores, them, source, match_indices, f"_aux{postfix}")
+        if self._replaced():
+            return auxiliary_layers(self, pred_bboxes, pred_scores, them, match_indices, postfix)
+        uni = self.uni_match_ind if self.use_uni_match and match_indices is None else None
+        source = sources(len(pred_bboxes) + 1, uni)[:-1]
+        return self._summed((pred_bboxes, pred_scores), them, source, match_indices, f"_aux{postfix}")
 
     def _summed(
-        self,
-        pred_bboxes: Tensor,
-        pred_scores: Tensor,
-        them: Objects,
-        source: Sequence[int],
-        match_indices: Indices | None,
-        postfix: str,
+        self, preds: tuple[Tensor, Tensor], them: Objects, source: Sequence[int], given: Any, postfix: str
     ) -> dict[str, Tensor]:
-        self._require_channels(pred_scores)
-        found = matching_of(pred_bboxes, pred_scores, them, self.matcher.costs(), source, match_indices)
-        layers = layer_losses(pred_bboxes, pred_scores, them.bboxes, them.cls, found, self._rule())
+        self._require_channels(preds[1])
+        found = matching_of(*preds, them, self.matcher.costs(), source, given)
+        layers = layer_losses(*preds, them.bboxes, them.cls, found, self._rule())
         return layers_by_name(layers, postfix)
 
     @staticmethod
@@ -204,10 +198,10 @@ class DETRLoss(nn.Module):
         match_indices: Indices | None = None,
     ) -> dict[str, Tensor]:
         """The three losses of one layer (b, q, .)."""
-        if self._replaced():
-            return one_layer(self, pred_bboxes, pred_scores, (gt_bboxes, gt_cls, gt_groups), match_indices, postfix)
         them = Objects(gt_bboxes, gt_cls, gt_groups)
-        return self._summed(pred_bboxes[None], pred_scores[None], them, [0], match_indices, postfix)
+        if self._replaced():
+            return one_layer(self, pred_bboxes, pred_scores, them, match_indices, postfix)
+        return self._summed((pred_bboxes[None], pred_scores[None]), them, [0], match_indices, postfix)
 
     def forward(
         self, pred_bboxes: Tensor, pred_scores: Tensor, batch: Mapping[str, Any], postfix: str = "", **kwargs: Any
@@ -217,17 +211,23 @@ class DETRLoss(nn.Module):
         `batch` has cls (n,) integers, bboxes (n, 4) xywh normalised, gt_groups (objects of each image);
         `match_indices` gives the pairs for every layer. Other keywords are ignored.
         """
+        return self._losses(pred_bboxes, pred_scores, batch, postfix, kwargs.get("match_indices"))[0]
+
+    def _losses(
+        self, pred_bboxes: Tensor, pred_scores: Tensor, batch: Mapping[str, Any], postfix: str, given: Any
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """What `forward` returns, and the class ids, on the CPU if they were looked at there."""
         self.device = pred_bboxes.device
         self._require_channels(pred_scores)
-        given = kwargs.get("match_indices")
         if self._replaced():
-            return all_layers(self, pred_bboxes, pred_scores, batch, postfix, given)
+            return all_layers(self, pred_bboxes, pred_scores, batch, postfix, given), batch["cls"]
         kept = slice(None) if self.aux_loss else slice(-1, None)
         uni = self.uni_match_ind if self.use_uni_match and self.aux_loss and given is None else None
-        them = Objects(batch["bboxes"], batch["cls"], batch["gt_groups"])
-        how = self.matcher.costs(), self._rule(), uni, given
-        found = last_and_others(pred_bboxes[kept], pred_scores[kept], them, *how)
-        return {f"{name}{postfix}": x for name, x in list(found._asdict().items())[: 6 if self.aux_loss else 3]}
+        them = Objects(beside(batch["bboxes"], pred_bboxes), batch["cls"], batch["gt_groups"])
+        preds = pred_bboxes[kept], pred_scores[kept]
+        found = matching_of(*preds, them, self.matcher.costs(), sources(len(preds[0]), uni), given)
+        losses = list(summed(*preds, them, found, self._rule())._asdict().items())[: 6 if self.aux_loss else 3]
+        return {f"{name}{postfix}": x for name, x in losses}, them.cls if found.cls is None else found.cls
 
 
 SPEC = Spec(

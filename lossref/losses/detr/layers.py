@@ -50,9 +50,20 @@ def last_and_others(
     Pairs are given, or each layer has its own matching, or the others share that of number `uni_match_ind`
     of them (IndexError if there is none).
     """
-    last = len(pred_bboxes) - 1
-    others = list(range(last)) if uni_match_ind is None else [range(last)[uni_match_ind]] * last
-    found = matching_of(pred_bboxes, pred_scores, objects, costs, [*others, last], match_indices)
+    found = matching_of(
+        pred_bboxes, pred_scores, objects, costs, sources(len(pred_bboxes), uni_match_ind), match_indices
+    )
+    return summed(pred_bboxes, pred_scores, objects, found, rule)
+
+
+def sources(layers: int, uni_match_ind: int | None) -> list[int]:
+    """For each layer the one whose matching it has: its own, or the auxiliary ones that of number `uni_match_ind`."""
+    last = layers - 1
+    return [*(range(last) if uni_match_ind is None else [range(last)[uni_match_ind]] * last), last]
+
+
+def summed(pred_bboxes: Tensor, pred_scores: Tensor, objects: Objects, found: Matching, rule: Rule) -> DetrLosses:
+    """The losses under a matching: the last layer by itself, the others summed."""
     layers = layer_losses(pred_bboxes, pred_scores, objects.bboxes, objects.cls, found, rule)
     return DetrLosses(*(x[-1] for x in layers), *(x[:-1].sum() for x in layers))
 
@@ -70,9 +81,15 @@ def matching_of(
         (image, query), which = pairs_of(match_indices or ())
         return Matching(image, query.expand(len(source), -1), which.expand(len(source), -1))
     own = sorted(set(source))
-    found = match(pred_bboxes[own], pred_scores[own], *objects, costs)
+    bboxes, scores = (_layers_of(x, own) for x in (pred_bboxes, pred_scores))
+    found = match(bboxes, scores, *objects, costs)
     spread = [own.index(layer) for layer in source]
-    return Matching(found.image, found.query[spread], found.object[spread])
+    return found._replace(query=found.query[spread], object=found.object[spread])
+
+
+def _layers_of(x: Tensor, own: Sequence[int]) -> Tensor:
+    """Some layers of x (L, ...): a list as an index would be copied to the device."""
+    return x if list(own) == list(range(len(x))) else torch.stack([x[layer] for layer in own]) if own else x[:0]
 
 
 def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
@@ -82,8 +99,15 @@ def pairs_of(match_indices: Indices) -> tuple[tuple[Tensor, Tensor], Tensor]:
             raise RuntimeError(f"match_indices: image {image} has {len(queries)} queries for {len(objects)} objects")
     counts = torch.tensor([len(query) for query, _ in match_indices], dtype=torch.int64, device="cpu")
     number = torch.arange(len(match_indices), device="cpu").repeat_interleave(counts)
-    query = torch.cat([number[:0], *(query.cpu() for query, _ in match_indices)])
-    return (number, query), torch.cat([number[:0], *(which.cpu() for _, which in match_indices)])
+    return (number, _joined([query for query, _ in match_indices])), _joined([which for _, which in match_indices])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts in a row, int64 on the CPU; of one device by one copy."""
+    nothing = torch.zeros(0, dtype=torch.int64, device="cpu")
+    if len({x.device for x in parts}) == 1:
+        return torch.cat([nothing, torch.cat(list(parts)).cpu()])
+    return torch.cat([nothing, *(x.cpu() for x in parts)])
 
 
 def assigned_boxes(pred_bboxes: Tensor, gt_bboxes: Sequence[Tensor], match_indices: Indices) -> tuple[Tensor, Tensor]:

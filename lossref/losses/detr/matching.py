@@ -43,12 +43,14 @@ class Costs(NamedTuple):
 class Matching(NamedTuple):
     """Matched pairs of L layers, sorted by image and query: image (m,), query (L, m), object (L, m), int64.
 
-    Every layer has the same number of pairs in each image. `object` counts over the whole batch.
+    Every layer has the same number of pairs in each image. `object` counts over the whole batch. All of it is on the
+    CPU, where it was found, and so are the class ids (n,) of all objects, if they were looked at.
     """
 
     image: Tensor
     query: Tensor
     object: Tensor
+    cls: Tensor | None = None
 
     def by_image(self, images: int) -> list[tuple[Tensor, Tensor]]:
         """(query, object) of the first layer, cut into one pair for each image."""
@@ -89,10 +91,23 @@ def match(
         raise RuntimeError("pred_bboxes: expected at least one query for the objects, got none")
     counts = torch.tensor(gt_groups, device="cpu")
     image = torch.arange(len(gt_groups), device="cpu").repeat_interleave(counts)
+    channels, where = pred_scores.shape[-1], pred_bboxes.device
+    if gt_cls.device.type == "cpu":
+        _require_classes(gt_cls, channels)
+    label, there = gt_cls.long().clamp(-channels, channels - 1), image.to(where, non_blocking=True)
     with torch.no_grad():
-        price = prices(pred_bboxes, pred_scores, gt_bboxes, gt_cls, image.to(pred_bboxes.device), costs)
-        price = _without_bad(price, image.to(price.device), images, costs.bad_cost)
-    return _solved(price.double().cpu().numpy(), gt_groups)
+        price = prices(pred_bboxes, pred_scores, gt_bboxes, label.to(where, non_blocking=True), there, costs)
+        price, cls = _on_host(price.double(), gt_cls)
+    _require_classes(cls, channels)
+    return _solved(_without_bad(price, image, images, costs.bad_cost).numpy(), gt_groups)._replace(cls=cls)
+
+
+def _on_host(price: Tensor, cls: Tensor) -> tuple[Tensor, Tensor]:
+    """Both on the CPU, by one copy: the host waits for a device once."""
+    if price.device.type == "cpu" or cls.device.type == "cpu":
+        return price.cpu(), cls.cpu()
+    together = torch.cat([price.flatten(), cls.to(price.dtype)]).cpu()
+    return together[: price.numel()].reshape(price.shape), together[price.numel() :].long()
 
 
 def require_predictions(pred_bboxes: Tensor, pred_scores: Tensor) -> None:
@@ -114,9 +129,18 @@ def _require_sizes(
         raise RuntimeError(f"gt_groups: they count {objects} objects, but gt_bboxes and gt_cls have shapes {shapes}")
     if len(gt_groups) > pred_bboxes.shape[-3]:
         raise IndexError(f"gt_groups: expected one for each of {pred_bboxes.shape[-3]} images, got {len(gt_groups)}")
-    channels = pred_scores.shape[-1]
-    if (len(gt_cls) and gt_cls.dtype not in INTEGERS) or bool(((gt_cls < -channels) | (gt_cls >= channels)).any()):
-        raise IndexError(f"gt_cls: expected integer class ids below {channels}, got {gt_cls.dtype} {gt_cls.tolist()}")
+    if len(gt_cls) and gt_cls.dtype not in INTEGERS:
+        raise _no_classes(gt_cls, pred_scores.shape[-1])
+
+
+def _require_classes(cls: Tensor, channels: int) -> None:
+    """Raise IndexError for class ids (n,) that are no channels."""
+    if bool(((cls < -channels) | (cls >= channels)).any()):
+        raise _no_classes(cls, channels)
+
+
+def _no_classes(cls: Tensor, channels: int) -> IndexError:
+    return IndexError(f"gt_cls: expected integer class ids below {channels}, got {cls.dtype} {cls.tolist()}")
 
 
 def prices(

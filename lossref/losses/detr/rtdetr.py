@@ -17,6 +17,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.nouns import Case, Param, Spec
+from lossref.core.precision import beside
 from lossref.losses.detr.cases import (
     DETR_DEFAULTS,
     DETR_LAWS,
@@ -133,14 +134,15 @@ class RTDETRDetectionLoss(DETRLoss):
         are denoised, dn_gt_idx (those that are, counted over the batch). Raises AssertionError unless there are
         positions for every image.
         """
-        found = super().forward(*preds, batch)
+        batch = {**batch, "bboxes": beside(batch["bboxes"], preds[0])}
+        found, cls = self._losses(*preds, batch, "", None)
         if dn_meta is None:
             return {**found, **{f"{name}_dn": torch.zeros_like(x, requires_grad=False) for name, x in found.items()}}
         if dn_bboxes is None or dn_scores is None:
             raise TypeError("dn_bboxes, dn_scores: expected tensors, because dn_meta is given")
         known = dn_meta.get("dn_gt_idx", batch["gt_groups"])  # an image with many objects denoises some of them
         pairs = self.get_dn_match_indices(dn_meta["dn_pos_idx"], dn_meta["dn_num_group"], known)
-        return {**found, **super().forward(dn_bboxes, dn_scores, batch, postfix="_dn", match_indices=pairs)}
+        return {**found, **self._losses(dn_bboxes, dn_scores, {**batch, "cls": cls}, "_dn", pairs)[0]}
 
     @staticmethod
     def get_dn_match_indices(

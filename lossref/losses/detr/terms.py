@@ -7,6 +7,7 @@ through one pass as if nothing were matched, and the matched ones are put in pla
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
 from lossref.core.precision import compute_dtype
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.classification.bce import bce
 from lossref.losses.detr.matching import Matching, require_predictions
 from lossref.losses.overlap.bbox_iou import giou_of, overlap
@@ -66,14 +68,15 @@ def layer_losses(
     dtype, _ = compute_dtype(pred_bboxes, pred_scores, gt_bboxes)
     result, _ = compute_dtype(pred_bboxes, pred_scores)
     layers = torch.arange(len(pred_bboxes), device=pred_bboxes.device)[:, None]
-    image, query, which = (x.to(pred_bboxes.device) for x in found)
+    grid = found.image * pred_scores.shape[2] + found.query
+    label = (gt_cls if found.cls is None else found.cls).cpu()[found.object].long()
+    indices = (found.image, found.query, found.object, *places(grid, label, pred_scores.shape[-1]))
+    image, query, which, *matched = _moved(pred_bboxes.device, *indices)
     pred = pred_bboxes[layers, image, query].to(dtype)
     near, apart, iou = box_sums(pred, gt_bboxes[which].to(dtype), rule)
     pairs = query.shape[1]
     count = max(pairs if rule.counted == "pairs" else len(gt_cls), 1)
-    grid = image * pred_scores.shape[2] + query
-    label = gt_cls[which].long()
-    sums = class_sums(pred_scores.to(dtype), grid, label, iou.detach(), pairs, count, rule)
+    sums = class_sums(pred_scores.to(dtype), matched, iou.detach(), pairs, count, rule)
     gains = (rule.class_gain, rule.bbox_gain / count, rule.giou_gain / count)
     return Layers(*((gain * x).to(result) for gain, x in zip(gains, (sums, near, apart), strict=True)))
 
@@ -85,20 +88,39 @@ def box_sums(pred: Tensor, target: Tensor, rule: Rule) -> tuple[Tensor, Tensor, 
     return near, (1 - giou_of(terms, rule.eps)).sum(-1), terms.iou
 
 
-def class_sums(
-    scores: Tensor, grid: Tensor, label: Tensor, quality: Tensor, pairs: int, count: int, rule: Rule
-) -> Tensor:
-    """Class loss of L layers without its gain, (L,).
+def _moved(device: torch.device, *indices: Tensor) -> list[Tensor]:
+    """The indices on a device, by one copy, which the host does not wait for."""
+    if all(x.device == device for x in indices):
+        return list(indices)
+    together = torch.cat([x.flatten() for x in indices]).to(device, non_blocking=True)
+    parts = together.split([x.numel() for x in indices])
+    return [part.reshape(x.shape) for part, x in zip(parts, indices, strict=True)]
 
-    scores (L, b, q, c) logits; for the matched queries grid (L, m) = image * q + query, label (L, m),
-    quality (L, m) in [0, 1] without gradient. `pairs` decides between varifocal and focal loss.
+
+def places(grid: Tensor, label: Tensor, classes: int) -> tuple[Tensor, ...]:
+    """Where the matched logits are: (L, m) numbers of a layer's logits, for grid (L, m) = image * q + query.
+
+    Where a label (L, m) is `classes`, which counts as unmatched, fewer; then which of the m there are, too.
+    RuntimeError for other labels that are no class.
     """
-    classes = scores.shape[-1]
     if bool(((label < 0) | (label > classes)).any()):
         raise RuntimeError(f"class ids: expected 0 to {classes}, where {classes} is none, got {label.tolist()}")
     # Class ids equal to c come with given pairs only, the same pairs for every layer.
     kept = (label < classes).all(0)
-    place, quality = (grid * classes + label)[:, kept], quality[:, kept]
+    place = grid * classes + label
+    return (place,) if bool(kept.all()) else (place[:, kept], kept.nonzero()[:, 0])
+
+
+def class_sums(
+    scores: Tensor, matched: Sequence[Tensor], quality: Tensor, pairs: int, count: int, rule: Rule
+) -> Tensor:
+    """Class loss of L layers without its gain, (L,).
+
+    scores (L, b, q, c) logits, `matched` what `places` gives, quality (L, m) in [0, 1] without gradient. `pairs`
+    decides between varifocal and focal loss.
+    """
+    place, *kept = matched
+    quality = quality.index_select(1, kept[0]) if kept else quality
     varifocal = rule.use_fl and rule.use_vfl and (pairs > 0 or rule.vfl_empty == "varifocal")
     kind = "varifocal" if varifocal else "focal" if rule.use_fl else "bce"
     sums: Tensor = _Sparse.apply(scores.flatten(1), place, quality, kind, rule)  # type: ignore[no-untyped-call]
@@ -114,10 +136,12 @@ class _Sparse(torch.autograd.Function):
         attached = kind != "varifocal" or rule.vfl_weight_gradient == "attached"
         slope = torch.empty_like(logits) if ctx.needs_input_grad[0] else logits[:, :0]
         sums = logits.new_zeros(len(logits))
-        # Layer by layer, so that what is in between stays in the cache.
-        for x, at, out, total in zip(logits, place, slope, sums, strict=True):
-            value = _unmatched(x, gamma, attached, out)
-            torch.sum(value.index_fill_(0, at, 0), 0, out=total)
+        if form_of(logits) == "static":
+            torch.sum(_unmatched(logits, gamma, attached, slope).scatter_(1, place, 0), 1, out=sums)
+        else:  # layer by layer, so that what is in between stays in the cache
+            for x, at, out, total in zip(logits, place, slope, sums, strict=True):
+                value = _unmatched(x, gamma, attached, out)
+                torch.sum(value.index_fill_(0, at, 0), 0, out=total)
         value, steep = _matched(logits.gather(1, place), quality, kind, rule)
         ctx.save_for_backward(slope, place, steep)
         return torch.add(value.sum(1), sums, alpha=ctx.weight)
@@ -150,7 +174,7 @@ def _unmatched(x: Tensor, gamma: float, attached: bool, slope: Tensor) -> Tensor
     cost = logsigmoid(x.neg()).neg_()
     p = x.sigmoid()
     factor = _power(p, gamma)
-    if len(slope):
+    if slope.numel():
         if attached and gamma:
             torch.mul(cost, 1 - p, out=slope).mul_(gamma).add_(p).mul_(factor)
         else:

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import linear, silu
 
 from lossref.core.precision import HALF, as_it_is
+from lossref.losses.assignment.static.constants import constant
+from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.keypoints.flow_states import COUPLINGS, HIDDEN, layers_of
 
 MASK = ((0, 1), (1, 0)) * 3
@@ -23,8 +25,11 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def log_density(x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """Log-density of errors (n, 2) under the flow with the given state; (n,), dtype of x. Raises as `realnvp`."""
-    if not bool(x.isfinite().all()):
+    """Log-density of errors (n, 2) under the flow with the given state; (n,), dtype of x. Raises as `realnvp`.
+
+    On a GPU the density of an error that is not finite is not finite (see `lossref.checked`).
+    """
+    if looked_at(x) and not bool(x.isfinite().all()):
         raise ValueError("x: expected finite numbers, got NaN or infinity")
     z, log_det = to_normal(x, parameters)
     return (log_det - z.square().sum(1) / 2 - LOG_2PI).to(x.dtype)
@@ -58,7 +63,7 @@ class Coupling(NamedTuple):
 
 
 def coupling(z: Tensor, parameters: Mapping[str, Tensor], k: int, mask: tuple[int, int]) -> Coupling:
-    kept = torch.tensor(mask, dtype=z.dtype, device=z.device)
+    kept = constant(mask, z)
     u, mapped = kept * z, 1 - kept
     return Coupling(u, mapped, _net(u, parameters, f"s.{k}") * mapped, _net(u, parameters, f"t.{k}") * mapped)
 
@@ -77,6 +82,13 @@ def _net(u: Tensor, parameters: Mapping[str, Tensor], name: str) -> Tensor:
         with as_it_is(u):
             u = linear(silu(u) if layer else u, weight, bias)
     return u
+
+
+@cache
+def parameters_on(state: str, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The same where and as they are needed."""
+    with torch.inference_mode(False):
+        return {name: x.to(device, dtype) for name, x in parameters_of(state).items()}
 
 
 @cache

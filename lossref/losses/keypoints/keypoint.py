@@ -19,7 +19,7 @@ from lossref.core.families import HARD_LABEL_FAMILIES
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Spec
 from lossref.core.picking import Pick
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.keypoints.keypoint_impostors import IMPOSTORS
 
 EPS = 1e-9
@@ -35,6 +35,7 @@ def keypoint(pred_kpts: Tensor, gt_kpts: Tensor, kpt_mask: Tensor, area: Tensor,
     require_floating(pred_kpts=pred_kpts, gt_kpts=gt_kpts, area=area, sigmas=sigmas)
     _require_shapes(pred_kpts, gt_kpts, kpt_mask, area, sigmas)
     compute, _ = compute_dtype(pred_kpts, gt_kpts, kpt_mask, area, sigmas)
+    gt_kpts, kpt_mask, area, sigmas = (beside(x, pred_kpts) for x in (gt_kpts, kpt_mask, area, sigmas))
     (x, y, *_), (to_x, to_y, *_) = pred_kpts.unbind(-1), gt_kpts.unbind(-1)
     distance2 = (x.to(compute) - to_x.to(compute)) ** 2 + (y.to(compute) - to_y.to(compute)) ** 2
     scale = (2 * sigmas.to(compute)) ** 2 * (area.to(compute) + EPS) * -2

@@ -24,6 +24,7 @@ from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Draw, Pick
+from lossref.core.precision import HALF
 from lossref.losses.keypoints.flow import (
     BACKWARDS,
     LOG_2PI,
@@ -31,6 +32,7 @@ from lossref.losses.keypoints.flow import (
     coupling,
     log_density,
     parameters_of,
+    parameters_on,
     to_normal,
     undone,
 )
@@ -45,7 +47,9 @@ def realnvp(x: Tensor, state: str = "woven") -> Tensor:
     float64 is computed in float64, all else in float32 and rounded once. Raises ValueError for another shape
     and for NaN or infinite x. Formula: spec/20-assignment.md section 5.
     """
-    return log_density(x, parameters_of(state))
+    if not x.is_floating_point():
+        return log_density(x, parameters_of(state))  # which says what is wrong
+    return log_density(x, parameters_on(state, x.device, torch.float32 if x.dtype in HALF else x.dtype))
 
 
 def oracle(m: Arithmetic, x: Any, state: str = "woven") -> Any:

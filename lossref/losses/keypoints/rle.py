@@ -22,7 +22,7 @@ from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, permutation
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Draw, Pick
-from lossref.core.precision import compute_dtype, in_dtype, require_floating, require_same_shape
+from lossref.core.precision import beside, compute_dtype, in_dtype, require_floating, require_same_shape
 from lossref.losses.keypoints.rle_impostors import IMPOSTORS
 
 EPS, FARTHEST = 1e-9, 100.0  # of the errors in units of sigma: added to sigma, and where they are clamped
@@ -54,7 +54,7 @@ def rle(
         raise ValueError(f"log_phi: expected shape (n,) for sigma (n, D), got {found}")
     _, result = compute_dtype(sigma, log_phi)
     given = (sigma, log_phi, error) if target_weight is None else (sigma, log_phi, error, target_weight)
-    width, density, miss, *weight = in_dtype(compute_dtype(*given)[0], *given)
+    width, density, miss, *weight = in_dtype(compute_dtype(*given)[0], *(beside(x, sigma) for x in given))
     if residual:
         cost = torch.add(miss.abs(), width.log(), alpha=2) - (density - math.log(2))[:, None]
     else:

@@ -24,6 +24,7 @@ from lossref.core.laws import differs, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.keypoints.oracle import oracle_rle_keypoints
 from lossref.losses.keypoints.rle import EPS, FARTHEST, rle, standard_normal
 from lossref.losses.keypoints.rle_keypoints_impostors import IMPOSTORS
@@ -47,8 +48,29 @@ def rle_keypoints(
     dtype of predictions and targets, at least float32; 0 with zero gradients if no row is left.
     Raises IndexError for a mask that is not boolean, ValueError for shapes that do not match.
     """
-    sigma, error, weight = errors_of(pred_kpt, gt_kpt, kpt_mask, weights, rle_sigma)
+    given = (pred_kpt, gt_kpt, kpt_mask, weights, rle_sigma)
+    if form_of(pred_kpt) == "static":
+        sigma, error, weight, count = all_errors_of(*given)
+        total = rle(sigma, log_prob(error), error, weight, size_average=False, residual=residual)
+        return total / count.clamp(min=1) if size_average else total
+    sigma, error, weight = errors_of(*given)
     return rle(sigma, log_prob(error), error, weight, size_average=size_average, residual=residual)
+
+
+def all_errors_of(
+    pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor, weights: Tensor, rle_sigma: str = "bounded"
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`errors_of` with a row for every keypoint (n K, ...), error and weight 0 for what is left out, and the count."""
+    _require(pred_kpt, gt_kpt, kpt_mask, weights)
+    compute, _ = compute_dtype(pred_kpt, gt_kpt)
+    pred, target = pred_kpt.to(compute), gt_kpt.to(compute)
+    with torch.no_grad():
+        kept = kpt_mask & _error(pred, target, rle_sigma)[0].isfinite().all(-1)
+    pred, target = (torch.where(kept[..., None], x, 0) for x in (pred, target))
+    error, sigma = _error(pred, target, rle_sigma)
+    weight = torch.where(kept, weights.to(compute), 0)
+    error = error.clamp(-FARTHEST, FARTHEST)
+    return sigma.flatten(0, 1), error.flatten(0, 1), weight.flatten(), kept.sum()
 
 
 def errors_of(

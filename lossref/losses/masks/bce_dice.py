@@ -20,7 +20,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce
 from lossref.losses.classification.replaced import kind_of, own, plain_bce
 from lossref.losses.masks.dice import MultiChannelDiceLoss, T, X, dice, dice_cost
@@ -44,12 +44,12 @@ def bce_dice(pred: Tensor, target: Tensor, weight_bce: float = 0.5, weight_dice:
             f"expected (b, c, h, w) twice, equal in b and c; got pred {tuple(pred.shape)}, target {tuple(target.shape)}"
         )
     compute, result = compute_dtype(pred, target)
-    x, t = pred.to(compute), _resample(target.to(compute), pred.shape[2], pred.shape[3])
+    x, t = pred.to(compute), _resample(beside(target, pred, compute), pred.shape[2], pred.shape[3])
     if not pays(x, t):
-        entropy = binary_cross_entropy_with_logits(x, t)
-        return (weight_bce * entropy + weight_dice * dice(x, t, SMOOTH)).to(result)
+        entropy = weight_bce * binary_cross_entropy_with_logits(x, t)
+        return entropy.add(dice(x, t, SMOOTH), alpha=weight_dice).to(result)
     both, total, entropy = mask_sums(x, t, compute, entropy=True)
-    dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean(1).mean()
+    dissimilar = dice_cost(both, total + t.sum((2, 3)), SMOOTH).mean()
     return (weight_bce * entropy / x.numel() + weight_dice * dissimilar).to(result)
 
 

@@ -19,7 +19,7 @@ from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.masks.sums import mask_sums, pays
 
 
@@ -44,21 +44,24 @@ def dice(
     if pred.ndim != 4:
         raise IndexError(f"pred: expected shape (b, c, h, w), got {tuple(pred.shape)}")
     compute, result = compute_dtype(pred, target)
-    t = target.to(compute)
+    t = beside(target, pred, compute)
     if soft_target == "product" and pays(pred, t):
         both, total, _ = mask_sums(pred, t, compute)
     else:
         p = pred.to(compute).sigmoid()
         both, total = (torch.minimum(p, t) if soft_target == "minimum" else p * t).sum((2, 3)), p.sum((2, 3))
     cost = dice_cost(both, total + t.sum((2, 3)), smooth, smooth_above)
-    per_image = (cost * (t != 0).any(3).any(2) if empty_target == "dropped" else cost).mean(1)
-    reduced = {"mean": per_image.mean, "sum": per_image.sum}.get(reduction, lambda: per_image)()
-    return reduced.to(result)
+    if empty_target == "dropped":
+        cost = cost * (t != 0).any(3).any(2)
+    if reduction == "mean":
+        return cost.mean().to(result)  # channels and images at once: every image has as many
+    return (cost.mean(1).sum() if reduction == "sum" else cost.mean(1)).to(result)
 
 
 def dice_cost(both: Tensor, either: Tensor, smooth: float, smooth_above: bool = True) -> Tensor:
     """1 - dice of every channel, from the sums of P T and of P + T, (b, c) each."""
-    return 1 - (2 * both + (smooth if smooth_above else 0)) / (either + smooth)
+    half = (both + smooth / 2 if smooth_above else both) / (either + smooth)
+    return torch.rsub(half, 1, alpha=2)  # two operators fewer than 1 - (2 both + smooth) / (...)
 
 
 def oracle(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lossref.losses.assignment.static.form import form_of
 from lossref.losses.classification.class_term import log_of_product
 
 BLOCK = 1 << 18  # numbers worked on at a time
@@ -86,8 +87,11 @@ def _blocks(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def pays(pred: Tensor, target: Tensor) -> bool:
-    """Whether one pass is worth its operators: for more than two blocks, where the target wants no gradient."""
-    return pred.numel() > 2 * BLOCK and not target.requires_grad
+    """Whether one pass is worth its operators: on a CPU for more than two blocks, where the target wants no gradient.
+
+    On a GPU starting an operator costs more than memory does, and the plain sums have fewer of them.
+    """
+    return form_of(pred) == "pairs" and pred.numel() > 2 * BLOCK and not target.requires_grad
 
 
 def mask_sums(pred: Tensor, target: Tensor, dtype: torch.dtype, entropy: bool = False) -> MaskSums:

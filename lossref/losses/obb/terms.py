@@ -1,4 +1,4 @@
-"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms.py is for upright ones.
+"""Detection loss of rotated boxes, on positives only: what lossref/losses/detection/terms is for upright ones.
 
 Objects with w or h below 2 pixels are left out before anything else. The overlap of the assignment is probiou,
 (box, dfl) are those of lossref/losses/box_terms/rotated_bbox.py, and an angle term is added. Objects keep their true
@@ -19,9 +19,10 @@ from lossref.losses.box_terms.angle import angle_loss
 from lossref.losses.box_terms.rotated_bbox import rotated_bbox_terms
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2rbox import dist2rbox
-from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, rows_at, slots_of
+from lossref.losses.detection.batch import Grid, Slots, class_indices, padded, require_numbers, rows_at, slots_of
 from lossref.losses.detection.settings import Matching, Scene
-from lossref.losses.detection.terms import Found, assign, class_cost, columns_at, distances, scale_of
+from lossref.losses.detection.terms import Found, scale_of
+from lossref.losses.detection.terms.pairs import assign, class_cost, columns_at, distances
 from lossref.losses.overlap.gaussians import Covariance, bhattacharyya, covariance, similarity
 
 SMALLEST = 2.0  # pixels; both sides of an object must have this much
@@ -63,11 +64,17 @@ def detect_rotated(
     at least float32, under autocast too. Raises IndexError for a class that has no score, RuntimeError for
     fewer anchors than topk.
     """
+    require_predictions(boxes, scores, angle)
+    require_numbers(scene.targets)
+    with as_it_is(boxes):
+        return _found(boxes, scores, angle, scene, rotated)
+
+
+def require_predictions(boxes: Tensor, scores: Tensor, angle: Tensor) -> None:
+    """Raise TypeError unless all are floating, RuntimeError unless there is one angle (b, 1, A) for each anchor."""
     require_floating(boxes=boxes, scores=scores, angle=angle)
     if angle.shape[1] != 1:
         raise RuntimeError(f"angle: expected shape (b, 1, A), got {tuple(angle.shape)}")
-    with as_it_is(boxes):
-        return _found(boxes, scores, angle, scene, rotated)
 
 
 def _found(
@@ -91,7 +98,7 @@ def _found(
     given = (rows, pred, points, goal, score, norm, grid.imgsz, stride, reg_max)
     box, dfl = rotated_bbox_terms(*given, cov_floor=rotated.cov_floor, edition=matching.edition)
     cls = class_cost(scores, labels, positives, dtype) / norm
-    found = Found(positives, target, pred, points, stride, norm, truth, slots)
+    found = Found(positives, slots.row[image, number], target, pred, points, stride, norm, truth, slots)
     turn_cost = pred[:0].sum() if matching.edition == "8.3" else angle_loss(pred, goal, score, norm)
     return found, RotatedTerms(box * gains.box, cls * gains.cls, dfl * gains.dfl, turn_cost * rotated.angle_gain)
 
@@ -111,9 +118,14 @@ def objects_of(
 
 
 def large_enough(targets: Tensor, grid: Grid, edition: str = "8.4") -> Tensor:
-    """The rows (n, 7) whose width and height are at least 2 pixels; releases 8.3 exchange the image's sides."""
+    """The rows (n, 7) that `are_large`."""
+    return targets[are_large(targets, grid, edition)]
+
+
+def are_large(targets: Tensor, grid: Grid, edition: str) -> Tensor:
+    """Whether rows (n, 7) are at least 2 pixels wide and high, (n,); releases 8.3 exchange the image's sides."""
     height, width = reversed(grid.imgsz) if edition == "8.3" else grid.imgsz
-    return targets[(targets[:, 4] * width >= SMALLEST) & (targets[:, 5] * height >= SMALLEST)]
+    return (targets[:, 4] * width >= SMALLEST) & (targets[:, 5] * height >= SMALLEST)
 
 
 def in_pixels(targets: Tensor, grid: Grid) -> Tensor:
@@ -137,13 +149,13 @@ def overlaps(pred: Tensor, truth: Tensor, pairs: Pairs) -> Tensor:
 
     The covariances are computed for objects and anchors, which are far fewer than pairs.
     """
-    ax, ay, *one = columns_at(_gaussian(truth.transpose(1, 2)), pairs.image, pairs.object).unbind(-1)
-    bx, by, *two = columns_at(_gaussian(pred), pairs.image, pairs.anchor).unbind(-1)
+    ax, ay, *one = columns_at(gaussian(truth.transpose(1, 2)), pairs.image, pairs.object).unbind(-1)
+    bx, by, *two = columns_at(gaussian(pred), pairs.image, pairs.anchor).unbind(-1)
     distance = bhattacharyya(ax - bx, ay - by, Covariance(*one), Covariance(*two), EPS)
     return similarity(distance, EPS).clamp(min=0)
 
 
-def _gaussian(boxes: Tensor) -> Tensor:
+def gaussian(boxes: Tensor) -> Tensor:
     """Mean and covariance x, y, a, b, c (b, 5, n) of boxes xywhr (b, 5, n)."""
     x, y, w, h, r = boxes.unbind(1)
     return torch.stack([x, y, *covariance(w, h, r, 0.0)], 1)

@@ -33,9 +33,10 @@ from lossref.losses.detection.terms import Found, dense
 from lossref.losses.detection.v8_detection import require_classes, v8DetectionLoss
 from lossref.losses.obb.cases import CORNERS, OBJECTS, angles, mirrored
 from lossref.losses.obb.composed import composed_rotated, rotated_targets
+from lossref.losses.obb.forms import detect_rotated
 from lossref.losses.obb.impostors import impostors
 from lossref.losses.obb.oracle import oracle_rotated_detection, oracle_rotated_terms
-from lossref.losses.obb.terms import RotatedSettings, RotatedTerms, detect_rotated
+from lossref.losses.obb.terms import RotatedSettings, RotatedTerms
 from lossref.losses.overlap.gaussians import FLOOR
 
 TOPK_83 = 10  # releases 8.3 have no such setting
@@ -89,8 +90,7 @@ class v8OBBLoss(v8DetectionLoss):
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)
-        strides = self.stride.tolist()
-        self.assigner = RotatedTaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=strides, topk2=tal_topk2)
+        self.assigner = RotatedTaskAlignedAssigner(tal_topk, self.nc, 0.5, 6.0, stride=self._steps, topk2=tal_topk2)
         self.bbox_loss = RotatedBboxLoss(self.reg_max)
 
     def preprocess(self, targets: Tensor, batch_size: int, scale_tensor: Tensor) -> Tensor:
@@ -148,6 +148,9 @@ class v8OBBLoss(v8DetectionLoss):
         scene = Scene(targets, grid, self._settings())
         found, terms = detect_rotated(boxes, scores, angle, scene, self._rotated_settings())
         return found, terms, grid
+
+    def _baked(self) -> tuple[Any, ...]:
+        return *super()._baked(), self._rotated_settings()
 
     def _rotated_settings(self) -> RotatedSettings:
         return RotatedSettings(self.hyp.angle)

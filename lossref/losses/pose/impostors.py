@@ -171,8 +171,7 @@ class PoseLoss:
         found, _, pred, truth = parts
         if truth is None or pred.shape[-1] not in (3, 5) or keypoints.shape[-1] < 3:
             return cost
-        row = found.slots.row[found.positives.image, found.positives.object]
-        return self.kobj(pred[..., 2], truth.visible, keypoints[row][..., 2].to(pred.dtype))
+        return self.kobj(pred[..., 2], truth.visible, keypoints[found.row][..., 2].to(pred.dtype))
 
     def _likelihood(self, parts: Parts, weights: Tensor, flow: bool) -> Tensor:
         if parts.truth is None or not flow:

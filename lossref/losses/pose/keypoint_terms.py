@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from lossref.core.precision import compute_dtype
+from lossref.losses.assignment.static.strategy import looked_at
 from lossref.losses.classification.bce import bce
-from lossref.losses.detection.batch import padded, rows_at, slots_of
+from lossref.losses.detection.batch import kept_rows_at, padded, rows_at, slots_of
 from lossref.losses.detection.terms import Found
 from lossref.losses.keypoints.keypoint import keypoint
 from lossref.losses.keypoints.kpts_decode import decoded
@@ -25,11 +27,17 @@ COCO = (17, 3)
 
 
 class Truth(NamedTuple):
-    """What is true at the positives: positions (n, K, 2) in cells, visible (n, K), area (n, 1) in cells^2."""
+    """What is true at the positives: positions (n, K, 2) in cells, visible (n, K), area (n, 1) in cells^2.
+
+    In the static form only those `kept` (n,) are positives: no point of the others is visible. None: all are.
+    `number` is how many these are, 1 at least, and NaN if a keypoint is.
+    """
 
     points: Tensor
     visible: Tensor
     area: Tensor
+    kept: Tensor | None = None
+    number: Tensor | None = None
 
 
 def sigmas_of(kpt_shape: Sequence[int], dtype: torch.dtype, coco: bool, edition: str = "8.4") -> Tensor:
@@ -69,9 +77,22 @@ def truth_at(
     keypoints: Tensor, found: Found, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int
 ) -> Truth:
     """Truth at the positives, from normalised keypoints (objects, K, 2 or 3) in the order of the batch."""
-    row = found.slots.row[found.positives.image, found.positives.object]
-    pixels = pixels_of(keypoints.to(row.device), imgsz, kpt_shape, objects, found.stride.dtype)
-    return truth_of(pixels[row], found.stride, found.target_boxes)
+    if found.kept is not None:
+        return truth_at_slots(keypoints, found, imgsz, kpt_shape, objects, found.kept)
+    pixels = pixels_of(keypoints.to(found.row.device), imgsz, kpt_shape, objects, found.stride.dtype)
+    return truth_of(pixels[found.row], found.stride, found.target_boxes)
+
+
+def truth_at_slots(
+    keypoints: Tensor, found: Found, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int, kept: Tensor
+) -> Truth:
+    """The same in the static form; where nothing is kept all points are 0 and the area is 1."""
+    pixels = pixels_of(keypoints.to(found.row.device), imgsz, kpt_shape, objects, found.stride.dtype)
+    rows = pad(pixels, (0, 0, 0, 0, 0, len(found.truth) - objects))[found.row]
+    true = truth_of(torch.where(kept[:, None, None], rows, 0), found.stride, found.target_boxes)
+    number = kept.sum().to(rows.dtype).clamp(min=1).masked_fill(pixels.isnan().any(), torch.nan)
+    area = torch.where(kept[:, None], true.area, 1)
+    return Truth(true.points, true.visible & kept[:, None], area, kept, number)
 
 
 def selected(keypoints: Tensor, batch_idx: Tensor, images: int, image: Tensor, number: Tensor) -> Tensor:
@@ -90,13 +111,14 @@ def selected(keypoints: Tensor, batch_idx: Tensor, images: int, image: Tensor, n
 def pixels_of(
     keypoints: Tensor, imgsz: tuple[float, float], kpt_shape: Sequence[int], objects: int, dtype: torch.dtype
 ) -> Tensor:
-    """Normalised keypoints (objects, K, D) with x times W and y times H; ValueError for a wrong shape or a NaN."""
+    """Normalised keypoints (objects, K, D) with x times W and y times H; ValueError for a wrong shape, or NaN seen."""
     if keypoints.ndim != 3 or keypoints.shape[:2] != (objects, kpt_shape[0]) or keypoints.shape[2] < 2:
         raise ValueError(f"keypoints: expected ({objects}, {kpt_shape[0]}, 2 or 3), got {tuple(keypoints.shape)}")
-    if keypoints.isnan().any():
+    if looked_at(keypoints) and keypoints.isnan().any():
         raise ValueError("keypoints: expected numbers, got NaN")
     scale = torch.ones(keypoints.shape[2], dtype=dtype, device=keypoints.device)
-    scale[0], scale[1] = imgsz[1], imgsz[0]
+    scale[0].fill_(imgsz[1])
+    scale[1].fill_(imgsz[0])
     return keypoints.to(dtype) * scale
 
 
@@ -114,7 +136,8 @@ def predicted_at(
         expected = (len(scores), kpt_shape[0] * values, scores.shape[-1])
         if x.shape != expected:
             raise RuntimeError(f"{name}: expected shape {expected}, got {tuple(x.shape)}")
-        parts.append(rows_at(x, image, anchor).reshape(-1, kpt_shape[0], values).to(dtype))
+        rows = rows_at(x, image, anchor) if found.kept is None else kept_rows_at(x, image, anchor, found.kept)
+        parts.append(rows.reshape(-1, kpt_shape[0], values).to(dtype))
     return decoded(found.points[:, None].to(dtype), torch.cat(parts, -1), form)
 
 
@@ -125,11 +148,25 @@ def keypoint_terms(pred: Tensor, truth: Truth | None, sigmas: Tensor, visibility
     is None without positives.
     """
     if truth is None:  # there is no positive
-        return pred.sum(), pred.sum()
+        return pred[:0].sum(), pred[:0].sum()
+    if truth.kept is not None and truth.number is not None:
+        return kept_keypoint_terms(pred, truth, sigmas, visibility, truth.kept, truth.number)
     pose = keypoint(pred, truth.points.to(pred), truth.visible, truth.area.to(pred), sigmas.to(pred))
     if not visibility:
         return pose, pred.new_zeros(())
     return pose, bce(pred[..., 2], truth.visible.to(pred.dtype)).mean()
+
+
+def kept_keypoint_terms(
+    pred: Tensor, truth: Truth, sigmas: Tensor, visibility: bool, kept: Tensor, number: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same in the static form: sums over what is kept (n,), divided by its number."""
+    mean = keypoint(pred, truth.points.to(pred), truth.visible, truth.area.to(pred), sigmas.to(pred))
+    pose = mean * (len(pred) / number)
+    if not visibility:
+        return pose, pred.new_zeros(())
+    cost = bce(pred[..., 2], truth.visible.to(pred.dtype)) * kept[:, None]
+    return pose, cost.sum() / (number * pred.shape[1])
 
 
 def nothing_of(flow: Any) -> Tensor | float:

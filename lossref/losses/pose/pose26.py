@@ -25,6 +25,7 @@ from lossref.losses.detection.batch import vector_of
 from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import BOXES, oracle_detection, oracle_terms
+from lossref.losses.detection.terms import detect, pairs
 from lossref.losses.keypoints.kpts_decode import kpts_decode
 from lossref.losses.keypoints.oracle import oracle_constants, oracle_pose_terms, oracle_poses, oracle_rle_term
 from lossref.losses.keypoints.rle import RLELoss
@@ -50,7 +51,7 @@ from lossref.losses.pose.keypoint_terms import (
     sigmas_of,
     weights_of,
 )
-from lossref.losses.pose.terms import parts_of
+from lossref.losses.pose.terms import likelihood, parts_of
 from lossref.losses.pose.v8_pose import v8PoseLoss
 
 
@@ -99,12 +100,6 @@ def pose26(
     return PoseTerms26(*(part.to(dtype) * len(boxes) for part in parts))
 
 
-def likelihood(pred: Tensor, truth: Truth, kpt_shape: Sequence[int], rle_sigma: str) -> Tensor:
-    """RLE of decoded keypoints (n, K, D + 2) under the standard normal, 0 at least; 0-d."""
-    weights = weights_of(kpt_shape, tuple(kpt_shape) == COCO)
-    return rle_keypoints(pred, truth.points, truth.visible, weights, rle_sigma=rle_sigma).clamp(min=0)
-
-
 def oracle(
     m: Arithmetic,
     boxes: Any,
@@ -148,8 +143,8 @@ class PoseLoss26(v8PoseLoss):
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The vector times the number of images, and the vector, detached."""
-        kpts, sigma = preds["kpts"], preds.get("kpts_sigma") if self._rated() else None
-        extra = () if sigma is None else (sigma,)
+        kpts, sigma = preds["kpts"], preds.get("kpts_sigma")
+        extra = () if sigma is None or not self._rated() else (sigma,)
         if self._replaced():
             vector = composed_pose(self, preds, batch, *extra)
             return vector * len(kpts), vector.detach()
@@ -171,12 +166,18 @@ class PoseLoss26(v8PoseLoss):
     def calculate_rle_loss(self, pred_kpt: Tensor, gt_kpt: Tensor, kpt_mask: Tensor) -> Any:
         """`rle_keypoints` with the flow and the weights of this object; 0-d, not clamped."""
         assert self.rle_loss is not None, "calculate_rle_loss needs a head with a flow_model"
-        sigma, error, weight = errors_of(pred_kpt, gt_kpt, kpt_mask, self.target_weights)
-        given = sigma, self._log_prob(error), error, weight
-        cost: Tensor = (
-            self.rle_loss(*given) if len(error) or type(self.rle_loss) is RLELoss else sigma.sum() + given[1].sum()
-        )
-        return cost
+        given = pred_kpt, gt_kpt, kpt_mask, self.target_weights
+        if self._own_rle():
+            return rle_keypoints(*given, self._log_prob, "bounded", self.rle_loss.residual, self.rle_loss.size_average)
+        sigma, error, weight = errors_of(*given)
+        log_phi = self._log_prob(error)
+        return self.rle_loss(sigma, log_phi, error, weight) if len(error) else sigma.sum() + log_phi.sum()
+
+    def _form(self, *given: Any) -> Any:
+        return (detect if self.rle_loss is None or self._own_rle() else pairs.detect)(*given)
+
+    def _own_rle(self) -> bool:
+        return type(self.rle_loss) is RLELoss and self.rle_loss.use_target_weight
 
     def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
         """The three terms of decoded keypoints (n, K, D'), without gains; D' is 4 or 5 if sigmas are among them."""
@@ -192,11 +193,10 @@ class PoseLoss26(v8PoseLoss):
     def _rated(self) -> bool:
         return self.flow_model is not None and self.rle_loss is not None
 
-    def _log_prob(self, error: Tensor) -> Tensor:
+    def _log_prob(self, error: Tensor) -> Any:
         """Log-density of the flow at errors (n, 2); some flows refuse n = 0."""
         flow: Any = self.flow_model
-        density: Tensor = flow.log_prob(error) if len(error) else error.sum(-1) + nothing_of(flow)
-        return density
+        return flow.log_prob(error) if len(error) else error.sum(-1) + nothing_of(flow)
 
 
 SPEC = Spec(

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms import Found, Terms, detect
+from lossref.losses.detection.terms import Found, Terms, detect, without_objects
+from lossref.losses.keypoints.rle_keypoints import rle_keypoints
 from lossref.losses.pose.keypoint_overlap import KINDS, keypoint_overlap
-from lossref.losses.pose.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at
+from lossref.losses.pose.keypoint_terms import COCO, Truth, pixels_of, predicted_at, sigmas_of, truth_at, weights_of
 
 
 class Parts(NamedTuple):
@@ -50,6 +51,12 @@ def parts_of(
         by_keypoints = keypoint_overlap(kpts, true, scene.grid, kpt_shape, sigmas, form, kind)
     found, terms = detect(boxes, scores, scene, by_keypoints)
     pred = predicted_at(scores, found, kpt_shape, form, kpts, *(() if kpts_sigma is None else (kpts_sigma,)))
-    if not len(pred):
+    if without_objects(found):
         return Parts(found, terms, pred, None)
     return Parts(found, terms, pred, truth_at(keypoints, found, scene.grid.imgsz, kpt_shape, len(scene.targets)))
+
+
+def likelihood(pred: Tensor, truth: Truth, kpt_shape: Sequence[int], rle_sigma: str) -> Tensor:
+    """RLE of decoded keypoints (n, K, D + 2) under the standard normal, 0 at least; 0-d."""
+    weights = weights_of(kpt_shape, tuple(kpt_shape) == COCO)
+    return rle_keypoints(pred, truth.points, truth.visible, weights, rle_sigma=rle_sigma).clamp(min=0)

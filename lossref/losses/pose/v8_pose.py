@@ -26,7 +26,7 @@ from lossref.losses.classification.replaced import documented, kind_of, own, pla
 from lossref.losses.detection.batch import Grid, vector_of
 from lossref.losses.detection.laws import GAINS, GRID, RULES, SIZES, TOPK, detection_laws
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
-from lossref.losses.detection.terms import Found
+from lossref.losses.detection.terms import Found, without_objects
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.keypoints.keypoint import KeypointLoss
 from lossref.losses.keypoints.kpts_decode import kpts_decode
@@ -132,6 +132,7 @@ class v8PoseLoss(v8DetectionLoss):
         self.bce_pose: Any = nn.BCEWithLogitsLoss()
         self._coco = self.kpt_shape == [17, 3]
         self._shown = sigmas_of(self.kpt_shape, torch.get_default_dtype(), self._coco).to(self.device)
+        self._plain = sigmas_of(self.kpt_shape, torch.float32, self._coco).to(self.device)
         given = sigmas_given(getattr(model, "kpt_oks_sigmas", None), self.kpt_shape)
         self.keypoint_loss: Any = KeypointLoss(self._shown if given is None else given.to(self.device))
 
@@ -192,19 +193,25 @@ class v8PoseLoss(v8DetectionLoss):
             return "keypoint_loss"
         return super()._other_part() or ("" if plain_bce(self.bce_pose, "mean") else "bce_pose")
 
+    def _baked(self) -> tuple[Any, ...]:
+        sigmas = self.keypoint_loss.sigmas
+        return *super()._baked(), self._gains(), id(sigmas), sigmas._version
+
     def _terms(self, pred: Tensor, truth: Truth | None) -> tuple[Tensor, ...]:
         """The terms of decoded keypoints (n, K, D), without gains."""
         return keypoint_terms(pred, truth, self._sigmas(pred.dtype), pred.shape[-1] == 3)
 
     def _truth(self, batch: dict[str, Any], found: Found, grid: Grid) -> Truth | None:
         """Truth at the positives; batch["keypoints"] is read only if there are any."""
-        if not len(found.positives.image):
+        if without_objects(found):
             return None
         return truth_at(batch["keypoints"], found, grid.imgsz, self.kpt_shape, batch["batch_idx"].numel())
 
     def _sigmas(self, dtype: torch.dtype) -> Tensor:
-        given = self.keypoint_loss.sigmas
-        return sigmas_of(self.kpt_shape, dtype, self._coco) if given is self._shown else given
+        given: Tensor = self.keypoint_loss.sigmas
+        if given is not self._shown:
+            return given
+        return self._plain if dtype == torch.float32 else sigmas_of(self.kpt_shape, dtype, self._coco)
 
 
 SPEC = Spec(

@@ -19,7 +19,8 @@ from lossref.core.nouns import Target
 from lossref.losses.classification.bce import bce
 from lossref.losses.detection.batch import rows_at
 from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms import Found, detect, scale_of
+from lossref.losses.detection.terms.pairs import detect
+from lossref.losses.detection.terms.parts import Found, scale_of
 from lossref.losses.masks.bce_dice import bce_dice
 from lossref.losses.masks.crop_mask import crop_mask
 from lossref.losses.segmentation.settings import MASK_PARAMS, SEMANTIC_PARAMS
@@ -65,7 +66,7 @@ def masks_resized(proto: Tensor, masks: Tensor) -> Sized:
 def own_mask(s: Step, masks: Tensor) -> Tensor:
     image, _, number, _ = s.found.positives
     if not s.overlap:
-        return masks[s.found.slots.row[image, number]]
+        return masks[s.found.row]
     return (masks[image] == (number + 1)[:, None, None]).to(masks.dtype)
 
 

@@ -91,7 +91,9 @@ def segmented(
     if truth is not None and len(found.positives.image):
         seg = found_mask_term(segments, found, truth, choices.rules) * choices.gain
         if segments.semantic is not None and truth.sem_masks is not None:
-            cost = semantic_term(segments.semantic, truth.masks, truth.sem_masks, found.slots, choices)
+            by_image = found.slots
+            assert isinstance(by_image, Slots)
+            cost = semantic_term(segments.semantic, truth.masks, truth.sem_masks, by_image, choices)
             semseg = cost * choices.gain
     dtype, _ = compute_dtype(terms.box, *(x for x in segments if x is not None))
     return SegmentationTerms(*(x.to(dtype) for x in (terms.box, seg, terms.cls, terms.dfl, semseg)))
@@ -101,7 +103,7 @@ def found_mask_term(segments: Segments, found: Found, truth: Truth, rules: MaskR
     """Mask term of the positives found, at least one, without gain; prototypes and masks are brought to one size."""
     dtype, _ = compute_dtype(segments.coefficients, segments.proto)
     image, anchor, number, _ = found.positives
-    targets = MaskTargets(image, number, found.slots.row[image, number], found.target_boxes, truth.imgsz)
+    targets = MaskTargets(image, number, found.row, found.target_boxes, truth.imgsz)
     coefficients, proto = rows_at(segments.coefficients, image, anchor).to(dtype), segments.proto.to(dtype)
     if rules.resize == "masks":
         return mask_term(coefficients, proto, nearest(truth.masks, *proto.shape[2:]), targets, rules)

@@ -28,7 +28,7 @@ from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
 from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms import detect
+from lossref.losses.detection.terms.pairs import detect
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term, of_edition
 from lossref.losses.masks.bce_dice import BCEDiceLoss
@@ -124,6 +124,8 @@ class v8SegmentationLoss(v8DetectionLoss):
     `overlap` is model.args.overlap_mask at construction: masks (b, Hm, Wm) that number the objects of an
     image from 1, or one binary mask for each object of the batch, (N, Hm, Wm).
     """
+
+    _form: Any = staticmethod(detect)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)

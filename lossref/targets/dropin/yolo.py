@@ -7,6 +7,7 @@ the dict of edition 8.4, or the feature maps of edition 8.3 (spec/60-api.md sect
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -83,7 +84,7 @@ class StandardNormal(torch.nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """ln of the density at x (n, 2)."""
-        return -(x**2).sum(-1) / 2 - torch.log(x.new_tensor(2 * torch.pi))
+        return -(x**2).sum(-1) / 2 - math.log(2 * math.pi)
 
 
 def terms_of(ask: Ask, loss: Any, x: Mapping[str, Tensor], terms: int) -> tuple[Tensor, ...]:

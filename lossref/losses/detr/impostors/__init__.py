@@ -97,7 +97,7 @@ def layer_by_layer(steps: Steps) -> Callable[..., tuple[Tensor, ...]]:
 def _layer(
     boxes: Tensor, scores: Tensor, cls: Tensor, bboxes: Tensor, pairs: Matching, p: Params, steps: Steps
 ) -> list[Tensor]:
-    image, query, which = pairs
+    image, query, which = pairs[:3]
     pred, target = boxes[image, query], bboxes[which]
     iou, giou = steps.overlaps(pred, target, p["eps"])
     label = torch.full(scores.shape[:2], scores.shape[2])

@@ -135,12 +135,20 @@ def candidates_rotated(
     return _pairs(image, number, row, anchor, len(anchors), rules)
 
 
+def ranked(metric: Tensor, anchor: Tensor, anchors: int) -> Tensor:
+    """Metrics >= 0 as a top-k sees them: of those that are 0 the first anchor is the largest, all above -1/2.
+
+    Zeros are common, and which of them fill up the top-k is undefined (QA3); here it is the same in every form.
+    """
+    return torch.where(metric == 0, (anchor + 1).to(metric.dtype) / (-2.0 * (anchors + 1)), metric)
+
+
 def enlarged(side: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
     """Sides as the search for candidates sees them."""
     if rules.small_boxes == "off":
         return side
     least = stride[1] if rules.small_boxes != "stride0" and len(stride) > 1 else stride[0]
-    return torch.where(side < (least if rules.small_boxes == "raised" else stride[0]), side.new_tensor(least), side)
+    return torch.where(side < (least if rules.small_boxes == "raised" else stride[0]), least, side)
 
 
 def _pairs(image: Tensor, number: Tensor, row: Tensor, anchor: Tensor, anchors: int, rules: Rules) -> Pairs:

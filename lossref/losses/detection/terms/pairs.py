@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,39 +22,13 @@ from lossref.losses.box_terms.bbox import bbox_terms
 from lossref.losses.classification.class_term import BLOCK, sparse_bce
 from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
-from lossref.losses.coordinates.xywh2xyxy import xywh2xyxy
-from lossref.losses.detection.batch import Grid, Slots, class_indices, numbers_at, padded, rows_at, slots_of
+from lossref.losses.detection.batch import Slots, class_indices, numbers_at, padded, require_numbers, rows_at, slots_of
 from lossref.losses.detection.settings import Matching, Scene
+from lossref.losses.detection.terms.parts import OVERLAPS, Found, Terms, decoded, require_targets, scale_of, to_pixels
 from lossref.losses.overlap.bbox_iou import overlap
 from lossref.losses.overlap.ciou import EPS, ciou
 
-OVERLAPS = ("ciou", "iou")
 MODERATE = 40.0  # logits: sums of exponentials up to there have all their digits in float32
-
-
-class Found(NamedTuple):
-    """Positives (n,) and what the terms of any task need of them.
-
-    target_boxes (n, 4) in pixels; pred_boxes (n, 4), with gradient, and points (n, 2) in stride units;
-    stride (n, 1) in pixels; norm is S. truth (b, G, 5) holds class and box of every object, in pixels.
-    """
-
-    positives: Positives
-    target_boxes: Tensor
-    pred_boxes: Tensor
-    points: Tensor
-    stride: Tensor
-    norm: Tensor
-    truth: Tensor
-    slots: Slots
-
-
-class Terms(NamedTuple):
-    """The three terms with gains, without the factor b; each 0-d."""
-
-    box: Tensor
-    cls: Tensor
-    dfl: Tensor
 
 
 Overlap = Callable[[Tensor, Pairs, Tensor, Slots], Tensor]
@@ -73,8 +46,8 @@ def detect(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None 
     targets, metric_overlap = scene.targets, scene.settings.matching.rules.overlap
     if of_task is None and metric_overlap not in OVERLAPS:
         raise ValueError(f"metric_overlap: expected one of {', '.join(OVERLAPS)}, got {metric_overlap!r}")
-    if targets.shape[1] != 6:
-        raise RuntimeError(f"bboxes: expected 4 numbers for each object, got {targets.shape[1] - 2}")
+    require_targets(targets, 6)
+    require_numbers(targets)
     with as_it_is(boxes):
         return _found(boxes, scores, scene, of_task)
 
@@ -100,7 +73,8 @@ def _found(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None)
     given = (rows, pred, points, target / stride, score, norm, grid.imgsz, stride, reg_max)
     box, dfl = bbox_terms(*given, ciou_alpha=matching.ciou_alpha, edition=matching.edition)
     cls = class_cost(scores, labels, positives, dtype) / norm
-    found = Found(positives, target, pred, points, stride, norm, truth, slots)
+    row = slots.row[image, number]
+    found = Found(positives, row, target, pred, points, stride, norm, truth, slots)
     return found, Terms(box * gains.box, cls * gains.cls, dfl * gains.dfl)
 
 
@@ -132,22 +106,6 @@ def _moments(logits: Tensor, buffer: Tensor) -> Tensor:
         if float(found[:, 1].amin()) >= math.exp(-MODERATE):
             return found
     return powers @ torch.sub(logits, logits.amax(1, keepdim=True), out=buffer).exp_()
-
-
-def decoded(ltrb: Tensor, grid: Grid) -> Tensor:
-    """Boxes xyxy (b, 4, A) in pixels of distances (b, 4, A)."""
-    return dist2bbox(ltrb, grid.points.t(), xywh=False, dim=1) * grid.strides[:, 0]
-
-
-def scale_of(imgsz: tuple[float, float], like: Tensor) -> Tensor:
-    """(W, H, W, H) in pixels, dtype and device of `like`."""
-    height, width = imgsz
-    return like.new_tensor([width, height, width, height])
-
-
-def to_pixels(rows: Tensor, scale: Tensor) -> Tensor:
-    """(..., 1 + 4 + more) of class, xywh and more to class, xyxy times the scale (4,), and more."""
-    return torch.cat([rows[..., :1], xywh2xyxy(rows[..., 1:5] * scale), rows[..., 5:]], -1)
 
 
 def overlaps(pred: Tensor, truth: Tensor, pairs: Pairs, matching: Matching) -> Tensor:
@@ -191,21 +149,3 @@ def class_cost(scores: Tensor, labels: Tensor, positives: Positives, dtype: torc
     label = labels[image, number].clamp(min=0)
     _, classes, anchors = scores.shape
     return sparse_bce(scores, (image * classes + label) * anchors + anchor, score, dtype)
-
-
-def dense(found: Found, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """fg_mask (b, A), object index (b, A), target boxes (b, A, 4) px, points, strides, as the classes return them.
-
-    Background anchors carry object 0. Without any object mask and index have the dtype of `like` (QA1).
-    """
-    images, anchors = len(like), len(grid.points)
-    if found.truth.shape[1] == 0:
-        nothing = like.new_zeros((images, anchors))
-        return nothing, nothing.clone(), found.truth.new_zeros((images, anchors, 4)), grid.points, grid.strides
-    image, anchor, number, _ = found.positives
-    mask = torch.zeros((images, anchors), dtype=torch.bool, device=like.device)
-    index = torch.zeros((images, anchors), dtype=torch.long, device=like.device)
-    mask[image, anchor] = True
-    index[image, anchor] = number
-    boxes = found.truth[..., 1:].gather(1, index[..., None].expand(-1, -1, found.truth.shape[-1] - 1))
-    return mask, index, boxes, grid.points, grid.strides
