@@ -76,14 +76,18 @@ def _began(one: str, other: str, rows: Sequence[Compared], seed: int, timeout: f
     """Where each of these losses changed on the way, the first release first."""
     from lossref.losses import spec as find
     from lossref.report.terminal import track
-    from lossref.run.causes.beside.bisecting import between, changes
+    from lossref.run.causes.beside.bisecting import Change, between, changes
+    from lossref.run.causes.beside.differences import compared, differing
     from lossref.run.causes.beside.sides import asking, first, loading
 
     releases, loaded = between(one, other), loading(timeout)
     by_spec = {row.spec: first([x for x in rows if x.spec == row.spec]) for row in rows if row.differences}
     asked: Iterable[str] = by_spec if quiet else track(list(by_spec), f"{len(releases)} releases")
-    ways = (asking(find(name), seed, loaded, {(one, other): by_spec[name]}) for name in asked)
-    found = [change for ask in ways for change in changes(releases, ask)]
+    found = list[Change]()
+    for name in asked:
+        known = {(one, other): by_spec[name]}
+        quick, whole = (asking(find(name), seed, loaded, how, known) for how in (differing, compared))
+        found += [Change(x.before, x.after, whole(x.before, x.after)) for x in changes(releases, quick)]
     return sorted(found, key=lambda change: releases.index(change.after))
 
 

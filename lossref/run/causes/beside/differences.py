@@ -7,7 +7,7 @@ its settings to name what moved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -65,19 +65,28 @@ class Compared:
 
 
 def compared(spec: Spec, one: Target, other: Target, seed: int = 0, tier: str = "quick") -> Compared:
-    """Put the cases of a spec to both."""
+    """Put the cases of a spec to both, and name the settings that are behind what differs."""
+    row, found = _asked(spec, one, other, seed, tier)
+    return replace(row, settings=_settings(spec, (one, other), found)) if row.differences else row
+
+
+def differing(spec: Spec, one: Target, other: Target, seed: int = 0, tier: str = "quick") -> Compared:
+    """The same without the settings, which are dear to find."""
+    return _asked(spec, one, other, seed, tier)[0]
+
+
+def _asked(spec: Spec, one: Target, other: Target, seed: int, tier: str) -> tuple[Compared, list[Asked]]:
     lacking = [f"{side.label}: {side.unsupported}" for side in (one, other) if side.unsupported]
     if lacking:
-        return Compared(spec.name, 0, reason=lacking[0])
+        return Compared(spec.name, 0, reason=lacking[0]), []
     cases = list(islice(_cases(spec, one, other, seed, tier), MOST[spec.composite]))
     if not cases:
-        return Compared(spec.name, 0, reason="no case can be put to both")
+        return Compared(spec.name, 0, reason="no case can be put to both"), []
     try:
         found = [(case, tuple(_apart(*_given(spec, (one, other), case)))) for case in cases]
     except (TargetEnded, CannotAnswer) as error:
-        return Compared(spec.name, 0, reason=str(error))
-    differences = tuple(_differences(found))
-    return Compared(spec.name, len(cases), differences, _settings(spec, (one, other), found) if differences else ())
+        return Compared(spec.name, 0, reason=str(error)), []
+    return Compared(spec.name, len(cases), tuple(_differences(found))), found
 
 
 def _cases(spec: Spec, one: Target, other: Target, seed: int, tier: str) -> Iterator[Case]:

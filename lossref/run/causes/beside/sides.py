@@ -15,6 +15,7 @@ from lossref.targets.resolve import Unavailable, UnknownTarget
 
 Side = Mapping[str, Sequence[Target]]
 Pair = tuple[Spec, Target, Target]
+How = Callable[[Spec, Target, Target, int], Compared]
 
 
 def side(word: str, as_spec: str | None, python: str, timeout: float) -> Side:
@@ -38,10 +39,10 @@ def pairs(wanted: Sequence[Spec], one: Side, other: Side) -> Iterator[Pair]:
                 yield spec, target, next(iter(theirs.values()))
 
 
-def beside(pair: Pair, seed: int) -> Compared:
+def beside(pair: Pair, seed: int, how: How = compared) -> Compared:
     """What is different between the two of a pair."""
     spec, one, other = pair
-    return compared(spec, settled(one), settled(other), seed)
+    return how(spec, settled(one), settled(other), seed)
 
 
 def first(rows: Sequence[Compared]) -> Compared:
@@ -63,7 +64,7 @@ def loading(timeout: float) -> Callable[[str], Side | str]:
 
 
 def asking(
-    spec: Spec, seed: int, loaded: Callable[[str], Side | str], known: Mapping[tuple[str, str], Compared]
+    spec: Spec, seed: int, loaded: Callable[[str], Side | str], how: How, known: Mapping[tuple[str, str], Compared]
 ) -> Callable[[str, str], Compared]:
     """What is different between two words in one loss; no pair is asked again."""
 
@@ -75,7 +76,7 @@ def asking(
         for found in both:
             if isinstance(found, str):
                 return Compared(spec.name, 0, reason=found)
-        rows = [beside(pair, seed) for pair in pairs([spec], *both)]  # type: ignore[arg-type]
+        rows = [beside(pair, seed, how) for pair in pairs([spec], *both)]  # type: ignore[arg-type]
         return first(rows) if rows else Compared(spec.name, 0, reason=f"one of them has no {spec.name}")
 
     return ask
