@@ -168,8 +168,13 @@ def test_what_waits_is_seen(name: str) -> None:
 # DETR: the matching is solved on the host, so the costs of all layers are copied there, once --------------------
 
 
-def test_rtdetr_copies_once_to_the_host_and_one_time_there_for_each_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other value that was read would raise: the device has no memory."""
+@pytest.mark.parametrize(("where", "there"), [("meta", 3), ("cpu", 5)], ids=["objects there", "objects here"])
+def test_rtdetr_copies_to_the_host_once(monkeypatch: pytest.MonkeyPatch, where: str, there: int) -> None:
+    """Every other value that was read would raise: the device has no memory.
+
+    There go images of the objects, what was matched, what stands for what in the denoising queries; and, where they
+    are here, boxes and classes of the objects, each once.
+    """
     copies = []
 
     def on_host(price: Tensor, cls: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,13 +185,12 @@ def test_rtdetr_copies_once_to_the_host_and_one_time_there_for_each_use(monkeypa
     monkeypatch.setattr(matching, "_on_host", on_host)
     layers, images, queries, classes, groups = 3, 2, 5, 4, [2, 1]
     leaves = [torch.zeros(layers, images, queries, c, device="meta").requires_grad_() for c in (4, classes) * 2]
-    batch = {"cls": torch.zeros(3, dtype=torch.int64, device="meta"), "bboxes": torch.ones(3, 4, device="meta")}
+    batch = {"cls": torch.zeros(3, dtype=torch.int64, device=where), "bboxes": torch.ones(3, 4, device=where)}
     known = {"dn_pos_idx": [torch.tensor([0, 1, 2, 3]), torch.tensor([0, 2])], "dn_num_group": 2}
     with waits() as found:
         loss = lossref.RTDETRDetectionLoss(nc=classes, use_vfl=True)
         total = loss((leaves[0], leaves[1]), {**batch, "gt_groups": groups}, leaves[2], leaves[3], known)
         sum(total.values()).backward()
     assert copies == [(layers, 3, queries)]
-    # there: images of the objects, what was matched, what stands for what in the denoising queries
-    assert found["_to_copy to another device"] == 3
+    assert found["_to_copy to another device"] == there
     assert all(x.grad is not None for x in leaves)

@@ -68,7 +68,8 @@ def terms_of_positives(
 def terms_of_anchors(x: Dense, reg_max: int, box: int, terms: Callable[..., BoxTerms]) -> BoxTerms:
     """`terms`, such as `bbox_terms`, of the anchors in the mask; see `bbox_loss`. `box` numbers describe one box."""
     require_dense(x, reg_max, box)
-    x = Dense(*(beside(one, x.pred_dist) if isinstance(one, Tensor) else one for one in x))
+    moved: tuple[Any, ...] = tuple(beside(one, x.pred_dist) if isinstance(one, Tensor) else one for one in x)
+    x = Dense(*moved)
     inputs = (x.pred_dist, x.pred_bboxes, x.anchor_points, x.target_bboxes, x.target_scores, x.stride)
     gathered = everywhere if form_of(x.pred_dist) == "static" else at_positives
     dist, boxes, points, targets, scores, stride = gathered(x.fg_mask, *inputs)

@@ -23,7 +23,7 @@ from lossref.core.families import HARD_LABEL_FAMILIES, soft_labels
 from lossref.core.laws import differs, permutation, repetition
 from lossref.core.nouns import Array, Domain, Param, Spec
 from lossref.core.picking import Pick
-from lossref.core.precision import compute_dtype, require_floating
+from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.assignment.static.form import form_of
 from lossref.losses.keypoints.oracle import oracle_rle_keypoints
 from lossref.losses.keypoints.rle import EPS, FARTHEST, rle, standard_normal
@@ -48,7 +48,7 @@ def rle_keypoints(
     dtype of predictions and targets, at least float32; 0 with zero gradients if no row is left.
     Raises IndexError for a mask that is not boolean, ValueError for shapes that do not match.
     """
-    given = (pred_kpt, gt_kpt, kpt_mask, weights, rle_sigma)
+    given = (pred_kpt, *(beside(x, pred_kpt) for x in (gt_kpt, kpt_mask, weights)), rle_sigma)
     if form_of(pred_kpt) == "static":
         sigma, error, weight, count = all_errors_of(*given)
         total = rle(sigma, log_prob(error), error, weight, size_average=False, residual=residual)
