@@ -6,8 +6,10 @@ torch's device without memory ("meta"), where whatever reads a value raises.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +32,9 @@ from lossref.losses.classification.classification import classification
 from lossref.losses.detr import matching
 from lossref.losses.keypoints.realnvp import realnvp
 from shared.host_waits import waits
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "regression" / "ratios"))
+import workloads
 
 BLOCKS = ("rotated_bbox", "realnvp")  # declared as composites, and elementary in what they do
 NAMES = [name for name, spec in specs().items() if not spec.composite or name in BLOCKS]
@@ -116,6 +121,31 @@ def test_targets_beside_predictions_on_another_device_are_moved_once(name: str) 
     with waits() as found:
         assert loss(leaf, *rest).device.type == "meta"
     assert found == {"_to_copy to another device": MOVED.get(name, len(rest))}
+
+
+WITH_MODEL = {  # how many of its targets are floating tables: each is moved once, those of a box in one
+    **dict.fromkeys(("v8DetectionLoss", "v8OBBLoss"), 1),
+    **dict.fromkeys(("v8PoseLoss", "PoseLoss26"), 2),
+    **dict.fromkeys(("E2EDetectLoss", "E2ELoss"), 2),  # of two losses
+}
+
+
+@pytest.mark.parametrize("where", ["meta", "cpu"])
+@pytest.mark.parametrize("name", WITH_MODEL)
+def test_a_loss_with_a_model_reads_and_copies_nothing(name: str, where: str) -> None:
+    """Strides are read when it is made, and nothing later; a batch on the CPU goes to the predictions, once."""
+    sizes, one = workloads.SMALL, workloads.workload(name, workloads.SMALL)
+    there = one.on("meta")
+    model = workloads.model(sizes, "cpu")
+    model.parameters = lambda: iter([torch.zeros(1, device="meta")])
+    loss = getattr(lossref, name)(model)
+    work = workloads.full(there if where == "meta" else there._replace(arguments=one.arguments), loss)
+    work()  # tables are made once
+    with waits() as found:
+        work()
+    crossing = found.pop("_to_copy to another device", 0)
+    assert crossing == (0 if where == "meta" else WITH_MODEL[name])
+    assert where == "cpu" or not found  # what is on the CPU may be looked at there
 
 
 # What is looked at on a CPU, and on a GPU where it is asked for ----------------------------------------------
