@@ -142,13 +142,13 @@ def _stop_at(error: Exception) -> None:
     from lossref.report.stored import ReportError
     from lossref.run.causes.dialect_files import BadDialect
     from lossref.run.saved import SavedCaseError
+    from lossref.run.saved.shards import ShardError
     from lossref.targets.resolve import Unavailable, UnknownTarget
 
     if isinstance(error, Unavailable):
         stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
-    if isinstance(
-        error, SpecsError | UnknownSpec | UnknownCheck | UnknownTarget | ReportError | SavedCaseError | BadDialect
-    ):
+    unknown = SpecsError | UnknownSpec | UnknownCheck | UnknownTarget
+    if isinstance(error, unknown | ReportError | SavedCaseError | BadDialect | ShardError):
         stop(str(error))
 
 

@@ -20,15 +20,20 @@ FORMATS = "text json junit github"
 
 @app.command("report")
 def report(
-    words: Annotated[list[str], typer.Argument(metavar="DIR | diff A B", help="Where verdicts.jsonl is.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="DIR | diff A B | merge A B ...", help="Where verdicts.jsonl is.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Where merge puts the whole.")] = None,
     form: Format = "text",
     specs: SpecFiles = None,
 ) -> None:
-    """Write page, CSV and badge again from verdicts.jsonl, or say what is different between two runs."""
+    """Write page, CSV and badge again from verdicts.jsonl; or compare two runs, or merge the parts of one."""
     only(FORMATS, form)
     with plain_errors():
         if len(words) == 3 and words[0] == "diff":
             _difference(Path(words[1]), Path(words[2]))
+        if words[0] == "merge" and len(words) > 1:
+            _merged([Path(word) for word in words[1:]], out, form)
         if len(words) != 1:
             stop("say which run: lossref report DIR, or which two: lossref report diff A B")
         _again(Path(words[0]), form)
@@ -54,12 +59,22 @@ def _verdicts(directory: Path) -> list[Verdict]:
     return verdicts
 
 
+def _merged(parts: list[Path], out: Path | None, form: str) -> None:
+    from lossref.run.saved.shards import merge
+
+    if out is None:
+        stop("say where the whole is to be: lossref report merge A B --out DIR")
+    merge(parts, out)
+    _again(out, form)
+
+
 def _again(directory: Path, form: str) -> None:
     from lossref.report import page, terminal
     from lossref.run import session
+    from lossref.run.about import check_docs
 
     verdicts, (_, run) = _verdicts(directory), page.read(directory)
-    written = page.write(directory, session.check_docs())
+    written = page.write(directory, check_docs())
     status = session.exit_status(verdicts, int(run["planned"]))
     typer.echo(f"report: {written}", err=form != "text")
     typer.echo(terminal.ending(verdicts, run, status), err=form != "text")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,6 +65,9 @@ def validate(
     write_dialect: Annotated[
         Path | None, typer.Option("--write-dialect", help="Write the settings that were found into this file.")
     ] = None,
+    shard: Annotated[
+        str, typer.Option("--shard", metavar="I/N", help="Only part I of N; lossref report merge puts them together.")
+    ] = "",
     allow_tf32: Annotated[bool, typer.Option("--allow-tf32", help="On a GPU, let matrices be rounded.")] = False,
     form: Format = "text",
 ) -> None:
@@ -97,9 +101,10 @@ def validate(
             stop(f"{', '.join(words)} has no implementation of {globs(spec)}")
         if not planning.planned(plan):
             stop(f"no check that matches {globs(check)!r} runs in {', '.join(dtypes)}")
-        due = () if check or dtype else held.expected({job.spec for job in plan}, every_spec=not spec)
+        due = () if check or dtype or shard else held.expected({job.spec for job in plan}, every_spec=not spec)
         known = tuple((one.finding, one.reason, one in due) for one in held.known)
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known)
+        plan, more = _part(plan, shard) if shard else (plan, {})
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known, more)
     raise typer.Exit(status)
 
 
@@ -108,6 +113,18 @@ def _release(words: list[str], lodging: Lodging) -> str:
     from lossref.targets.lodged import version
 
     return version(words[0], lodging) if len(words) == 1 else ""
+
+
+def _part(plan: list[Job], which: str) -> tuple[list[Job], dict[str, Any]]:
+    """The jobs of one part of a plan, and what run.json says of it. Stops where nothing is left for it."""
+    from lossref.run.about import digest_of
+    from lossref.run.saved.shards import facts, part, shard
+
+    one = shard(which)
+    jobs = [plan[at] for at in part(plan, one)]
+    if not jobs:
+        stop(f"there is nothing to do for part {which}: the run has {len(plan)} jobs")
+    return jobs, facts(plan, one, digest_of(plan))
 
 
 def _carry_out(
@@ -121,6 +138,7 @@ def _carry_out(
     write_dialect: Path | None,
     form: str,
     known: Expected,
+    more: Mapping[str, Any],
 ) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
@@ -128,10 +146,11 @@ def _carry_out(
     from lossref.report import terminal
     from lossref.report.terminal import console
     from lossref.run import session
+    from lossref.run.about import check_docs
     from lossref.run.atomic import InUse, write_text
     from lossref.run.causes import dialect_files as dialects
 
-    kept, interrupted = session.Session(folder, words, plan, tier, seed, resume, known), False
+    kept, interrupted = session.Session(folder, words, plan, tier, seed, resume, known, more), False
     try:
         with kept:
             try:
@@ -139,7 +158,7 @@ def _carry_out(
             except KeyboardInterrupt:
                 deaf()
                 interrupted = True
-        page = report.write(folder, session.check_docs())
+        page = report.write(folder, check_docs())
     except (InUse, session.SessionError) as error:
         stop(str(error))
     except OSError as error:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import lossref
+from lossref.checks.table import CHECKS
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.process import Lodging
 from lossref.losses import origin, specs
@@ -52,7 +53,6 @@ def of_checks(words: list[str], tier: str, seed: int, plan: list[Job]) -> dict[s
     """The facts of a run of checks, with the digests of its plan and of the files that declare what it asks."""
     lodging = plan[0].lodging
     found = [host for host in (_host(word, lodging) for word in words) if host]
-    asked = [replace(job, out="", lodging=replace(lodging, memory=0)) for job in plan]  # memory goes with --jobs
     return {
         "target": ", ".join(words),
         "version": ", ".join(filter(None, (_version(word, lodging) for word in words))),
@@ -60,9 +60,22 @@ def of_checks(words: list[str], tier: str, seed: int, plan: list[Job]) -> dict[s
         **facts(planned(plan), seed, threads=1),
         "hosts": [dict(pairs) for pairs in dict.fromkeys(tuple(host.items()) for host in found)],
         "notes": [*(["TF32 was allowed on the GPU"] if lodging.tf32 else []), *_held_to(plan)],
-        "plan": hashlib.sha256(repr(asked).encode()).hexdigest(),
+        "plan": digest_of(plan),
         "files": _files(plan),
     }
+
+
+def digest_of(plan: list[Job]) -> str:
+    """A digest of all that a run is going to ask, wherever it is written, on however many processes."""
+    asked = [
+        replace(job, out="", lodging=replace(plan[0].lodging, memory=0)) for job in plan
+    ]  # memory goes with --jobs
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+def check_docs() -> dict[str, str]:
+    """Check name -> what it asserts."""
+    return {one.name: one.doc for one in CHECKS}
 
 
 def _held_to(plan: list[Job]) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 
 from rich.console import Console
 
-from lossref.checks import table as checks
 from lossref.core.nouns import Verdict, verdict_of
 from lossref.run import jobs as running
 from lossref.run import plan as planning
@@ -39,7 +38,7 @@ class SessionError(Exception):
 
 
 class Session:
-    """The folder of a run.
+    """The folder of a run, whose run.json says `more`, too.
 
     run.json       how it was made, and whether it came to its end
     verdicts.jsonl one line for each verdict, written by the process that found it; at the end in the order of the plan
@@ -55,13 +54,14 @@ class Session:
         seed: int,
         resume: bool = False,
         known: Expected = NOTHING,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.plan, self.resume, self.known = folder, plan, resume, known
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self._done: dict[int, Outcome] = {}
         self._begin = time.monotonic()
-        self._facts = of_checks(words, tier, seed, plan)
+        self._facts = {**of_checks(words, tier, seed, plan), **(more or {})}
         self._held = ExitStack()
 
     def __enter__(self) -> Session:
@@ -177,11 +177,6 @@ def follow(kept: Session, jobs: int, console: Console) -> None:
         for job in broken:
             kept.keep(job, running.by_itself(job, kept.forget_unfinished))
             advance(len(job.rows))
-
-
-def check_docs() -> dict[str, str]:
-    """Check name -> what it asserts."""
-    return {one.name: one.doc for one in checks.CHECKS}
 
 
 # What is in the folder already ------------------------------------------------------------------------
