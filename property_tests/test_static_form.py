@@ -24,8 +24,10 @@ from lossref.losses.assignment.static.graphs import padded
 from lossref.losses.assignment.static.strategy import LARGEST, checked, chosen, forced, slots_for
 from shared.heads import leaves_of, model, objects, predictions
 
-SPECS = ("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26")
-CLASSES = ("v8DetectionLoss", "v8OBBLoss", "v8PoseLoss", "PoseLoss26", "E2ELoss", "E2EDetectLoss")
+SPECS = ("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26", "v8_segmentation")
+CLASSES = (
+    *("v8DetectionLoss", "v8OBBLoss", "v8PoseLoss", "PoseLoss26", "v8SegmentationLoss", "E2ELoss", "E2EDetectLoss"),
+)
 WAITS = {
     *("_local_scalar_dense", "item", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
     *("bincount", "is_nonzero", "equal", "lift_fresh"),
