@@ -13,19 +13,24 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 import lossref
 from lossref.checks.material import draw_case
 from lossref.core.nouns import Case
 from lossref.losses import spec as spec_named
 from lossref.losses.assignment.candidates import ranked
+from lossref.losses.assignment.static import graphs
 from lossref.losses.assignment.static.graphs import padded
 from lossref.losses.assignment.static.strategy import LARGEST, checked, chosen, forced, slots_for
 from shared.heads import leaves_of, model, objects, predictions
 
-SPECS = ("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26")
-CLASSES = ("v8DetectionLoss", "v8OBBLoss", "v8PoseLoss", "PoseLoss26", "E2ELoss", "E2EDetectLoss")
+SPECS = ("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26", "v8_segmentation")
+CLASSES = (
+    *("v8DetectionLoss", "v8OBBLoss", "v8PoseLoss", "PoseLoss26", "v8SegmentationLoss", "E2ELoss", "E2EDetectLoss"),
+)
 WAITS = {
     *("_local_scalar_dense", "item", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
     *("bincount", "is_nonzero", "equal", "lift_fresh"),
@@ -54,10 +59,11 @@ class NoWaiting(TorchDispatchMode):
 
 
 def cases_of(name: str) -> Iterator[Case]:
-    """The corners of a spec, and one drawn case at each value of each of its settings."""
+    """The corners of a spec, and one drawn case at each value of each setting that no spec before it has."""
     spec, rng = spec_named(name), np.random.default_rng(0)
+    before = {key for other in SPECS[: SPECS.index(name)] for key in spec_named(other).params}
     yield from spec.corners
-    settings = [{}] + [{key: value} for key, param in spec.params.items() for value in param.others]
+    settings = [{}, *({key: value} for key in spec.params.keys() - before for value in spec.params[key].others)]
     for setting in settings:
         yield draw_case(spec, rng, spec.sizes["small"][0], setting)
 
@@ -110,6 +116,18 @@ def test_no_operator_waits_for_a_value(name: str) -> None:
         vector, _ = loss(preds, batch)
         torch.autograd.grad(vector.sum(), leaves_of(preds), allow_unused=True)
     assert torch.allclose(vector, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_no_shape_depends_on_a_value(name: str) -> None:
+    """Where tensors have no values at all."""
+    loss, preds, batch = built(name)
+    with FakeTensorMode(allow_non_fake_inputs=True), forced("static"), checked(False):
+        preds, batch = tree_map(lambda x: torch.empty_like(x, requires_grad=x.requires_grad), (preds, batch))
+        vector, _ = loss(preds, batch)
+        slopes = torch.autograd.grad(vector.sum(), leaves_of(preds), allow_unused=True)
+    assert isinstance(vector, FakeTensor)
+    assert [x.shape for x in slopes if x is not None]
 
 
 @pytest.mark.parametrize("name", ["v8DetectionLoss"])
@@ -184,3 +202,42 @@ def test_a_size_is_compiled_once_and_as_a_whole() -> None:
     loss.bce = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor(2.0))
     assert torch.equal(fast(preds, batch)[0], loss(preds, batch)[0])
     assert len(seen) == 1
+
+
+# Captured -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been captured: a GPU's part is played by the steps themselves."""
+    found: list[Any] = []
+
+    def capture(module: Any, example: Any, **how: Any) -> Any:
+        found.append(example)
+        return module
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", capture)
+    monkeypatch.setattr(graphs, "capturable", lambda x: True)
+    return found
+
+
+@pytest.mark.parametrize("name", ["v8DetectionLoss", "v8SegmentationLoss", "E2ELoss"])
+def test_a_graph_for_each_size_and_state(captures: list[Any], name: str) -> None:
+    """Gains are baked into a graph, weights of branches are not."""
+    loss, preds, _ = built(name)
+    fast = lossref.captured(loss, preds, objects(3))
+    heads = 2 if name.startswith("E2E") else 1
+    for count, gain, expected in ((5, 7.5, 1), (64, 7.5, 1), (70, 7.5, 2), (9, 3.0, 3), (9, 7.5, 3)):
+        (loss.one2many if heads > 1 else loss).hyp.box = gain
+        if heads > 1:
+            loss.update()
+        batch = objects(count, seed=count)
+        assert torch.allclose(fast(preds, batch)[0], loss(preds, batch)[0], rtol=1e-5, atol=1e-5)
+        assert len(captures) == expected * heads
+
+
+def test_without_a_gradient_nothing_is_captured(captures: list[Any]) -> None:
+    loss, preds, batch = built("v8DetectionLoss")
+    with torch.no_grad():
+        lossref.captured(loss, preds, batch)
+    assert not captures

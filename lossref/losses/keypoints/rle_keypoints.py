@@ -48,7 +48,8 @@ def rle_keypoints(
     dtype of predictions and targets, at least float32; 0 with zero gradients if no row is left.
     Raises IndexError for a mask that is not boolean, ValueError for shapes that do not match.
     """
-    given = (pred_kpt, *(beside(x, pred_kpt) for x in (gt_kpt, kpt_mask, weights)), rle_sigma)
+    gt_kpt, kpt_mask, weights = (beside(x, pred_kpt) for x in (gt_kpt, kpt_mask, weights))
+    given = pred_kpt, gt_kpt, kpt_mask, weights, rle_sigma
     if form_of(pred_kpt) == "static":
         sigma, error, weight, count = all_errors_of(*given)
         total = rle(sigma, log_prob(error), error, weight, size_average=False, residual=residual)

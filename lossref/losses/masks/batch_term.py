@@ -108,7 +108,8 @@ def kept(boxes: Tensor, height: int, width: int, rounded: Tensor, wraps: bool = 
     Pixel i lies in [low, high) where ceil(low) <= i < ceil(high). Rounded edges are read as Python slices, in which
     those below 0 count from the end, unless they do not wrap.
     """
-    size = boxes.new_tensor([width, height, width, height])
+    size = boxes.new_full((4,), width)
+    size[1::2].fill_(height)
     edges = (boxes * size).nan_to_num(nan=0)
     sliced = edges.round()
     sliced = torch.where(sliced < 0, (sliced + size).clamp(min=0), sliced) if wraps else sliced.clamp(min=0)

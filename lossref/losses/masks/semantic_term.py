@@ -90,23 +90,29 @@ def semantic_cost(
     A map of another size is resampled to (h, w) by nearest neighbour, the floor taken in integers. Raises
     ValueError for other shapes, RuntimeError for a class outside 0 .. c - 1, labelled or not.
     """
-    if (
-        logits.ndim != 4
-        or classes.shape[:1] != logits.shape[:1]
-        or classes.shape != labelled.shape
-        or classes.ndim != 3
-    ):
-        shapes = ", ".join(str(tuple(x.shape)) for x in (logits, classes, labelled))
-        raise ValueError(f"expected logits (b, c, h, w) and two maps (b, H, W), got {shapes}")
+    require_maps(logits, classes, labelled)
     index = classes.long()
-    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= logits.shape[1]):
-        raise RuntimeError(f"sem_masks: expected classes 0 to {logits.shape[1] - 1}, got others")
+    require_classes(index, logits.shape[1])
     b, c, h, w = logits.shape
     index, labelled = nearest(index, h, w), nearest(labelled, h, w)
     image, y, x = labelled.nonzero(as_tuple=True)
     place = ((image * c + index[image, y, x]) * h + y) * w + x
     cost: Tensor = _SemanticCost.apply(logits.reshape(b * c, h * w), place, dtype, weights)  # type: ignore[no-untyped-call]
     return cost
+
+
+def require_maps(logits: Tensor, classes: Tensor, labelled: Tensor) -> None:
+    """Raise ValueError unless there are logits (b, c, h, w) and two maps (b, H, W)."""
+    fits = logits.ndim == 4 and classes.ndim == 3 and classes.shape[:1] == logits.shape[:1]
+    if not fits or classes.shape != labelled.shape:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (logits, classes, labelled))
+        raise ValueError(f"expected logits (b, c, h, w) and two maps (b, H, W), got {shapes}")
+
+
+def require_classes(index: Tensor, classes: int) -> None:
+    """Raise RuntimeError for a class of the map that has no logits."""
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= classes):
+        raise RuntimeError(f"sem_masks: expected classes 0 to {classes - 1}, got others")
 
 
 def nearest(plane: Tensor, height: int, width: int) -> Tensor:

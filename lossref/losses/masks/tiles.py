@@ -68,7 +68,7 @@ def cropped_costs(coefficients: Tensor, proto: Tensor, masks: Tensor, owner: Ten
     rows = coefficients.new_zeros(len(packed.owner), packed.width, coefficients.shape[1])
     rows = rows.index_put((packed.pack, packed.slot), coefficients)
     costs = _costs(rows, tiles, *meetings)[packed.pack, packed.slot]
-    return costs.masked_fill(~_finite(proto)[objects.image[owner]], torch.nan)
+    return costs.masked_fill(~finite(proto)[objects.image[owner]], torch.nan)
 
 
 def _costs(rows: Tensor, tiles: Tensor, *meetings: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def _costs(rows: Tensor, tiles: Tensor, *meetings: Tensor) -> Tensor:
     return costs
 
 
-def _finite(proto: Tensor) -> Tensor:
+def finite(proto: Tensor) -> Tensor:
     """Whether all prototypes of an image are finite; (b,)."""
     flat = proto.detach().flatten(1)
     return flat.amin(1).isfinite() & flat.amax(1).isfinite()

@@ -12,10 +12,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lossref.core.precision import compute_dtype, require_floating
-from lossref.losses.detection.batch import Slots, rows_at
-from lossref.losses.detection.terms import Found, Terms
+from lossref.losses.assignment.static.slots import Slots as Flat
+from lossref.losses.detection.batch import Slots, kept_rows_at, rows_at
+from lossref.losses.detection.settings import Scene
+from lossref.losses.detection.terms import Found, Terms, detect, pairs, without_objects
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term
 from lossref.losses.masks.semantic_term import WEIGHTS, nearest, semantic_cost
+from lossref.losses.masks.slot_masks import slot_mask_term
+from lossref.losses.masks.slot_semantic import slot_semantic_cost
 
 
 class Segments(NamedTuple):
@@ -78,6 +82,11 @@ class Choices(NamedTuple):
     semantic_background: str = "empty"
 
 
+def detected(boxes: Tensor, scores: Tensor, scene: Scene, rules: MaskRules) -> tuple[Found, Terms]:
+    """Positives and terms of detection; of pairs for a crop that goes by the number of positives of an image."""
+    return (pairs.detect if rules.crop == "by_count" else detect)(boxes, scores, scene)
+
+
 def segmented(
     found: Found, terms: Terms, segments: Segments, truth: Truth | None, choices: Choices
 ) -> SegmentationTerms:
@@ -88,13 +97,10 @@ def segmented(
     """
     seg = segments.coefficients[:0].sum() + segments.proto[:0].sum()
     semseg = seg.new_zeros(()) if segments.semantic is None else segments.semantic[:0].sum()
-    if truth is not None and len(found.positives.image):
+    if truth is not None and not without_objects(found):
         seg = found_mask_term(segments, found, truth, choices.rules) * choices.gain
         if segments.semantic is not None and truth.sem_masks is not None:
-            by_image = found.slots
-            assert isinstance(by_image, Slots)
-            cost = semantic_term(segments.semantic, truth.masks, truth.sem_masks, by_image, choices)
-            semseg = cost * choices.gain
+            semseg = semantic_term(segments.semantic, truth.masks, truth.sem_masks, found, choices) * choices.gain
     dtype, _ = compute_dtype(terms.box, *(x for x in segments if x is not None))
     return SegmentationTerms(*(x.to(dtype) for x in (terms.box, seg, terms.cls, terms.dfl, semseg)))
 
@@ -104,10 +110,15 @@ def found_mask_term(segments: Segments, found: Found, truth: Truth, rules: MaskR
     dtype, _ = compute_dtype(segments.coefficients, segments.proto)
     image, anchor, number, _ = found.positives
     targets = MaskTargets(image, number, found.row, found.target_boxes, truth.imgsz)
-    coefficients, proto = rows_at(segments.coefficients, image, anchor).to(dtype), segments.proto.to(dtype)
+    masks, proto = truth.masks, segments.proto.to(dtype)
     if rules.resize == "masks":
-        return mask_term(coefficients, proto, nearest(truth.masks, *proto.shape[2:]), targets, rules)
-    return mask_term(coefficients, resized(proto, truth.masks), truth.masks, targets, rules)
+        masks = nearest(masks, *proto.shape[2:])
+    else:
+        proto = resized(proto, masks)
+    if found.kept is None:
+        return mask_term(rows_at(segments.coefficients, image, anchor).to(dtype), proto, masks, targets, rules)
+    coefficients = kept_rows_at(segments.coefficients, image, anchor, found.kept).to(dtype)
+    return slot_mask_term(coefficients, proto, masks, targets, rules, found.kept, len(found.truth))
 
 
 def resized(proto: Tensor, masks: Tensor) -> Tensor:
@@ -117,19 +128,30 @@ def resized(proto: Tensor, masks: Tensor) -> Tensor:
     return interpolate(proto, size=masks.shape[1:], mode="bilinear", align_corners=False)
 
 
-def semantic_term(logits: Tensor, masks: Tensor, sem_masks: Tensor, slots: Slots, choices: Choices) -> Tensor:
+def semantic_term(logits: Tensor, masks: Tensor, sem_masks: Tensor, found: Found, choices: Choices) -> Tensor:
     """BCE + Dice of logits (b, c, h, w) against sem_masks (b, H, W) where an instance is, without gain; 0-d."""
-    overlap = choices.rules.overlap
+    overlap, slots = choices.rules.overlap, found.slots
     labelled = masks != 0 if overlap else instances(masks, slots) != 0
     if choices.semantic_background == "class0" and not overlap:
-        labelled = labelled | ~slots.present.any(1)[:, None, None]
+        labelled = labelled | empty(slots)[:, None, None]
     dtype, _ = compute_dtype(logits)
+    if found.kept is not None:
+        return slot_semantic_cost(logits, sem_masks, labelled, dtype, choices.weights, found.kept.any())
     return semantic_cost(logits, sem_masks, labelled, dtype, choices.weights)
 
 
-def instances(masks: Tensor, slots: Slots) -> Tensor:
+def empty(slots: Slots | Flat) -> Tensor:
+    """Which images have no object, (b,)."""
+    return ~slots.present.any(1) if isinstance(slots, Slots) else slots.first >= len(slots.image)
+
+
+def instances(masks: Tensor, slots: Slots | Flat) -> Tensor:
     """Sum of the separate masks (n, H, W) of each image, (b, H, W)."""
     dtype = torch.promote_types(masks.dtype, torch.float32)
+    if not isinstance(slots, Slots):
+        total = torch.zeros((len(slots.first), *masks.shape[1:]), dtype=dtype, device=masks.device)
+        mine = torch.where(slots.present[: len(masks), None, None], masks.to(dtype), 0)
+        return total.index_add(0, slots.image[: len(masks)], mine)
     total = torch.zeros((len(slots.present), *masks.shape[1:]), dtype=dtype, device=masks.device)
     image = slots.present.nonzero()[:, 0]
     return total.index_add(0, image, masks[slots.row[slots.present]].to(dtype))

@@ -27,8 +27,8 @@ from lossref.losses.detection.cases import LIFT
 from lossref.losses.detection.cases import fixture_f as f
 from lossref.losses.detection.laws import DERIVED, GAINS, GRID, RULES, TOPK
 from lossref.losses.detection.oracle import oracle_detection, oracle_terms
-from lossref.losses.detection.settings import scene_of
-from lossref.losses.detection.terms.pairs import detect
+from lossref.losses.detection.settings import Scene, scene_of
+from lossref.losses.detection.terms import without_objects
 from lossref.losses.detection.v8_detection import v8DetectionLoss
 from lossref.losses.masks.batch_term import MaskRules, MaskTargets, mask_term, of_edition
 from lossref.losses.masks.bce_dice import BCEDiceLoss
@@ -52,6 +52,7 @@ from lossref.losses.segmentation.terms import (
     SegmentationTerms,
     Segments,
     Truth,
+    detected,
     require_segments,
     segmented,
     segments_of,
@@ -91,10 +92,10 @@ def v8_segmentation(
     """
     detection |= {"box_gain": box_gain, "edition": edition}
     scene = scene_of((boxes, scores), (batch_idx, cls, bboxes), **detection)
-    found, terms = detect(boxes, scores, scene)
+    rules = of_edition(MaskRules(overlap, crop, separate_masks, zero_area_mask), edition)
+    found, terms = detected(boxes, scores, scene, rules)
     segments = Segments(mask_coefficient, proto, semseg if semantic and edition != "8.3" else None)
     require_segments(segments, scores)
-    rules = of_edition(MaskRules(overlap, crop, separate_masks, zero_area_mask), edition)
     choices = Choices(box_gain, rules=rules, semantic_background=semantic_background)
     parts = segmented(found, terms, segments, Truth(masks, sem_masks, scene.grid.imgsz), choices)
     if semseg is not None:  # a zero gradient where it has no effect
@@ -124,8 +125,6 @@ class v8SegmentationLoss(v8DetectionLoss):
     `overlap` is model.args.overlap_mask at construction: masks (b, Hm, Wm) that number the objects of an
     image from 1, or one binary mask for each object of the batch, (N, Hm, Wm).
     """
-
-    _form: Any = staticmethod(detect)
 
     def __init__(self, model: Any, tal_topk: int = 10, tal_topk2: int | None = None) -> None:
         super().__init__(model, tal_topk, tal_topk2)
@@ -181,6 +180,12 @@ class v8SegmentationLoss(v8DetectionLoss):
     def _mask_rules(self) -> MaskRules:
         return MaskRules(overlap=self.overlap)
 
+    def _form(self, boxes: Tensor, scores: Tensor, scene: Scene) -> Any:
+        return detected(boxes, scores, scene, self._mask_rules())
+
+    def _baked(self) -> tuple[Any, ...]:
+        return *super()._baked(), self._choices()
+
     def _choices(self) -> Choices:
         weights = self.bcedice_loss.weight_bce, self.bcedice_loss.weight_dice
         return Choices(self.hyp.box, weights, self._mask_rules())
@@ -190,7 +195,7 @@ class v8SegmentationLoss(v8DetectionLoss):
         found, terms, grid = self._detect(preds, batch)
         segments, truth = segments_of(preds), None
         require_segments(segments, preds["scores"])
-        if len(found.positives.image):
+        if not without_objects(found):
             device = segments.proto.device
             classes = None if segments.semantic is None else batch["sem_masks"].to(device)
             truth = Truth(batch["masks"].to(device), classes, grid.imgsz)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from lossref.core.precision import as_it_is
 from lossref.losses.assignment.static.strategy import slots_for
 
 OBJECTS = ("batch_idx", "cls", "bboxes", "keypoints")
@@ -80,7 +81,8 @@ class Prepared:
         if self.of._replaced():
             return self.of.loss(preds, batch)
         found = sizes_only(self.of.parse_output(preds))
-        return self.steps(found, padded(batch, tree_leaves(found)[0].device))
+        separate = () if getattr(self.of, "overlap", True) else ("masks",)
+        return self.steps(found, padded(batch, tree_leaves(found)[0].device, *separate))
 
     __call__ = loss
 
@@ -117,7 +119,7 @@ class Graphs:
     def __call__(self, preds: Any, batch: dict[str, Any]) -> Any:
         """The result of the loss, captured if it was not yet."""
         leaves, shape = tree_flatten((preds, batch))
-        if not (torch.is_grad_enabled() and leaves[0].is_cuda and any(x.requires_grad for x in leaves)):
+        if not (torch.is_grad_enabled() and any(x.requires_grad for x in leaves) and capturable(leaves[0])):
             return self.steps(preds, batch)
         key = (str(shape), *((x.shape, x.stride(), x.dtype, x.requires_grad) for x in leaves), self.of._baked())
         if key not in self.found:
@@ -129,10 +131,16 @@ class Graphs:
         """The graph of arguments like these; they are copied, so that theirs may be anywhere later."""
         example = tree_map(lambda x: x.detach().clone().requires_grad_(x.requires_grad), (preds, batch))
         module = _Module(self.of, self.steps)
-        graph: Call = torch.cuda.make_graphed_callables(
-            module, example, num_warmup_iters=WARM_UPS, allow_unused_input=True
-        )
+        with as_it_is(tree_leaves(example)[0]):
+            graph: Call = torch.cuda.make_graphed_callables(
+                module, example, num_warmup_iters=WARM_UPS, allow_unused_input=True
+            )
         return graph
+
+
+def capturable(x: Tensor) -> bool:
+    """Whether what is computed from x can be captured now."""
+    return x.is_cuda and not torch.cuda.is_current_stream_capturing()
 
 
 class _Module(nn.Module):
@@ -169,10 +177,10 @@ def _tensors(x: Any) -> bool:
     return all(isinstance(leaf, Tensor) for leaf in tree_leaves(x))
 
 
-def padded(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def padded(batch: dict[str, Any], device: torch.device, *by_object: str) -> dict[str, Any]:
     """What losses read of a batch, with as many objects as there are slots; those that are added have image -1.
 
-    What is elsewhere is moved to the device.
+    What is elsewhere is moved to the device. `by_object` are further names that have a row for each object.
     """
     count = batch["batch_idx"].numel()
     more = slots_for(count) - count
@@ -180,11 +188,7 @@ def padded(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
     kept = {name: x.to(device, non_blocking=True).contiguous() for name, x in given.items()}
     if not more:
         return kept
-    rows = {name: pad(x, (0, 0) * (x.ndim - 1) + (0, more)) for name, x in kept.items() if _by_object(name, x, count)}
+    grown = {*OBJECTS, *by_object} & kept.keys()
+    rows = {name: pad(kept[name], (0, 0) * (kept[name].ndim - 1) + (0, more)) for name in grown}
     index = kept["batch_idx"]
     return {**kept, **rows, "batch_idx": pad(index, (0, 0) * (index.ndim - 1) + (0, more), value=-1)}
-
-
-def _by_object(name: str, x: Tensor, count: int) -> bool:
-    """Whether a tensor has one row for each object; masks (n, H, W) that are separate do."""
-    return name in OBJECTS and len(x) == count
