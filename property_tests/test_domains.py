@@ -265,8 +265,10 @@ PATIENT = settings(
 )
 
 
-def any_case(spec: Spec, kinds: tuple[str, ...] = ("single", "small")) -> st.SearchStrategy[Case]:
+@cache
+def any_case(name: str, kinds: tuple[str, ...] = ("single", "small")) -> st.SearchStrategy[Case]:
     """Cases of every convention and size of the given kinds."""
+    spec = spec_named(name)
     choices = [
         strategy(spec, dims, params) for params in conventions(spec) for kind in kinds for dims in spec.sizes[kind]
     ]
@@ -278,7 +280,7 @@ def any_case(spec: Spec, kinds: tuple[str, ...] = ("single", "small")) -> st.Sea
 @given(data=st.data())
 def test_hypothesis_draws_legal_and_exact_cases(name: str, data: st.DataObject) -> None:
     spec = spec_named(name)
-    case = data.draw(any_case(spec))
+    case = data.draw(any_case(name))
     assert spec.why_not(case) is None
     assert exact_in_float32(case)
     for key, domain in spec.inputs.items():
@@ -295,7 +297,7 @@ def test_hypothesis_reaches_every_family(name: str) -> None:
         return not missing
 
     # The search ends as soon as all were drawn; `find` raises where that never happens.
-    find(any_case(spec, ("single",)), nothing_missing, settings=PATIENT)
+    find(any_case(name, ("single",)), nothing_missing, settings=PATIENT)
     assert missing == set()
 
 

@@ -74,16 +74,18 @@ def _apart(a: Array, b: Array) -> bool:
     return a.size != b.size or not np.allclose(a, b, 1e-9, 1e-9, equal_nan=True)
 
 
-def _of(spec: Spec, setting: str, value: Any) -> list[Recorded]:
-    """The recorded cases with this value, those first that are made for it, then the small ones."""
+def _certified(spec: Spec) -> list[Recorded]:
+    """The certified cases, small ones first."""
     stored = (one for one in volume_in(FOLDER, spec.name).cases if one.entry.is_certified)
-    found = [one for one in (recorded_of(spec.name, one) for one in stored) if one.case.params[setting] == value]
+    found = [recorded_of(spec.name, one) for one in stored]
+    return sorted(found, key=lambda one: sum(x.size for x in one.case.inputs.values()))
+
+
+def _told(spec: Spec, recorded: list[Recorded], setting: str, value: Any) -> Iterator[bool]:
+    """Of each case with this value whether it tells, of those first that are made for it."""
+    found = [one for one in recorded if one.case.params[setting] == value]
     made = f"{setting}={value!r}"
-    return sorted(found, key=lambda one: (made not in one.case.id, sum(x.size for x in one.case.inputs.values())))
-
-
-def _told(spec: Spec, setting: str, value: Any) -> Iterator[bool]:
-    for one in _of(spec, setting, value):
+    for one in sorted(found, key=lambda one: made not in one.case.id):
         usual = _usual(spec, one.case, setting)
         yield usual is None or _tells(spec, one, usual)
 
@@ -91,8 +93,9 @@ def _told(spec: Spec, setting: str, value: Any) -> Iterator[bool]:
 @pytest.mark.parametrize("name", [name for name, spec in own().items() if spec.params])
 def test_a_recorded_answer_changes_with_every_setting_or_a_reason_is_written(name: str) -> None:
     """A setting that decides the shapes of the inputs has a case; the same inputs have no answer at the default."""
-    keys = [key for key in SETTINGS if key[0] == name]
-    told = {key: any(_told(own()[name], *key[1:])) for key in keys}
+    spec, keys = own()[name], [key for key in SETTINGS if key[0] == name]
+    recorded = _certified(spec)
+    told = {key: any(_told(spec, recorded, *key[1:])) for key in keys}
     assert [key for key in keys if not told[key] and key not in NOWHERE] == [], "no recorded case tells"
     assert [key for key in keys if told[key] and key in NOWHERE] == [], "a reason is written, and it is not true"
 

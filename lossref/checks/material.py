@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,18 @@ def _family_numbers(spec: Spec, sizes: Dims, turn: int) -> dict[str, int]:
 
 def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -> Any:
     """A Hypothesis strategy of cases; `like` limits it to the families of another case."""
-    from hypothesis import strategies as st
-
     full = with_defaults(spec, {**named_in(spec, dims), **params})
     sizes = spec.dims(full, {name: size for name, size in dims.items() if name not in spec.params})
+    return _composite()(spec, full, sizes, like)
+
+
+@cache
+def _composite() -> Any:
+    """The strategy of cases as a function of the spec, made once: Hypothesis reads its source."""
+    from hypothesis import strategies as st
 
     @st.composite
-    def cases(draw: Any) -> Case:
+    def cases(draw: Any, spec: Spec, full: Params, sizes: Dims, like: Case | None) -> Case:
         drawn: dict[str, Array] = {}
         flags: list[str] = []
         for name in drawing_order(spec):
@@ -116,7 +122,7 @@ def strategy(spec: Spec, dims: Dims, params: Params, like: Case | None = None) -
         inputs = {name: spec.inputs[name].layout(drawn[name], full) for name in spec.inputs}
         return Case(spec.name, inputs, full, flags=tuple(flags), why="drawn by Hypothesis")
 
-    return cases()
+    return cases
 
 
 def families_of(case: Case, name: str) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -132,18 +133,23 @@ class Domain:
 
     def strategy(self, dims: Mapping[str, Any], given: Array | None = None, only: Any = None) -> Any:
         """The same as a Hypothesis strategy of (array, family names); `only` limits the families."""
-        from hypothesis import strategies as st
-
         wanted = [i for i in self.allowed(dims).tolist() if only is None or list(self.families)[i] in only]
-        rows = self.count(dims)
-
-        @st.composite
-        def arrays(draw: Any) -> Drawn:
-            order = np.array(draw(st.lists(st.sampled_from(wanted), min_size=rows, max_size=rows)), dtype=int)
-            return self.draw(hypothesis_pick(draw), dims, given, order), self._names(order)
-
-        return arrays()
+        return _composite()(self, dims, given, wanted)
 
     def _names(self, order: Array) -> tuple[str, ...]:
         names = list(self.families)
         return tuple(names[i] for i in order)
+
+
+@cache
+def _composite() -> Any:
+    """The strategy of (array, family names) as a function of the domain, made once: Hypothesis reads its source."""
+    from hypothesis import strategies as st
+
+    @st.composite
+    def arrays(draw: Any, domain: Domain, dims: Mapping[str, Any], given: Array | None, wanted: list[int]) -> Drawn:
+        rows = domain.count(dims)
+        order = np.array(draw(st.lists(st.sampled_from(wanted), min_size=rows, max_size=rows)), dtype=int)
+        return domain.draw(hypothesis_pick(draw), dims, given, order), domain._names(order)
+
+    return arrays

@@ -211,7 +211,7 @@ def endpoints(ball: arb) -> tuple[Fraction, Fraction]:
 
 def _fraction(exact: arb) -> Fraction:
     mantissa, exponent = (int(part) for part in exact.man_exp())
-    return Fraction(mantissa) * Fraction(2) ** exponent
+    return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)
 
 
 def in_a_row(arrays: Mapping[str, Array]) -> Array:
