@@ -125,7 +125,7 @@ def test_targets_beside_predictions_on_another_device_are_moved_once(name: str) 
 
 WITH_MODEL = {  # how many of its targets are floating tables: each is moved once, those of a box in one
     **dict.fromkeys(("v8DetectionLoss", "v8OBBLoss"), 1),
-    **dict.fromkeys(("v8PoseLoss", "PoseLoss26"), 2),
+    **dict.fromkeys(("v8PoseLoss", "PoseLoss26", "v8SegmentationLoss"), 2),
     **dict.fromkeys(("E2EDetectLoss", "E2ELoss"), 2),  # of two losses
 }
 
