@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_sentence_and_what_fitted_is_kept(tmp_path: Path) -> 
     whole = [json.loads(line) for line in lines if line.endswith("}")]
     assert run.returncode == 3, error
     assert "verdicts.jsonl: File too large" in error or "No space left" in error
-    assert f"; {len(whole)} of 27 verdicts are kept in report" in error
+    assert f"; {len(whole)} of 28 verdicts are kept in report" in error
     assert len(error.splitlines()) == 1
     assert len(whole) > 1
 

@@ -122,7 +122,7 @@ WORDS = [
     ("list --specs huber.py", 0, "huber"),
     ("show huber --specs huber.py", 0, "yours:  def my_huber(pred, target, delta=1.0)"),
     ("show huber --specs huber.py", 0, "call:   spec('huber').reference(pred, target, delta=1.0)"),
-    ("validate reference --specs huber.py --spec huber --jobs 1", 0, "conforms: 0 failures in 27 verdicts of 27"),
+    ("validate reference --specs huber.py --spec huber --jobs 1", 0, "conforms: 0 failures in 28 verdicts of 28"),
     ("validate mine:right --specs huber.py --jobs 1 --check value", 0, "conforms: 0 failures in 2 verdicts of 2"),
     ("impostors --specs huber.py --spec huber", 0, "4 questions, 0 not rejected"),
     ("golden record huber --specs huber.py --folder golden", 0, "lossref golden review"),

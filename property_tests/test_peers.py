@@ -46,14 +46,18 @@ def rows(folder: Path, command: str, *more: str) -> tuple[list[Row], str]:
 # Honest peers -------------------------------------------------------------------------------------------
 
 WANT_GRADIENTS = {"gradient", "kinks", "connected", "upstream"}
-WITHOUT = {"it has no gradients", "where a call stands is a matter of torch's, which it does not run in"}
+WITHOUT = {
+    "it is always given eps",
+    "it has no gradients",
+    "where a call stands is a matter of torch's, which it does not run in",
+}
 
 
 def test_numpy_has_values_and_declares_no_gradients(tmp_path: Path) -> None:
     found, output = rows(tmp_path, peer("numpy_peer.py"), "--spec", "giou")
     giou = {(row["check"], row["dtype"]): row for row in found if row["target"] == "numpy giou"}
     unsupported = {check for (check, _), row in giou.items() if row["status"] == "unsupported"}
-    assert unsupported == {*WANT_GRADIENTS, "contexts"}
+    assert unsupported == {*WANT_GRADIENTS, "contexts", "defaults"}
     assert {row["note"] for row in giou.values() if row["status"] == "unsupported"} == WITHOUT
     assert {row["status"] for row in giou.values()} == {"pass", "unsupported"}, output
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.behaviour.contexts import contexts
+from lossref.checks.behaviour.defaults import defaults, states_defaults
 from lossref.checks.behaviour.laws import laws
 from lossref.checks.behaviour.upstream import upstream
 from lossref.checks.cases.kinds import of_kind
@@ -89,7 +90,7 @@ def answerable_corners(spec: Spec) -> list[Case]:
     return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
 
 
-ONE = ("corner", "single")
+ONE, DRAWN = ("corner", "single"), ("varied",)
 CHECKS = (
     Check("value", numbers.value, ONE, BOTH, explained_on=VALUES, shrunk_to="single", one_call=True),
     Check("gradient", numbers.gradient, ONE, BOTH, _differentiable, VALUES, shrunk_to="single", one_call=True),
@@ -98,16 +99,7 @@ CHECKS = (
     Check(
         "bulk", numbers.bulk, ("bulk",), BOTH, explained_on=VALUES, certified=False, searched=False, shrunk_to="single"
     ),
-    Check(
-        "varied",
-        numbers.varied,
-        ("varied",),
-        BOTH,
-        explained_on=VALUES,
-        certified=False,
-        shrunk_to="single",
-        put=in_full,
-    ),
+    Check("varied", numbers.varied, DRAWN, BOTH, explained_on=VALUES, certified=False, shrunk_to="single", put=in_full),
     Check("rare", numbers.rare, ("rare",), F64, explained_on=VALUES),
     Check("shape", shapes.shape, SHAPES, F64, _has_shapes, VALUES, False, False, one_call=True, legal=False),
     Check("single", shapes.single, ("one",), F32, explained_on=VALUES, one_call=True),
@@ -115,6 +107,7 @@ CHECKS = (
     Check("connected", behaviour.connected, ("small", "empty"), F32, _differentiable),
     Check("dtype", behaviour.keeps_dtype, ("corner",), BOTH),
     Check("params", numbers.params, ("setting",), F64, explained_on=("setting",), shrunk_to="single", one_call=True),
+    Check("defaults", defaults, ("usual",), F64, states_defaults),
     Check("laws", laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
     Check("pure", behaviour.pure, ("corner", "small"), F32, shrunk_to="single"),
     Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),

@@ -24,7 +24,8 @@ class Param:
     `convention=True` marks a choice of notation (xyxy or xywh, say): an implementation that has no
     such parameter is tested under whichever choice it follows, and the verdict says which. `small=True` marks a
     number like eps, of which implementations have many: an explanation tries the usual sizes. `on_cuda` are pairs of
-    values: the first means there what the second says. `means` tells for values what having them does.
+    values: the first means there what the second says. `means` tells for values what having them does. `stated=False`
+    marks a default that is none of the specification's: the tests need some size of a model, or a small number.
     """
 
     default: Any
@@ -34,6 +35,7 @@ class Param:
     small: bool = False
     on_cuda: tuple[tuple[Any, Any], ...] = ()
     means: Mapping[Any, str] = field(default_factory=dict, hash=False)
+    stated: bool = True
 
     def meaning(self, value: Any) -> str:
         """What an implementation does that has this value; nothing where there are no words for it."""

@@ -69,13 +69,13 @@ class Target:
 
     `build(**params)` gives the callable that takes the spec's inputs in the spec's order. `fixed`
     holds parameters that the implementation does not have, at the value it implements. `known` maps
-    a check to the reason why it is expected to fail; for an impostor it names the checks that must.
-    `usage` is Python that imports the implementation and leaves its result in `out`. A target that lives in a `host`
-    is number `thing` there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and
-    qualified name; what is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps
-    an input to the families that it can take, by name or by a part of it. `home` is as `where` for the very object that
-    its file has under its name, else empty: words that find it there find one target. Its `story` is what happened
-    while it was asked.
+    a check to the reason why it is expected to fail; for an impostor it names the checks that must. `defaults` are
+    the parameters that can be left out, each with what its face has for it, None for what is no plain value. `usage` is
+    Python that imports the implementation and leaves its result in `out`. One that lives in a `host` is number `thing`
+    there, and `build` is not used; it may have no `gradients` at all. `where` names file, line and qualified name; what
+    is `trusted` is ours: the state of the process is not guarded while it is asked. `only` maps an input to the
+    families that it can take, by name or by a part of it. `home` is as `where` for the very object that its file has
+    under its name, else empty: words that find it there find one target. Its `story` is what happened meanwhile.
     """
 
     spec: str
@@ -97,6 +97,7 @@ class Target:
     gradients: bool = True
     trusted: bool = False
     only: Mapping[str, str] = field(default_factory=dict)
+    defaults: Params = field(default_factory=dict)
     story: Any = field(default=None, compare=False, repr=False)
 
 

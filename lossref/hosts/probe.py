@@ -64,7 +64,8 @@ class Story:
 
 def itself(spec: Spec) -> Target:
     """The spec's own reference, as a target like any other."""
-    return Target(spec.name, partial(partial, spec.reference), "reference", tuple(spec.params), trusted=True)
+    build, own = partial(partial, spec.reference), spec.defaults()
+    return Target(spec.name, build, "reference", tuple(spec.params), defaults=own, trusted=True)
 
 
 def applicable(spec: Spec, target: Target, case: Case) -> bool:

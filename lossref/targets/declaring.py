@@ -40,11 +40,13 @@ def declared(thing: Any, mark: Mark, word: str) -> Target:
     made = Target(spec.name, build, name, accepts, mark.fixed, known=mark.known, usage=usage, only=mark.only)
     made = replace(made, story=Story())
     said = described(thing, name)
-    made = replace(made, slack=checked_slack(mark.slack), where=said["where"], note=of_arguments(spec, said, accepts))
+    own = {name: value for name, value in said["defaults"].items() if name in accepts}
+    made = replace(made, slack=checked_slack(mark.slack), where=said["where"], defaults=own)
+    made = replace(made, note=of_arguments(spec, said, accepts))
     how = asking(thing, spec.name, mark.fixed)
     if how is None:
         return made
-    return replace(made, build=how.build, accepts=how.accepts, fixed=how.fixed, note=how.note, usage="")
+    return replace(made, build=how.build, accepts=how.accepts, fixed=how.fixed, note=how.note, usage="", defaults={})
 
 
 def checked_slack(slack: Slack) -> dict[str, tuple[float, str]]:

@@ -173,7 +173,8 @@ def _declared(thing: Mapping[str, Any], mark: Mapping[str, Any], label: str, wor
     made = Target(spec.name, _nothing, label, accepts, fixed, known=known, usage=usage, note=note, only=only)
     where = plain(str(thing["where"]))
     home = where if thing["at_home"] is True else ""
-    made = replace(made, slack=checked_slack(mark.get("slack", {})), where=where, home=home)
+    own = {name: value for name, value in dict(thing["defaults"]).items() if name in accepts}
+    made = replace(made, slack=checked_slack(mark.get("slack", {})), where=where, home=home, defaults=own)
     return _as_asked(made, thing["asking"]) if thing.get("asking") else made
 
 
@@ -181,7 +182,7 @@ def _as_asked(made: Target, how: Mapping[str, Any]) -> Target:
     """A target that its host asks in a way of its own: like a public class, or with one gain at a time."""
     note = "; ".join(filter(None, (made.note, plain(str(how["note"])))))
     accepts = tuple(map(str, how["accepts"]))
-    return replace(made, accepts=accepts, fixed=dict(how["fixed"]), note=note, usage="")
+    return replace(made, accepts=accepts, fixed=dict(how["fixed"]), note=note, usage="", defaults={})
 
 
 def _borrowing(thing: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ def described(thing: Any, attribute: str) -> dict[str, Any]:
         "parameters": parameters(thing),
         "takes": [] if isinstance(thing, type) else _takes(thing),
         "borrows": _borrowed(bare),
+        "defaults": defaults(thing),
     }
 
 
@@ -78,6 +79,16 @@ def parameters(thing: Any) -> list[str]:
         return list(inspect.signature(thing).parameters)
     except (TypeError, ValueError):
         return []
+
+
+def defaults(thing: Any) -> dict[str, Any]:
+    """The parameters that can be left out, each with what then stands for it; None for what is no plain value."""
+    try:
+        listed = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    kept = {one.name: one.default for one in listed if one.default is not one.empty}
+    return {name: value if isinstance(value, (bool, int, float, str)) else None for name, value in kept.items()}
 
 
 def _takes(thing: Any) -> list[tuple[str, bool, bool]]:

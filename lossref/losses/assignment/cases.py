@@ -172,11 +172,11 @@ def inputs(box: int) -> dict[str, Domain]:
 
 
 COUNTS = {
-    "topk": Param(2, (1, 3), "anchors that an object picks"),
-    "num_classes": Param(2, (4,), "classes of the result"),
-    "alpha": Param(0.5, (1.0,), "exponent of the score"),
+    "topk": Param(2, (1, 3), "anchors that an object picks", stated=False),
+    "num_classes": Param(2, (4,), "classes of the result", stated=False),
+    "alpha": Param(0.5, (1.0,), "exponent of the score", stated=False),
     "beta": Param(6.0, (2.0,), "exponent of the overlap"),
-    "stride": Param((8, 16, 32), ((8,), (16, 32)), "strides of the levels, in pixels"),
+    "stride": Param((8, 16, 32), ((8,), (16, 32)), "strides of the levels, in pixels", stated=False),
     "eps": Param(1e-9, (1e-3,), "absolute constant against division by zero", small=True),
     "topk2": Param(None, (1, 2), "anchors that an object keeps after the conflicts; None or 0: topk"),
 }

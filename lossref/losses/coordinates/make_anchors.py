@@ -201,8 +201,10 @@ SPEC = Spec(
     inputs={"like": Domain("b C", "feature maps: only their dtype and device are read", LOGIT_FAMILIES, nan_free=True)},
     wrt=(),
     params={
-        "shapes": Param(((3, 4), (2, 3)), (((2, 5), (1, 1)), ((4, 2), (2, 1))), "height and width of each level"),
-        "strides": Param((8, 16), ((4, 32), (6.5, 13)), "pixels per cell; extra ones are ignored"),
+        "shapes": Param(
+            ((3, 4), (2, 3)), (((2, 5), (1, 1)), ((4, 2), (2, 1))), "height and width of each level", stated=False
+        ),
+        "strides": Param((8, 16), ((4, 32), (6.5, 13)), "pixels per cell; extra ones are ignored", stated=False),
         "grid_cell_offset": Param(0.5, (0.0, 0.25), "where in its cell the point lies"),
     },
     terms=("points", "strides"),

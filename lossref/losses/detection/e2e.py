@@ -195,8 +195,8 @@ SPEC = Spec(
     **FIELDS,
     params={
         **GRID,
-        "updates": Param(0, (1, 4, 12), "epochs that are over"),
-        "epochs": Param(10, (1, 3), "epochs in all; the weight is constant from epochs - 1 on"),
+        "updates": Param(0, (1, 4, 12), "epochs that are over", stated=False),
+        "epochs": Param(10, (1, 3), "epochs in all; the weight is constant from epochs - 1 on", stated=False),
         **GAINS,
         **RULES,
     },

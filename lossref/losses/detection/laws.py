@@ -40,9 +40,9 @@ RULES = {
     "ciou_alpha": CIOU_ALPHA,
 }
 GRID = {
-    "imgsz": Param((64, 64), ((32, 64),), "height and width of the image in pixels"),
-    "strides": Param((8, 16, 32), ((8, 16),), "pixels per cell of each level"),
-    "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
+    "imgsz": Param((64, 64), ((32, 64),), "height and width of the image in pixels", stated=False),
+    "strides": Param((8, 16, 32), ((8, 16),), "pixels per cell of each level", stated=False),
+    "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1", stated=False),
 }
 TOPK = {
     "tal_topk": Param(10, (5, 1), "anchors that an object picks"),

@@ -199,7 +199,9 @@ SPEC = Spec(
     wrt=("boxes", "scores"),
     params={
         **GRID,
-        "ori_nc": Param(80, (3,), "classes of the head; with as many score channels there is nothing to train"),
+        "ori_nc": Param(
+            80, (3,), "classes of the head; with as many score channels there is nothing to train", stated=False
+        ),
         **TOPK,
         **GAINS,
         **RULES,

@@ -9,6 +9,7 @@ Source: spec/50-detr.md section 2.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -207,7 +208,8 @@ SPEC = Spec(
     wrt=("pred_bboxes", "pred_scores", "dn_bboxes", "dn_scores"),
     params={
         **DETR_PARAMS,
-        "dn_num_group": Param(2, (1,), "how often each object stands among the denoising queries"),
+        "use_vfl": replace(DETR_PARAMS["use_vfl"], stated=False),
+        "dn_num_group": Param(2, (1,), "how often each object stands among the denoising queries", stated=False),
         "dn_empty": Param(
             "one", ("groups",), "what divides the denoising loss where there is no object", means=DN_EMPTY
         ),

@@ -145,7 +145,7 @@ SPEC = Spec(
         "pred_kpts": Domain("b A K D", "x, y in cells and further values", {"near": _eighths(4), "far": _eighths(512)}),
     },
     wrt=("pred_kpts",),
-    params={"form": Param("v8", ("26",), "which loss decodes: v8PoseLoss or PoseLoss26", means=FORM)},
+    params={"form": Param("v8", ("26",), "which loss decodes: v8PoseLoss or PoseLoss26", means=FORM, stated=False)},
     terms=("kpts",),
     reference=kpts_decode,
     oracle=oracle,

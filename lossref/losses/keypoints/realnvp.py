@@ -211,7 +211,13 @@ SPEC = Spec(
     inputs={"x": Domain("n 2", "errors in units of sigma", _FAMILIES)},
     wrt=("x",),
     params={
-        "state": Param("woven", ("F0", "F1", "zero"), "the flow's parameters: a row of flow_states.STATES", means=STATE)
+        "state": Param(
+            "woven",
+            ("F0", "F1", "zero"),
+            "the flow's parameters: a row of flow_states.STATES",
+            means=STATE,
+            stated=False,
+        )
     },
     terms=("log_prob",),
     reference=realnvp,

@@ -22,7 +22,9 @@ Params = Mapping[str, Any]
 POSE = {
     "pose_gain": Param(12.0, (3.0,), "factor of the location term"),
     "kobj_gain": Param(1.0, (0.25,), "factor of the visibility term"),
-    "kpt_shape": Param((3, 3), ((3, 2), (17, 3)), "keypoints of an object, and values of one: x, y[, visibility]"),
+    "kpt_shape": Param(
+        (3, 3), ((3, 2), (17, 3)), "keypoints of an object, and values of one: x, y[, visibility]", stated=False
+    ),
 }
 
 

@@ -20,7 +20,6 @@ __all__ = ["AGAINST", "accepted", "findings", "headline", "owner", "where_of"]
 AGAINST = ("fail", "dialect", "fixed", "crashed", "timeout", "blocked")
 """The statuses of rows that a finding accounts for; a check that examined nothing stands against nobody."""
 ENDED = ("crashed", "timeout", "blocked")
-MANNERS = ("pure", "state", "repeatable", "strides", "refuses", "connected", "dtype", "upstream", "contexts")
 PART = "the gradient: the part of "  # how claims begin about the gradient of one term
 LARGE = ("bulk", "rare", "laws", "strides", "repeatable")  # checks whose cases stay large
 Key = tuple[str, ...]
@@ -135,7 +134,7 @@ def _keys(part: Part) -> Iterator[Key]:
         yield row.status, alike(failure.problem)
     elif claim:
         yield "because", claim
-    elif row.check in MANNERS:
+    elif row.check in words.MANNERS:
         yield "behaviour", row.check, alike(failure.problem)
     elif raised:
         yield "raises", alike(failure.problem)

@@ -19,6 +19,7 @@ MANNERS = {
         0.4,
         "what asks where it runs: is_grad_enabled(), .is_leaf, the default dtype, threads, autocast, a second call",
     ),
+    "defaults": (0.4, "the values that stand in the signature, or what an argument that is None is taken for"),
     "strides": (0.3, ".view() where .reshape() is due, or memory read as if it were contiguous"),
     "connected": (0.3, "a branch that returns a new tensor: multiply by 0 instead, so that a gradient of 0 is there"),
     "dtype": (0.2, ".float(), torch.zeros(...) or a buffer without dtype=: take the dtype of the inputs"),
