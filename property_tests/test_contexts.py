@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lossref.checks.behaviour.upstream import SCALES
 from lossref.checks.material import material
@@ -178,6 +179,129 @@ def test_a_deep_copy() -> None:
     verdict = _verdict("contexts", "focal", Forgetful)
     assert verdict.status == "fail"
     assert "of a deep copy" in verdict.note
+
+
+class Module(torch.nn.Module):
+    """A focal loss that is right."""
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__()
+        self.params = params
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        return REFERENCES["focal"](pred, label, **self.params)
+
+
+class InTraining(Module):
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        return super().forward(pred, label) * (1.0 if self.training else 1.01)
+
+
+class NeverBack(Module):
+    """Once evaluated, it stays so."""
+
+    def train(self, mode: bool = True) -> NeverBack:
+        self.gone = getattr(self, "gone", False) or not mode
+        return self
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        return super().forward(pred, label) * (1.01 if getattr(self, "gone", False) else 1.0)
+
+
+class Within:
+    """A module inside of something that is none."""
+
+    def __init__(self, **params: Any) -> None:
+        self.inner = InTraining(**params)
+
+    def __call__(self, pred: Tensor, label: Tensor) -> Tensor:
+        return self.inner(pred, label)
+
+
+class OfTheClass(Module):
+    shared: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        OfTheClass.shared = params
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        return REFERENCES["focal"](pred, label, **OfTheClass.shared)
+
+
+class OfTheLastCall(Module):
+    """Settings that a call of another object leaves behind."""
+
+    last: ClassVar[dict[str, Any]] = {}
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        found = REFERENCES["focal"](pred, label, **{**self.params, **OfTheLastCall.last})
+        OfTheLastCall.last = {"alpha": self.params["alpha"]}
+        return found
+
+
+def in_half(kind: torch.dtype) -> Callable[..., Any]:
+    def build(**params: Any) -> Callable[..., Tensor]:
+        def loss(pred: Tensor, label: Tensor) -> Tensor:
+            return REFERENCES["focal"](pred, label, **params) * (2.0 if pred.dtype == kind else 1.0)
+
+        return loss
+
+    return build
+
+
+def of_constants(**params: Any) -> Callable[..., Tensor]:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        return REFERENCES["focal"](pred, label, **params) + (0.1 if label.requires_grad else 0.0)
+
+    return loss
+
+
+OBJECTS: dict[str, tuple[Callable[..., Any], str]] = {
+    "evaluated": (InTraining, "in evaluation mode"),
+    "evaluated, a part": (Within, "in evaluation mode"),
+    "trained again": (NeverBack, "in evaluation mode"),
+    "settings of the class": (OfTheClass, "beside another one with other settings"),
+    "settings of the last call": (OfTheLastCall, "beside another one with other settings"),
+    "float16": (in_half(torch.float16), "on inputs in float16"),
+    "bfloat16": (in_half(torch.bfloat16), "on inputs in bfloat16"),
+    "a constant with a gradient": (of_constants, "where every input needs a gradient"),
+}
+
+
+@pytest.mark.parametrize(("build", "said"), OBJECTS.values(), ids=list(OBJECTS))
+def test_another_object_or_another_input(build: Callable[..., Any], said: str) -> None:
+    verdict = _verdict("contexts", "focal", build)
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+def refuses_halves(**params: Any) -> Callable[..., Tensor]:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        if pred.dtype not in (torch.float32, torch.float64) or label.requires_grad:
+            raise TypeError("float32 or float64, and a constant label")
+        return REFERENCES["focal"](pred, label, **params)
+
+    return loss
+
+
+def at_every_step(**params: Any) -> Callable[..., Tensor]:
+    """Rounds to the dtype of its input at each of its steps."""
+
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        p = pred.sigmoid()
+        right = label * p + (1 - label) * (1 - p)
+        cost = binary_cross_entropy_with_logits(pred, label, reduction="none")
+        cost = cost * (1 - right) ** params["gamma"]
+        factor = label * params["alpha"] + (1 - label) * (1 - params["alpha"])
+        return (cost * factor if params["alpha"] > 0 else cost).mean(1).sum()
+
+    return loss
+
+
+@pytest.mark.parametrize("build", [Module, refuses_halves, at_every_step], ids=lambda one: one.__name__)
+def test_what_may_be_refused_or_rounded(build: Callable[..., Any]) -> None:
+    assert _verdict("contexts", "focal", build).status == "pass"
 
 
 def test_what_raises_under_autocast() -> None:

@@ -54,7 +54,7 @@ def has_kind(spec: Spec, kind: str) -> bool:
         return any(corner_kind(spec, case) == kind for case in spec.corners)
     if kind == "setting":
         return any(param.others and not param.convention for param in spec.params.values())
-    return kind in ("one", "usual", "varied") or kind in spec.sizes
+    return kind in ("moderate", "one", "usual", "varied") or kind in spec.sizes
 
 
 def drawing_order(spec: Spec) -> list[str]:

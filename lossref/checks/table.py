@@ -114,7 +114,7 @@ CHECKS = (
     Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
     Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
     Check("upstream", upstream, ("small",), F32, _differentiable, shrunk_to="small"),
-    Check("contexts", contexts, ("small",), F32, shrunk_to="small"),
+    Check("contexts", contexts, ("small", "moderate"), F32, shrunk_to="small"),
     Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 

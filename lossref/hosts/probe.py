@@ -95,7 +95,13 @@ def question_of(spec: Spec, target: Target, case: Case, calls: Sequence[Call], w
     params = case.params if target.device == "cpu" else {**case.params, **case.asked}
     kept = {name: value for name, value in params.items() if name in target.accepts}
     absent = spec.absent({**spec.defaults(), **case.params})
-    return Question(spec.terms, kept, tuple(calls), target.device, watch, absent)
+    return Question(spec.terms, kept, tuple(calls), target.device, watch, absent, _others(spec, kept))
+
+
+def _others(spec: Spec, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting at another value."""
+    values = {name: (param.default, *param.others) for name, param in spec.params.items() if name in kept}
+    return {name: next((one for one in found if one != kept[name]), kept[name]) for name, found in values.items()}
 
 
 def ask(spec: Spec, target: Target, case: Case, calls: Sequence[Call], watch: bool = False) -> Reply:

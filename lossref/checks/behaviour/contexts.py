@@ -5,25 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from lossref.checks.cases.kinds import is_moderate
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, with_zeros, wrong
-from lossref.core.nouns import Case, Spec, Target
+from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Call, Returned
 from lossref.hosts.worker.state import AUTOCAST, CONTEXTS
-from lossref.hosts.worker.tensors import COPIED, FORMS, TWICE
+from lossref.hosts.worker.tensors import BESIDE, COPIED, EVALUATED, FORMS, TRAINED, TWICE
 from lossref.oracle.budgets import gradient_budget, value_budget
 
 WITHOUT = ("without gradients", "in inference mode")
 OTHER_DTYPE = "under a default dtype of float64"
-WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, TWICE, COPIED)
+WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, TWICE, COPIED, EVALUATED, TRAINED, BESIDE)
+EVERY = "where every input needs a gradient"
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 LABELS = ("int32", "int16", "uint8", "float32")
 
 
 def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The same numbers without gradients, under another default dtype, on leaves or not, in a copy, once more.
 
-    And with labels in other dtypes that hold them: what it does not take it may refuse, but not answer otherwise.
+    Also of a module in evaluation mode, and beside an object with other settings. With labels in other dtypes that hold
+    them, in half precision, or where what is constant needs a gradient: what it does not take it may refuse, but not
+    answer otherwise.
     Under autocast it has to answer; whether products are rounded there is its own business, but for lossref's own.
     """
     wrt = spec.wrt if target.gradients else ()
@@ -31,10 +37,17 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     plain = call_of(spec, case.inputs, dtype, wrt)
     calls = {word: replace(plain, wrt=() if word in WITHOUT else wrt, context=word) for word in words}
     calls |= {f"on labels in {kind}": in_kind for kind in LABELS if (in_kind := _labelled(spec, plain, kind))}
-    first, *others = ask(spec, target, case, [plain, *calls.values()]).returned
+    floating = tuple(name for name, domain in spec.inputs.items() if not domain.dtype)
+    calls |= {EVERY: replace(plain, wrt=floating)} if wrt and len(floating) > len(wrt) else {}
+    rounded = {kind: _rounded(case, kind) for kind in HALVES} if is_moderate(spec, case) else {}
+    halves = [call_of(spec, inputs, each) for kind, inputs in rounded.items() for each in (kind, dtype)]
+    first, *others = ask(spec, target, case, [plain, *calls.values(), *halves]).returned
     own = result_of(first)
-    found = (_same(spec, target, case, dtype, own, *pair) for pair in zip(calls, others, strict=True))
-    return sum(found, Evidence())
+    found = sum((_same(spec, target, case, dtype, own, *pair) for pair in zip(calls, others, strict=False)), Evidence())
+    rest = others[len(calls) :]
+    return found + sum(
+        (_in_half(spec, case, *one) for one in zip(rounded, rest[::2], rest[1::2], strict=True)), Evidence()
+    )
 
 
 def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
@@ -43,6 +56,25 @@ def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
     if not names or not all(np.array_equal(call.inputs[name].astype(kind), call.inputs[name]) for name in names):
         return None
     return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
+
+
+def _rounded(case: Case, kind: str) -> dict[str, Array]:
+    return {name: torch.tensor(x).to(HALVES[kind]).double().numpy() for name, x in case.inputs.items()}
+
+
+def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) -> Evidence:
+    """The answer to inputs in half precision beside that to the same numbers in float32, in units of half precision.
+
+    What is refused, or no number, is left out.
+    """
+    if one.raised or usual.raised:
+        return Evidence(0, 0.0, 1)
+    got, want = result_of(one).value, result_of(usual)
+    if got.size == want.value.size:
+        got = np.where(np.isfinite(got), got, want.value.reshape(got.shape))
+    room = fitted(2 * value_budget(spec, case, kind), want.value)  # of the inputs before they were rounded
+    word = f" on inputs in {kind}"
+    return compare_values(spec, want.shapes, got, want.value, room, after=word).kept_apart(word)
 
 
 def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word: str, one: Returned) -> Evidence:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +60,7 @@ def _returned(
     state.put_back({name: was for name, was in before.items() if name == state.RANDOM})  # first weights may be drawn
     attributes = state.of_object(made) if question.watch else {}
     kept: list[tuple[Returned, tuple[Tensor, ...]]] = [
-        _called(made, question, call, through) for call in question.calls
+        _called(build, made, question, call, through) for call in question.calls
     ]
     changed = state.differences(attributes, state.of_object(made)) if question.watch else []
     if len(kept) == 1:
@@ -86,13 +87,15 @@ def _raised(error: BaseException) -> Returned:
 
 
 def _called(
-    made: Callable[..., Any], question: Question, call: Call, through: Through
+    build: Build, made: Callable[..., Any], question: Question, call: Call, through: Through
 ) -> tuple[Returned, tuple[Tensor, ...]]:
     try:
-        with state.standing(call.context) as moved:
+        with state.standing(call.context) as moved, in_mode(made, call.context):
             inputs = tensors.given(call, question.device)
             before = tensors.copies(inputs) if question.watch else {}
             made = copy.deepcopy(made) if call.context == tensors.COPIED else made
+            if call.context == tensors.BESIDE:
+                _another(build, question, call)
             with state.casting(call.context, question.device):
                 outs = terms_of(made(*inputs.values()), question.terms, question.absent)
             found = gradients(outs, {name: inputs[name] for name in call.wrt}, call)
@@ -111,6 +114,31 @@ def _called(
         ),
         outs,
     )
+
+
+@contextlib.contextmanager
+def in_mode(made: Any, word: str) -> Iterator[None]:
+    """The modules that something is, or is made of, stand in the mode of a word, and then as they stood."""
+    if word not in (tensors.EVALUATED, tensors.TRAINED):
+        yield
+        return
+    parts = (made, getattr(made, "func", None), *getattr(made, "__dict__", {}).values())
+    modules = [one for one in parts if isinstance(one, torch.nn.Module)]
+    before = [(part, part.training) for one in modules for part in one.modules()]
+    try:
+        for training in (False,) if word == tensors.EVALUATED else (False, True):
+            for one in modules:
+                one.train(training)
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+def _another(build: Build, question: Question, call: Call) -> None:
+    """One of the same kind with other settings is made, and called; it may refuse inputs that are not its own."""
+    with contextlib.suppress(Exception):
+        built(build, replace(question, params=question.beside))(*tensors.given(call, question.device).values())
 
 
 def terms_of(out: Any, terms: tuple[str, ...], absent: tuple[str, ...] = ()) -> tuple[Tensor, ...]:

@@ -52,6 +52,7 @@ class Question:
     device: where the inputs are
     absent: those of the terms that are 0 at these parameters, so that it may leave them out
     watch:  whether its attributes are compared from before the calls to after them
+    beside: the parameters of another object of the same kind, which a call may stand beside
     """
 
     terms: tuple[str, ...]
@@ -60,6 +61,7 @@ class Question:
     device: str = "cpu"
     watch: bool = False
     absent: tuple[str, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,8 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """What the inputs of a call can be; `state.CONTEXTS` is where it can stand."""
 TWICE, COPIED = "on a second backward pass", "of a deep copy"
+EVALUATED, TRAINED = "in evaluation mode", "in training mode again"
+BESIDE = "beside another one with other settings"
 _forms = dict(FORMS)  # a target can change the table, not this
 
 
