@@ -20,6 +20,7 @@ WITHOUT = ("without gradients", "in inference mode")
 OTHER_DTYPE = "under a default dtype of float64"
 WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, TWICE, COPIED, EVALUATED, TRAINED, BESIDE)
 EVERY = "where every input needs a gradient"
+FIRST_ORDER = 0.25  # of the budget: twice what rounding every step does, and 8 units of bfloat16 hide a factor of 2
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 LABELS = ("int32", "int16", "uint8", "float32")
 
@@ -72,7 +73,7 @@ def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) 
     got, want = result_of(one).value, result_of(usual)
     if got.size == want.value.size:
         got = np.where(np.isfinite(got), got, want.value.reshape(got.shape))
-    room = fitted(2 * value_budget(spec, case, kind), want.value)  # of the inputs before they were rounded
+    room = fitted(FIRST_ORDER * value_budget(spec, case, kind), want.value)
     word = f" on inputs in {kind}"
     return compare_values(spec, want.shapes, got, want.value, room, after=word).kept_apart(word)
 
