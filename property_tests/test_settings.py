@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lossref.checks.behaviour.params import params
 from lossref.checks.material import material
-from lossref.checks.numbers import params
 from lossref.checks.settings import at_default, changed_in, corners_at, matters
 from lossref.checks.settings import setting as settings_at
 from lossref.core.nouns import Case, Spec, Target

@@ -1,4 +1,4 @@
-"""Checks of numbers: value, gradient, kinks, reduced, bulk, params.
+"""Checks of numbers: value, gradient, kinks, reduced, rare, bulk, varied.
 
 Each is a plain function (spec, target, case, dtype) -> Evidence, about one case.
 """
@@ -20,15 +20,12 @@ from lossref.checks.evidence import (
     compare_values,
     require_gradients,
     slack_of,
-    wrong,
 )
-from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, call, itself
 from lossref.oracle.answers import answer, true_gradient, true_value
 from lossref.oracle.budgets import FLOOR, UNIT, VALUE_FACTOR, certified, gradient_budget, value_budget, value_floor
 from lossref.oracle.remembered import MIB, remembered
-from lossref.oracle.tape import Tie, Uncertified
 
 BULK_VALUE, BULK_GRADIENT = 4.0, 8.0
 DOUBTFUL = 64.0  # budgets: further off than this no rounding is
@@ -50,12 +47,12 @@ def shapes_of(spec: Spec, case: Case) -> list[tuple[int, ...]]:
 
 def gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The gradient of one item, away from kinks, against the oracle."""
-    return Evidence() if not spec.composite and at_kink(spec, case) else _gradient(spec, target, case, dtype)
+    return Evidence() if not spec.composite and at_kink(spec, case) else gradient_of(spec, target, case, dtype)
 
 
 def kinks(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The gradient exactly at a tie, a clamp or a logit of 0, where the rule decides."""
-    return _gradient(spec, target, case, dtype) if at_kink(spec, case) else Evidence()
+    return gradient_of(spec, target, case, dtype) if at_kink(spec, case) else Evidence()
 
 
 def at_kink(spec: Spec, case: Case) -> bool:
@@ -66,7 +63,8 @@ def at_kink(spec: Spec, case: Case) -> bool:
     return "kink" in case.flags or here or answer(spec, case).ties > 0
 
 
-def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+def gradient_of(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The gradient of a case against the oracle."""
     require_gradients(target)
     want = true_gradient(spec, case)
     result = call(spec, target, case, dtype, grad=True)
@@ -76,45 +74,12 @@ def _gradient(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def reduced(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Value and gradient of a batch, with upstream gradients that differ from each other."""
     found = value(spec, target, case, dtype)
-    return beside(found, lambda: _gradient(spec, target, case, dtype)) if spec.wrt and target.gradients else found
+    return beside(found, lambda: gradient_of(spec, target, case, dtype)) if spec.wrt and target.gradients else found
 
 
 def rare(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Legal input that is often forgotten (objects in any order, an image index that is none), against the oracle."""
     return reduced(spec, target, case, dtype)
-
-
-def params(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Every declared parameter does what it says: the value at another setting, against the oracle."""
-    want, budget = true_value(spec, case), value_budget(spec, case, dtype)
-    usual, changed = at_default(spec, case, target.fixed), changed_in(spec, case, target.fixed)
-    if usual is not None and _no_effect(spec, want, usual, budget):
-        return _gradient(spec, target, case, dtype) if spec.wrt and _turned(spec, case, usual) else Evidence()
-    got = call(spec, target, case, dtype).value
-    setting = ", ".join(f"{name}={value!r}" for name, value in changed.items())
-    found = compare_values(spec, shapes_of(spec, case), got, want, budget, after=f" at {setting}")
-    if found.problem and usual is not None and np.array_equal(got, call(spec, target, usual, dtype).value):
-        name = ", ".join(changed)
-        return wrong(f"{name} makes no difference here: {found.problem}", found.examined, f"no effect {name}")
-    return found
-
-
-def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:
-    """Whether the value is the same at the default; where that is undefined it is not."""
-    try:
-        return not _differ(want, true_value(spec, usual), budget)
-    except (Tie, Uncertified):
-        return False
-
-
-def _turned(spec: Spec, case: Case, usual: Case) -> bool:
-    """Whether a parameter that leaves the value alone changes the gradient."""
-    here, there, room = true_gradient(spec, case), true_gradient(spec, usual), gradient_budget(spec, case, "float64")
-    return any(_differ(here[k], there[k], room[k]) for k in spec.wrt)
-
-
-def _differ(one: Array, other: Array, budget: Array) -> bool:
-    return one.shape != other.shape or bool((np.abs(one - other) > 2 * budget).any())
 
 
 # Against the reference, where no oracle fits ----------------------------------------------------------

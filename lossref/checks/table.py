@@ -15,6 +15,7 @@ from lossref.checks import behaviour, numbers, refusals, shapes
 from lossref.checks.behaviour.contexts import contexts
 from lossref.checks.behaviour.defaults import defaults, states_defaults
 from lossref.checks.behaviour.laws import laws
+from lossref.checks.behaviour.params import params
 from lossref.checks.behaviour.upstream import upstream
 from lossref.checks.cases.kinds import of_kind
 from lossref.checks.cases.limits import limited
@@ -90,7 +91,7 @@ def answerable_corners(spec: Spec) -> list[Case]:
     return [case for case in material(spec, "corner", "quick", 0) if not spec.why_not(case)]
 
 
-ONE, DRAWN = ("corner", "single"), ("varied",)
+ONE, DRAWN, SETTINGS = ("corner", "single"), ("varied",), ("setting", "valued")
 CHECKS = (
     Check("value", numbers.value, ONE, BOTH, explained_on=VALUES, shrunk_to="single", one_call=True),
     Check("gradient", numbers.gradient, ONE, BOTH, _differentiable, VALUES, shrunk_to="single", one_call=True),
@@ -106,7 +107,7 @@ CHECKS = (
     Check("empty", shapes.empty, ("empty",), F32),
     Check("connected", behaviour.connected, ("small", "empty"), F32, _differentiable),
     Check("dtype", behaviour.keeps_dtype, ("corner",), BOTH),
-    Check("params", numbers.params, ("setting",), F64, explained_on=("setting",), shrunk_to="single", one_call=True),
+    Check("params", params, SETTINGS, F64, explained_on=("setting",), shrunk_to="single", one_call=True),
     Check("defaults", defaults, ("usual",), F64, states_defaults),
     Check("laws", laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
     Check("pure", behaviour.pure, ("corner", "small"), F32, shrunk_to="single"),
@@ -148,7 +149,7 @@ def applies(check: Check, spec: Spec) -> bool:
 def cases_for(check: Check, spec: Spec, target: Target, tier: str, seed: int) -> list[Case]:
     """The cases that a check is given, in order, less those that the target cannot be asked."""
     fixed, drawn_from = fixed_of(spec, target.fixed), limited(spec, target)
-    found = [case for kind in check.kinds for case in of_kind(drawn_from, kind, tier, seed, fixed)]
+    found = [case for kind in check.kinds for case in of_kind(drawn_from, kind, tier, seed, fixed, target.accepts)]
     return [on_device(spec, case, target.device) for case in found if applicable(spec, target, case)]
 
 

@@ -22,7 +22,7 @@ from lossref.core.families import (
     xyxy_to_xywh,
 )
 from lossref.core.laws import differs, not_negative, permutation, repetition, rows_independent
-from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec, Target
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Span, Spec, Target
 
 if TYPE_CHECKING:
     from lossref.core.precision import compute_dtype, in_dtype, require_floating, require_same_shape
@@ -41,6 +41,7 @@ __all__ = [
     "Domain",
     "Param",
     "Params",
+    "Span",
     "Spec",
     "Target",
     "compute_dtype",

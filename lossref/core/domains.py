@@ -18,6 +18,30 @@ Drawn = tuple[Array, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
+class Span:
+    """Which numbers a setting may be: `low` to `high`, both included; only integers where it counts something.
+
+    Ends are sums of a few powers of two, for what lies between is drawn in 64ths, which every dtype holds.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def values(self, rng: np.random.Generator) -> tuple[float, ...]:
+        """Those that are worth a test: small ones, the ends, integers for a float, and one that stands in no list."""
+        small = (2, 3, 5, 7, 8) if self.whole else (0.0, 1, 2, 2.0**-30)
+        listed = (self.low, *(one for one in small if self.low <= one <= self.high), self.high, self.any(rng))
+        return tuple({(type(one), one): one for one in listed}.values())
+
+    def any(self, rng: np.random.Generator) -> float:
+        """One of them."""
+        if self.whole:
+            return int(rng.integers(int(self.low), int(self.high) + 1))
+        return self.low + (self.high - self.low) * int(rng.integers(1, 64)) / 64
+
+
+@dataclass(frozen=True)
 class Param:
     """One parameter of a loss: its default, other values worth a test, and what it does.
 
@@ -25,7 +49,8 @@ class Param:
     such parameter is tested under whichever choice it follows, and the verdict says which. `small=True` marks a
     number like eps, of which implementations have many: an explanation tries the usual sizes. `on_cuda` are pairs of
     values: the first means there what the second says. `means` tells for values what having them does. `stated=False`
-    marks a default that is none of the specification's: the tests need some size of a model, or a small number.
+    marks a default that is none of the specification's: the tests need some size of a model, or a small number. `span`
+    says which numbers it may be, of which some are asked beside the `others`.
     """
 
     default: Any
@@ -36,6 +61,7 @@ class Param:
     on_cuda: tuple[tuple[Any, Any], ...] = ()
     means: Mapping[Any, str] = field(default_factory=dict, hash=False)
     stated: bool = True
+    span: Span | None = None
 
     def meaning(self, value: Any) -> str:
         """What an implementation does that has this value; nothing where there are no words for it."""

@@ -12,6 +12,7 @@ from lossref.core.domains import Derived as Derived
 from lossref.core.domains import Domain as Domain
 from lossref.core.domains import Param as Param
 from lossref.core.domains import Params as Params
+from lossref.core.domains import Span as Span
 
 NUMBER = re.compile(r"[-\d.]+(e[-+]?\d+)?")
 STATUSES = ["pass", "dialect", "fail", "known", "fixed", "inconclusive", "unsupported", "blocked", "crashed", "timeout"]
@@ -197,9 +198,8 @@ class Spec:
     """Everything about one loss; each lives in one file of lossref/losses.
 
     `sizes` are the axis sizes (and parameters) tried, by kind, `derived` those that follow from them; `api` shows a
-    call, `returns` the shape that comes back, `absent` the terms that are 0 at some parameters and may be left out. A
-    `composite` is made of other specs, with detached results on the way: its budgets come from the radius of the
-    oracle at the precision of the dtype, and fewer cases are drawn.
+    call, `returns` the shape that comes back, `absent` terms that are 0 at some parameters and may be left out. What is
+    `composite` has detached results on the way: budgets are radii of the oracle, and fewer cases are drawn.
     """
 
     name: str

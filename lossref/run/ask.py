@@ -188,7 +188,7 @@ def _row(
 
 
 def _nothing_to_ask(one: Check, target: Target) -> str:
-    if one.kinds == ("setting",):
+    if "setting" in one.kinds:
         return "it has no parameter whose effect could be tested"
     return f"no case fits its fixed parameters {dict(target.fixed)}"
 

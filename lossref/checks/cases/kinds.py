@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 
 import numpy as np
 
+from lossref.checks.cases.values import valued
 from lossref.checks.cases.varied import varied
-from lossref.checks.material import ROUNDS, Fixed, bytes_of, conventions, draw_case, material
+from lossref.checks.material import ROUNDS, Fixed, bytes_of, conventions, draw_case, fixed_of, material
 from lossref.checks.settings import settings
 from lossref.core.nouns import Case, Domain, Spec
 from lossref.oracle.remembered import MIB, remembered
@@ -21,14 +22,19 @@ TRIES = 12
 FEW = 4  # of a composite, of which one question takes as long as twenty
 
 
-def of_kind(spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed) -> Iterable[Case]:
-    """The cases of one kind: one of `material`, "setting", "varied", or some of another kind.
+def of_kind(
+    spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed, accepts: Sequence[str] | None = None
+) -> Iterable[Case]:
+    """The cases of one kind: one of `material`, "setting", "varied", "valued", or some of another kind.
 
     "one" is every tenth of those of one item, "moderate" a few that half precision can do, "usual" cases at which
-    settings can be left out.
+    settings can be left out. Where several settings are changed at once, it is those that a target `accepts`.
     """
     if kind == "varied":
         return varied(spec, seed, fixed)
+    if kind == "valued":
+        stands = {name: value for name, value in spec.defaults().items() if name not in (accepts or spec.params)}
+        return valued(spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
     if kind == "one":
         return material(spec, "single", tier, seed, fixed)[::10]
     if kind == "setting":

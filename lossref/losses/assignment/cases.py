@@ -13,7 +13,7 @@ import numpy as np
 
 from lossref.core.declare import corner
 from lossref.core.families import unit_interval, xyxy_to_xywh
-from lossref.core.nouns import Array, Case, Domain, Param, Params
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Span
 from lossref.core.picking import Draw, Pick
 from lossref.losses.assignment import meanings as words
 
@@ -172,13 +172,15 @@ def inputs(box: int) -> dict[str, Domain]:
 
 
 COUNTS = {
-    "topk": Param(2, (1, 3), "anchors that an object picks", stated=False),
-    "num_classes": Param(2, (4,), "classes of the result", stated=False),
-    "alpha": Param(0.5, (1.0,), "exponent of the score", stated=False),
-    "beta": Param(6.0, (2.0,), "exponent of the overlap"),
+    "topk": Param(2, (1, 3), "anchors that an object picks", stated=False, span=Span(1, 12, whole=True)),
+    "num_classes": Param(2, (4,), "classes of the result", stated=False, span=Span(1, 9, whole=True)),
+    "alpha": Param(0.5, (1.0,), "exponent of the score", stated=False, span=Span(0.0, 4.0)),
+    "beta": Param(6.0, (2.0,), "exponent of the overlap", span=Span(0.0, 8.0)),
     "stride": Param((8, 16, 32), ((8,), (16, 32)), "strides of the levels, in pixels", stated=False),
-    "eps": Param(1e-9, (1e-3,), "absolute constant against division by zero", small=True),
-    "topk2": Param(None, (1, 2), "anchors that an object keeps after the conflicts; None or 0: topk"),
+    "eps": Param(1e-9, (1e-3,), "absolute constant against division by zero", small=True, span=Span(2.0**-30, 0.25)),
+    "topk2": Param(
+        None, (1, 2), "anchors that an object keeps after the conflicts; None or 0: topk", span=Span(1, 12, whole=True)
+    ),
 }
 RULES = {
     "conflict": Param(

@@ -19,7 +19,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import soft_labels
 from lossref.core.laws import differs, not_negative, permutation
-from lossref.core.nouns import Array, Case, Domain, Param, Params, Spec
+from lossref.core.nouns import Array, Case, Domain, Param, Params, Span, Spec
 from lossref.core.picking import Pick
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.coordinates.rotated import ROTATED_FAMILIES, ROTATED_PAIR_FAMILIES, shortest_side
@@ -200,7 +200,7 @@ SPEC = Spec(
         "target_scores_sum": Domain("", "the normaliser S", {"any": _sums}, row=0, legal=_positive, unit=None),
     },
     wrt=("pred_bboxes",),
-    params={"lambda_val": Param(3.0, (1.0,), "how fast elongated targets lose weight")},
+    params={"lambda_val": Param(3.0, (1.0,), "how fast elongated targets lose weight", span=Span(0.25, 8.0))},
     terms=("loss",),
     reference=angle_loss,
     oracle=oracle,

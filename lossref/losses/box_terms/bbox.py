@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES
-from lossref.core.nouns import Array, Domain, Param, Params, Spec
+from lossref.core.nouns import Array, Domain, Param, Params, Span, Spec
 from lossref.losses.box_terms.dfl import DFLoss
 from lossref.losses.box_terms.domains import CIOU_ALPHA, EDITION, LAWS, SIZES, dense_inputs, oracle_terms
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, shared_impostors, variation
@@ -201,7 +201,7 @@ SPEC = Spec(
     ),
     wrt=("pred_dist", "pred_bboxes"),
     params={
-        "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
+        "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1", span=Span(1, 33, whole=True)),
         "ciou_alpha": CIOU_ALPHA,
         **EDITION,
     },

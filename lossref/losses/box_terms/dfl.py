@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import BIN_TARGET_FAMILIES, LOGIT_FAMILIES
 from lossref.core.laws import differs, not_negative
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Domain, Param, Span, Spec
 from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.assignment.static.form import form_of
 from lossref.losses.assignment.static.strategy import looked_at
@@ -191,7 +191,11 @@ SPEC = Spec(
         "target": Domain("n 4", "distances l, t, r, b in stride units", BIN_TARGET_FAMILIES, 0, refused="n 4"),
     },
     wrt=("pred_dist",),
-    params={"reg_max": Param(16, (4,), "number of bins R; the last one is reached at R - 1.01")},
+    params={
+        "reg_max": Param(
+            16, (4,), "number of bins R; the last one is reached at R - 1.01", span=Span(2, 33, whole=True)
+        )
+    },
     terms=("loss",),
     reference=dfl,
     oracle=oracle,

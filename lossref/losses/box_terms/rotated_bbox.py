@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
-from lossref.core.nouns import Array, Domain, Param, Params, Spec
+from lossref.core.nouns import Array, Domain, Param, Params, Span, Spec
 from lossref.losses.box_terms.bbox import BboxLoss
 from lossref.losses.box_terms.domains import EDITION, LAWS, SIZES, dense_inputs, oracle_terms
 from lossref.losses.box_terms.impostors import ONE_BIN, WORKED_EXAMPLE, on, shared_impostors, variation
@@ -182,8 +182,10 @@ SPEC = Spec(
     ),
     wrt=("pred_dist", "pred_bboxes"),
     params={
-        "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1"),
-        "cov_floor": Param(0.0, (0.01,), "added to the variances along both sides of every box", means=FLOOR),
+        "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1", span=Span(1, 33, whole=True)),
+        "cov_floor": Param(
+            0.0, (0.01,), "added to the variances along both sides of every box", means=FLOOR, span=Span(0.0, 1.0)
+        ),
         **EDITION,
     },
     terms=("iou", "dfl"),

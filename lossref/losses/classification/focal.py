@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import Array, differs, not_negative, permutation, repetition
-from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.nouns import Domain, Param, Span, Spec
 from lossref.core.precision import beside, compute_dtype, require_floating, require_same_shape
 from lossref.losses.assignment.static.constants import constant
 from lossref.losses.classification.bce import bce, oracle_bce, power, sum_of_means
@@ -157,8 +157,10 @@ SPEC = Spec(
     },
     wrt=("pred",),
     params={
-        "gamma": Param(1.5, (0.0, 2.0), "exponent of 1 - p_t"),
-        "alpha": Param(0.25, (0.75, 0.5, 0.0), "weight of the positives; <= 0 switches the balance off"),
+        "gamma": Param(1.5, (0.0, 2.0), "exponent of 1 - p_t", span=Span(0.0, 5.0)),
+        "alpha": Param(
+            0.25, (0.75, 0.5, 0.0), "weight of the positives; <= 0 switches the balance off", span=Span(-1.0, 1.0)
+        ),
         "soft_labels": Param(SOFT[0], SOFT[1:], "what a label between 0 and 1 means", means=SOFT_MEANS),
     },
     terms=("loss",),

@@ -17,7 +17,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import HARD_LABEL_FAMILIES, LOGIT_FAMILIES, QUALITY_FAMILIES, unit_interval
 from lossref.core.laws import not_negative, permutation, repetition
-from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.nouns import Domain, Param, Span, Spec
 from lossref.core.precision import as_it_is, beside, compute_dtype, require_floating, require_same_shape
 from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce, sum_of_means
 from lossref.losses.classification.varifocal_sum import in_one, varifocal_sum, weight_of_all
@@ -163,8 +163,8 @@ SPEC = Spec(
     },
     wrt=("pred_score", "gt_score"),
     params={
-        "gamma": Param(2.0, (1.5, 3.0), "exponent of p on the negatives"),
-        "alpha": Param(0.75, (0.25,), "weight of the negatives"),
+        "gamma": Param(2.0, (1.5, 3.0), "exponent of p on the negatives", span=Span(0.0, 5.0)),
+        "alpha": Param(0.75, (0.25,), "weight of the negatives", span=Span(0.0, 1.0)),
         "weight_gradient": Param(
             "attached", ("detached",), "whether the gradient flows through the weight", means=GRADIENT
         ),

@@ -16,7 +16,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Param, Spec
+from lossref.core.nouns import Array, Param, Span, Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.coordinates.dist2bbox import coordinate_axis
 from lossref.losses.coordinates.maps import ANY_BOX_FAMILIES, POINT_FAMILIES, ROW_SIZES, length_domain
@@ -136,7 +136,11 @@ SPEC = Spec(
         "bbox": length_domain("n 4", "boxes xyxy in stride units", ANY_BOX_FAMILIES),
     },
     wrt=("anchor_points", "bbox"),
-    params={"reg_max": Param(None, (15, 3), "R - 1 of the losses: distances stay in [0, reg_max - 0.01]")},
+    params={
+        "reg_max": Param(
+            None, (15, 3), "R - 1 of the losses: distances stay in [0, reg_max - 0.01]", span=Span(1, 40, whole=True)
+        )
+    },
     terms=("distances",),
     reference=bbox2dist,
     oracle=oracle,

@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Derived, Domain, Param, Spec
+from lossref.core.nouns import Array, Derived, Domain, Param, Span, Spec
 from lossref.core.precision import as_it_is, compute_dtype, require_floating
 
 
@@ -140,7 +140,11 @@ SPEC = Spec(
     cite="spec/10-geometry.md section 10; arXiv 2006.04388",
     inputs={"logits": Domain("n 4R", "logits, side-major: R bins of l, then of t, r, b", LOGIT_FAMILIES)},
     wrt=("logits",),
-    params={"reg_max": Param(16, (4, 1), "number of bins R; with 1, the numbers are the distances")},
+    params={
+        "reg_max": Param(
+            16, (4, 1), "number of bins R; with 1, the numbers are the distances", span=Span(1, 33, whole=True)
+        )
+    },
     terms=("distances",),
     reference=dfl_distances,
     oracle=oracle,

@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LOGIT_FAMILIES
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Domain, Param, Span, Spec
 from lossref.core.precision import compute_dtype, require_floating
 
 Shapes = tuple[tuple[int, int], ...]
@@ -205,7 +205,7 @@ SPEC = Spec(
             ((3, 4), (2, 3)), (((2, 5), (1, 1)), ((4, 2), (2, 1))), "height and width of each level", stated=False
         ),
         "strides": Param((8, 16), ((4, 32), (6.5, 13)), "pixels per cell; extra ones are ignored", stated=False),
-        "grid_cell_offset": Param(0.5, (0.0, 0.25), "where in its cell the point lies"),
+        "grid_cell_offset": Param(0.5, (0.0, 0.25), "where in its cell the point lies", span=Span(0.0, 1.0)),
     },
     terms=("points", "strides"),
     reference=anchors_of,

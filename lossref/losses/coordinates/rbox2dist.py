@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Param, Params, Spec
+from lossref.core.nouns import Array, Param, Params, Span, Spec
 from lossref.core.precision import compute_dtype
 from lossref.losses.coordinates.bbox2dist import bounded, oracle_limited, within_bins, within_bins_by_relu
 from lossref.losses.coordinates.dist2bbox import coordinate_axis
@@ -173,7 +173,11 @@ SPEC = Spec(
         "target_angle": length_domain("n 1", "angles in radians", ANGLE_FAMILIES),
     },
     wrt=("target_bboxes", "anchor_points", "target_angle"),
-    params={"reg_max": Param(None, (15, 3), "R - 1 of the losses: distances stay in [0, reg_max - 0.01]")},
+    params={
+        "reg_max": Param(
+            None, (15, 3), "R - 1 of the losses: distances stay in [0, reg_max - 0.01]", span=Span(1, 40, whole=True)
+        )
+    },
     terms=("distances",),
     reference=rbox2dist,
     oracle=oracle,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
-from lossref.core.nouns import Param, Spec
+from lossref.core.nouns import Param, Span, Spec
 from lossref.core.precision import require_same_shape
 from lossref.losses.detection.e2e_detect import CORNERS, FIELDS, PER_IMAGE, of_f
 from lossref.losses.detection.laws import GAINS, GRID, RULES, detection_laws, mirrored
@@ -195,8 +195,14 @@ SPEC = Spec(
     **FIELDS,
     params={
         **GRID,
-        "updates": Param(0, (1, 4, 12), "epochs that are over", stated=False),
-        "epochs": Param(10, (1, 3), "epochs in all; the weight is constant from epochs - 1 on", stated=False),
+        "updates": Param(0, (1, 4, 12), "epochs that are over", stated=False, span=Span(0, 20, whole=True)),
+        "epochs": Param(
+            10,
+            (1, 3),
+            "epochs in all; the weight is constant from epochs - 1 on",
+            stated=False,
+            span=Span(1, 20, whole=True),
+        ),
         **GAINS,
         **RULES,
     },

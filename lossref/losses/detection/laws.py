@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Derived, Param
+from lossref.core.nouns import Array, Derived, Param, Span
 from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.cases import RULES as OF_ASSIGNER
 from lossref.losses.box_terms.domains import CIOU_ALPHA
@@ -45,13 +45,18 @@ GRID = {
     "reg_max": Param(16, (4, 1), "bins R of one side; 1: distances and L1", stated=False),
 }
 TOPK = {
-    "tal_topk": Param(10, (5, 1), "anchors that an object picks"),
-    "tal_topk2": Param(None, (3,), "anchors that an object keeps after the conflicts; None or 0: tal_topk"),
+    "tal_topk": Param(10, (5, 1), "anchors that an object picks", span=Span(1, 20, whole=True)),
+    "tal_topk2": Param(
+        None,
+        (3,),
+        "anchors that an object keeps after the conflicts; None or 0: tal_topk",
+        span=Span(1, 20, whole=True),
+    ),
 }
 GAINS = {
-    "box_gain": Param(7.5, (2.0,), "factor of the box term"),
-    "cls_gain": Param(0.5, (3.0,), "factor of the class term"),
-    "dfl_gain": Param(1.5, (0.25,), "factor of the distance term"),
+    "box_gain": Param(7.5, (2.0,), "factor of the box term", span=Span(0.0, 8.0)),
+    "cls_gain": Param(0.5, (3.0,), "factor of the class term", span=Span(0.0, 8.0)),
+    "dfl_gain": Param(1.5, (0.25,), "factor of the distance term", span=Span(0.0, 8.0)),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossref.core.declare import corner
 from lossref.core.laws import differs, not_negative, permutation
-from lossref.core.nouns import Array, Case, Param
+from lossref.core.nouns import Array, Case, Param, Span
 from lossref.losses.detr.domains import MATCHING_CORNERS
 
 GRADIENT = {
@@ -26,22 +26,29 @@ CONSTANTS = {
 }
 COUNTED = {"pairs": "the sums are divided by the matched pairs", "objects": "the sums are divided by all objects"}
 DETR_PARAMS = {
-    "class_gain": Param(1.0, (2.0,), "factor of the class loss"),
-    "bbox_gain": Param(5.0, (3.0,), "factor of the L1 loss"),
-    "giou_gain": Param(2.0, (0.5,), "factor of the GIoU loss"),
+    "class_gain": Param(1.0, (2.0,), "factor of the class loss", span=Span(0.0, 8.0)),
+    "bbox_gain": Param(5.0, (3.0,), "factor of the L1 loss", span=Span(0.0, 8.0)),
+    "giou_gain": Param(2.0, (0.5,), "factor of the GIoU loss", span=Span(0.0, 8.0)),
     "aux_loss": Param(True, (False,), "whether the layers before the last one count"),
     "use_fl": Param(True, (False,), "focal class loss, else binary cross entropy against the IoU"),
     "use_vfl": Param(False, (True,), "varifocal in place of focal class loss, if use_fl is set"),
     "use_uni_match": Param(False, (True,), "the auxiliary layers share one matching"),
     "uni_match_ind": Param(0, (-1,), "the auxiliary layer whose matching they share"),
-    "gamma": Param(1.5, (2.0,), "exponent of the class loss"),
-    "alpha": Param(0.25, (0.75, 0.0), "weight in the class loss: of the matched (focal) or unmatched (varifocal)"),
-    "matcher_class_gain": Param(2.0, (1.0,), "weight of the class cost in the matching"),
-    "matcher_bbox_gain": Param(5.0, (2.0,), "weight of the L1 cost in the matching"),
-    "matcher_giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost in the matching"),
-    "matcher_alpha": Param(0.25, (0.75,), "alpha of the focal cost in the matching"),
-    "matcher_gamma": Param(2.0, (1.5,), "gamma of the focal cost in the matching"),
-    "eps": Param(1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching", small=True),
+    "gamma": Param(1.5, (2.0,), "exponent of the class loss", span=Span(1.0, 4.0)),
+    "alpha": Param(
+        0.25,
+        (0.75, 0.0),
+        "weight in the class loss: of the matched (focal) or unmatched (varifocal)",
+        span=Span(0.0, 1.0),
+    ),
+    "matcher_class_gain": Param(2.0, (1.0,), "weight of the class cost in the matching", span=Span(0.0, 8.0)),
+    "matcher_bbox_gain": Param(5.0, (2.0,), "weight of the L1 cost in the matching", span=Span(0.0, 8.0)),
+    "matcher_giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost in the matching", span=Span(0.0, 8.0)),
+    "matcher_alpha": Param(0.25, (0.75,), "alpha of the focal cost in the matching", span=Span(0.0, 1.0)),
+    "matcher_gamma": Param(2.0, (1.5,), "gamma of the focal cost in the matching", span=Span(1.0, 4.0)),
+    "eps": Param(
+        1e-7, (0.0,), "absolute constant of IoU and GIoU, here and in the matching", small=True, span=Span(0.0, 0.25)
+    ),
     "vfl_weight_gradient": Param(
         "attached", ("detached",), "whether gradient flows through the varifocal weight", means=GRADIENT
     ),

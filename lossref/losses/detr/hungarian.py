@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import impostor
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Param, Params, Spec
+from lossref.core.nouns import Array, Param, Params, Span, Spec
 from lossref.losses.detr.domains import BAD_COST, MATCHING_CORNERS, boxes_of_queries, logits_of_queries, objects
 from lossref.losses.detr.impostors import with_params
 from lossref.losses.detr.matching import Costs, Matching, groups_of, match, prices
@@ -204,16 +204,16 @@ SPEC = Spec(
     },
     wrt=(),
     params={
-        "class_gain": Param(1.0, (2.0,), "weight of the class cost"),
-        "bbox_gain": Param(5.0, (2.0,), "weight of the L1 cost"),
-        "giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost"),
+        "class_gain": Param(1.0, (2.0,), "weight of the class cost", span=Span(0.0, 8.0)),
+        "bbox_gain": Param(5.0, (2.0,), "weight of the L1 cost", span=Span(0.0, 8.0)),
+        "giou_gain": Param(2.0, (5.0,), "weight of the GIoU cost", span=Span(0.0, 8.0)),
         "use_fl": Param(True, (False,), "focal class cost, else minus the softmax probability"),
-        "alpha": Param(0.25, (0.75,), "weight of the positive part of the focal cost"),
-        "gamma": Param(2.0, (1.5,), "exponent of the focal cost"),
+        "alpha": Param(0.25, (0.75,), "weight of the positive part of the focal cost", span=Span(0.0, 1.0)),
+        "gamma": Param(2.0, (1.5,), "exponent of the focal cost", span=Span(1.0, 4.0)),
         "bad_cost": Param(
             "last", ("zero",), "what a NaN or infinite cost becomes: the worst of its image + 1, or 0", means=BAD_COST
         ),
-        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU", small=True),
+        "eps": Param(1e-7, (0.0,), "absolute constant of GIoU", small=True, span=Span(0.0, 0.25)),
     },
     terms=("matched",),
     reference=hungarian,

@@ -19,7 +19,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Domain, Param, Span, Spec
 from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.classification.bce import bce, kinked_bce, oracle_bce
 from lossref.losses.classification.replaced import kind_of, own, plain_bce
@@ -169,8 +169,8 @@ SPEC = Spec(
     },
     wrt=("pred",),
     params={
-        "weight_bce": Param(0.5, (1.0, 0.0), "weight of the cross entropy"),
-        "weight_dice": Param(0.5, (2.0, 0.0), "weight of the Dice loss"),
+        "weight_bce": Param(0.5, (1.0, 0.0), "weight of the cross entropy", span=Span(0.0, 8.0)),
+        "weight_dice": Param(0.5, (2.0, 0.0), "weight of the Dice loss", span=Span(0.0, 8.0)),
     },
     terms=("loss",),
     reference=bce_dice,

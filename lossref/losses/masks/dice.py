@@ -18,7 +18,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.families import LABEL_FAMILIES, LOGIT_FAMILIES, unit_interval
 from lossref.core.laws import differs, not_negative, permutation, repetition
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Domain, Param, Span, Spec
 from lossref.core.precision import beside, compute_dtype, require_floating
 from lossref.losses.masks.sums import mask_sums, pays
 
@@ -188,7 +188,7 @@ SPEC = Spec(
     },
     wrt=("pred",),
     params={
-        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction", small=True),
+        "smooth": Param(1e-6, (1.0, 1e-3), "added above and below the fraction", small=True, span=Span(0.0, 4.0)),
         "reduction": Param(
             "mean", ("sum", "none"), "over images: mean, sum, any other string for none", means=REDUCTION
         ),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.core.nouns import Domain, Param, Spec
+from lossref.core.nouns import Domain, Param, Span, Spec
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
@@ -170,12 +170,14 @@ SPEC = Spec(
         **GRID,
         **TOPK,
         **GAINS,
-        "angle_gain": Param(1.0, (4.0,), "factor of the angle term"),
+        "angle_gain": Param(1.0, (4.0,), "factor of the angle term", span=Span(0.0, 8.0)),
         **{name: param for name, param in RULES.items() if name not in ("metric_overlap", "ciou_alpha", "edge")},
         "small_rboxes": Param(
             "true", ("enlarged",), "size of small boxes in overlap and targets", means=words.SMALL_RBOXES
         ),
-        "cov_floor": Param(0.0, (0.01,), "added to the variances of every box in the box term", means=FLOOR),
+        "cov_floor": Param(
+            0.0, (0.01,), "added to the variances of every box in the box term", means=FLOOR, span=Span(0.0, 1.0)
+        ),
         **EDITION,
     },
     terms=("box", "cls", "dfl", "angle"),

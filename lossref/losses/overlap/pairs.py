@@ -14,7 +14,7 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
 from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
-from lossref.core.nouns import Array, Case, Domain, Param
+from lossref.core.nouns import Array, Case, Domain, Param, Span
 
 
 def oracle_sides(m: Arithmetic, box: Any, xywh: bool, eps: float) -> tuple[Any, ...]:
@@ -101,7 +101,7 @@ ALPHA = {
 
 BOX_PARAMS = {
     "xywh": Param(True, (False,), "boxes are (cx, cy, w, h) rather than (x1, y1, x2, y2)", True, means=XYWH),
-    "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
+    "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True, span=Span(0.0, 1.0)),
 }
 
 BOX_SIZES = {"single": ({"n": 1},), "small": ({"n": 5}, {"n": 4}), "bulk": ({"n": 4096},), "empty": ({"n": 0},)}

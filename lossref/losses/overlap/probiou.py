@@ -22,7 +22,7 @@ from torch import Tensor
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
 from lossref.core.laws import rows_independent
-from lossref.core.nouns import Array, Domain, Param, Spec
+from lossref.core.nouns import Array, Domain, Param, Span, Spec
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.coordinates.maps import ROW_SIZES
 from lossref.losses.coordinates.rotated import (
@@ -187,6 +187,7 @@ def nan_to_zero(obb1: Tensor, obb2: Tensor, CIoU: bool, eps: float, cov_floor: f
 
 _ONE, _TWO = [(4, 4, 6, 2, 0.5)], [(5, 4.5, 4, 3, -0.25)]
 _UNITS = "boxes xywhr, any length unit, r in radians"
+_ADDED = "added to both variances; `floor` of ultralytics 8.4.190"
 
 SPEC = Spec(
     name="probiou",
@@ -201,8 +202,8 @@ SPEC = Spec(
     wrt=("obb1", "obb2"),
     params={
         "CIoU": Param(False, (True,), "subtract the aspect term of CIoU"),
-        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True),
-        "cov_floor": Param(0.0, (0.01, 1e-7), "added to both variances; `floor` of ultralytics 8.4.190", means=FLOOR),
+        "eps": Param(1e-7, (1e-3, 1e-9), "absolute constant against division by zero", small=True, span=Span(0.0, 1.0)),
+        "cov_floor": Param(0.0, (0.01, 1e-7), _ADDED, means=FLOOR, span=Span(0.0, 1.0)),
     },
     terms=("probiou",),
     reference=probiou,

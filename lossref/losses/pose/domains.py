@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.core.laws import differs
-from lossref.core.nouns import Array, Derived, Domain, Param
+from lossref.core.nouns import Array, Derived, Domain, Param, Span
 from lossref.core.picking import Pick
 from lossref.core.scenes import UNIT, Dims
 from lossref.losses.detection.laws import DERIVED as DETECTION_DERIVED
@@ -20,8 +20,8 @@ Inputs = Mapping[str, Array]
 Params = Mapping[str, Any]
 
 POSE = {
-    "pose_gain": Param(12.0, (3.0,), "factor of the location term"),
-    "kobj_gain": Param(1.0, (0.25,), "factor of the visibility term"),
+    "pose_gain": Param(12.0, (3.0,), "factor of the location term", span=Span(0.0, 16.0)),
+    "kobj_gain": Param(1.0, (0.25,), "factor of the visibility term", span=Span(0.0, 8.0)),
     "kpt_shape": Param(
         (3, 3), ((3, 2), (17, 3)), "keypoints of an object, and values of one: x, y[, visibility]", stated=False
     ),

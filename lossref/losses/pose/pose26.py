@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.core.nouns import Param, Spec
+from lossref.core.nouns import Param, Span, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.classification.replaced import documented
@@ -216,7 +216,7 @@ SPEC = Spec(
         **TOPK,
         **GAINS,
         **POSE,
-        "rle_gain": Param(1.0, (0.5,), "factor of the likelihood term"),
+        "rle_gain": Param(1.0, (0.5,), "factor of the likelihood term", span=Span(0.0, 8.0)),
         "flow": Param(True, (False,), "head with flow_model (standard normal); else the term is 0"),
         "rle_sigma": RLE_SIGMA,
         **RULES,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.core.nouns import Param, Spec
+from lossref.core.nouns import Param, Span, Spec
 from lossref.core.precision import compute_dtype
 from lossref.core.scenes import object_inputs, prediction_inputs
 from lossref.losses.box_terms.domains import EDITION
@@ -223,7 +223,12 @@ SPEC = Spec(
     params={
         **GRID,
         **TOPK,
-        "tal_topk2": Param(10, (3,), "anchors that an object keeps after the conflicts; None or 0: tal_topk"),
+        "tal_topk2": Param(
+            10,
+            (3,),
+            "anchors that an object keeps after the conflicts; None or 0: tal_topk",
+            span=Span(1, 12, whole=True),
+        ),
         **GAINS,
         **POSE,
         **RULES,

@@ -1,0 +1,81 @@
+"""Settings at values that stand in no list: 0, 1, 2, the ends of what is legal, an int for a float, one that is drawn.
+
+Of an elementary spec each by itself, for the oracle; of a composite all at once, held beside the reference. And every
+value that does stand in a list, on the smallest input: what it gives has a shape there, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from lossref.checks.cases.varied import decided
+from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
+from lossref.core.nouns import Case, Params, Spec
+from lossref.hosts.probe import TargetRaised, call, itself
+from lossref.oracle.remembered import MIB, remembered
+
+OWN = "own value"  # the flag of these cases
+TOGETHER, TRIES = 2, 6  # cases of a composite, and draws until the reference can do one
+
+
+@remembered(32 * MIB, bytes_of)
+def valued(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
+    """The cases of a spec; parameters that stand somewhere stay there."""
+    rng = np.random.default_rng([seed, sum(map(ord, f"{spec.name}valued"))])
+    if spec.composite:
+        return tuple(islice(_together(spec, rng, dict(fixed)), TOGETHER))
+    return tuple(_one_by_one(spec, rng, dict(fixed)))
+
+
+def _one_by_one(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
+    layouts = conventions(spec)
+    for number, (name, value, kind) in enumerate(_changes(spec, rng, fixed)):
+        dims = spec.sizes[kind][number % len(spec.sizes[kind])]
+        params = {**layouts[number % len(layouts)], **fixed, name: value}
+        case = draw_case(spec, rng, dims, params, int(rng.integers(1000)) if kind == "single" else None)
+        case = replace(case, id=f"{name}={value!r} {kind}", flags=(*case.flags, OWN))
+        if _can_be_done(spec, case):
+            yield case
+
+
+def _changes(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[tuple[str, Any, str]]:
+    """Each setting with a value, and the size of the input on which it is asked."""
+    for name, param in spec.params.items():
+        if name not in fixed and not param.convention:
+            yield from ((name, value, "single") for value in param.others)
+            if param.span is not None:
+                yield from ((name, value, "small") for value in param.span.values(rng))
+
+
+def _together(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
+    spans = {name: one.span for name, one in spec.params.items() if one.span is not None and name not in fixed}
+    for number in range(TOGETHER if spans else 0):
+        drawn = (
+            draw_case(
+                spec, rng, spec.sizes["small"][0], {**fixed, **{name: one.any(rng) for name, one in spans.items()}}
+            )
+            for _ in range(TRIES)
+        )
+        named = (replace(case, id=f"settings {number}", flags=(*case.flags, OWN)) for case in drawn)
+        yield from islice((case for case in named if _can_be_done(spec, case) and decided(spec, case)), 1)
+
+
+def _can_be_done(spec: Spec, case: Case) -> bool:
+    """Whether it is legal, and the reference has a number for it."""
+    if spec.why_not(case) is not None:
+        return False
+    try:
+        return bool(np.isfinite(call(spec, itself(spec), case, "float64").value).all())
+    except TargetRaised:
+        return False
+
+
+def as_floats(spec: Spec, case: Case) -> Params:
+    """The parameters with a float for each integer that stands where the specification has a float."""
+    floats = {name for name, one in spec.params.items() if isinstance(one.default, float)}
+    return {name: float(value) if name in floats else value for name, value in case.params.items()}
