@@ -333,8 +333,8 @@ ILLEGAL: list[tuple[str, str, Any, Any, str]] = [
     ("iou", "box1", np.array([[3.0, 0, 1, 2]]), {"xywh": False}, "x1 <= x2"),
     ("ciou", "box2", np.array([[0.0, 3, 1, 2]]), {"xywh": False}, "y1 <= y2"),
     ("giou", "box1", np.array([[0.0, 0, 1, -1]]), {"xywh": True}, "w, h >= 0"),
-    ("ciou", "box1", np.array([[0.0, 0, 0, 1]]), {"xywh": True}, "expected w > 0 and h > 0"),
-    ("ciou", "box1", np.array([[0.0, 0, 1, 0]]), {}, "expected w > 0 and h > 0"),
+    ("ciou", "box1", np.array([[0.0, 0, 0, 0]]), {"xywh": True}, "expected h > 0"),
+    ("ciou", "box1", np.array([[0.0, 0, 1, 0]]), {}, "expected h > 0"),
 ]
 
 
@@ -361,6 +361,7 @@ def test_missing_input_is_named(name: str, key: str) -> None:
 LEGAL: list[tuple[str, str, Any, Any]] = [
     ("iou", "box1", np.array([[0, 0, 0, 0]]), {"xywh": True}),
     ("ciou", "box1", np.array([[1.0, 2, 1, 2]]), {"xywh": False}),
+    ("ciou", "box1", np.array([[1.0, 2, 0, 1]]), {"xywh": True}),
     ("ciou", "box1", np.ones((2, 3, 4)), {"xywh": True}),
     ("focal", "label", np.array([[[True]]]), {}),
     ("dice", "target", np.ones((1, 1, 1, 1), dtype=np.uint8), {}),

@@ -52,6 +52,8 @@ def has_kind(spec: Spec, kind: str) -> bool:
     """Whether the spec has material of a kind at all."""
     if kind in CORNERS:
         return any(corner_kind(spec, case) == kind for case in spec.corners)
+    if kind == "flat":
+        return any(domain.flat is not None for domain in spec.inputs.values())
     if kind in ("setting", "valued"):
         return any(param.others and not param.convention for param in spec.params.values())
     return kind in ("moderate", "one", "usual", "varied") or kind in spec.sizes

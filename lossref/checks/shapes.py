@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.evidence import Evidence, compare_values, fitted, wrong
+from lossref.checks.evidence import Evidence, compare, compare_values, fitted, wrong
 from lossref.checks.numbers import BULK_VALUE, measured, trusted, value
 from lossref.core.axes import name_of, shape_of
 from lossref.core.nouns import Array, Case, Domain, Spec, Target
-from lossref.hosts.probe import call
-from lossref.oracle.budgets import value_budget
+from lossref.hosts.probe import ask, call, call_of, result_of
+from lossref.hosts.worker.messages import Returned
+from lossref.oracle.budgets import UNIT, value_budget
 from lossref.oracle.tape import Tie, Uncertified
+
+AXES: dict[str, Callable[[Array], Array]] = {
+    "one axis": lambda x: x[0],
+    "three axes": lambda x: x[None],
+    "three axes, one of them of size 1": lambda x: x[:, None],
+    "four axes": lambda x: x[None, :, None],
+}
+ROOM = 64.0  # units: the same code, asked for the same rows
 
 
 def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -23,13 +33,44 @@ def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 def shape(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Every documented shape of the input gives the documented shape, and the reference's value."""
+    if has_leading(spec) and _as_stated(spec, case):
+        return _of_rows(spec, target, case, dtype) + _of_other_axes(spec, target, case, dtype)
     if not (target.trusted or _as_stated(spec, case)):
         return Evidence()  # what a loss does beyond the axes that its spec states is its own business
+    return _of_rows(spec, target, case, dtype)
+
+
+def _of_rows(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     found = _shape_of(spec, target, case, dtype)
     exact, rough = trusted(spec, case, dtype)
     got = call(spec, target, case, dtype).value
     room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _certified(spec, case, exact.value, dtype))
     return found + compare_values(spec, exact.shapes, got, exact.value, room)
+
+
+def has_leading(spec: Spec) -> bool:
+    """Whether each of its inputs may have any number of axes before its rows."""
+    return all(domain.leading for domain in spec.inputs.values())
+
+
+def _of_other_axes(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """The rows under more axes, or one row under none: what is refused, or has another shape, is its own business."""
+    plain = call_of(spec, case.inputs, dtype)
+    put = {word: {name: turned(x) for name, x in plain.inputs.items()} for word, turned in AXES.items()}
+    own, *others = ask(spec, target, case, [plain, *(replace(plain, inputs=one) for one in put.values())]).returned
+    rows, pairs = result_of(own).value, zip(others, put.items(), strict=True)
+    return sum((_like(rows, one, dtype, *pair) for one, pair in pairs), Evidence())
+
+
+def _like(rows: Array, one: Returned, dtype: str, word: str, inputs: Mapping[str, Array]) -> Evidence:
+    """The answer to rows under other axes beside that to the rows."""
+    leading = next(iter(inputs.values())).shape[:-1]
+    if one.raised or result_of(one).value.shape != (*leading, *rows.shape[1:]):
+        return Evidence(0, 0.0, 1)
+    want = (rows if leading else rows[0]).reshape(*leading, *rows.shape[1:])
+    room = np.full(want.shape, ROOM * UNIT[dtype] * np.abs(np.where(np.isfinite(want), want, 0.0)).max(initial=1.0))
+    after = f" of input with {word}"
+    return compare("the value" + after, result_of(one).value, want, room, kind="value" + after)
 
 
 def _certified(spec: Spec, case: Case, value: Array, dtype: str) -> Array | float:

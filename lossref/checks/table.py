@@ -83,7 +83,7 @@ def _has_kinks(spec: Spec) -> bool:
 
 
 def _has_shapes(spec: Spec) -> bool:
-    return has_kind(spec, "shape")
+    return has_kind(spec, "shape") or shapes.has_leading(spec)
 
 
 def answerable_corners(spec: Spec) -> list[Case]:
@@ -93,7 +93,7 @@ def answerable_corners(spec: Spec) -> list[Case]:
 
 ONE, DRAWN, SETTINGS = ("corner", "single"), ("varied",), ("setting", "valued")
 CHECKS = (
-    Check("value", numbers.value, ONE, BOTH, explained_on=VALUES, shrunk_to="single", one_call=True),
+    Check("value", numbers.value, (*ONE, "flat"), BOTH, explained_on=VALUES, shrunk_to="single", one_call=True),
     Check("gradient", numbers.gradient, ONE, BOTH, _differentiable, VALUES, shrunk_to="single", one_call=True),
     Check("kinks", numbers.kinks, ONE, BOTH, _has_kinks, VALUES, shrunk_to="single", one_call=True),
     Check("reduced", numbers.reduced, ("small",), BOTH, explained_on=VALUES, shrunk_to="small", one_call=True),

@@ -28,9 +28,12 @@ class Span:
     high: float
     whole: bool = False
 
-    def values(self, rng: np.random.Generator) -> tuple[float, ...]:
-        """Those that are worth a test: small ones, the ends, integers for a float, and one that stands in no list."""
-        small = (2, 3, 5, 7, 8) if self.whole else (0.0, 1, 2, 2.0**-30)
+    def values(self, rng: np.random.Generator, tiny: bool = False) -> tuple[float, ...]:
+        """Those that are worth a test: small ones, the ends, integers for a float, and one that stands in no list.
+
+        A `tiny` one only of an eps: what stands beside 1 may be kept in float32.
+        """
+        small = (2, 3, 5, 7, 8) if self.whole else (0.0, 1, 2, *((2.0**-30,) if tiny else ()))
         listed = (self.low, *(one for one in small if self.low <= one <= self.high), self.high, self.any(rng))
         return tuple({(type(one), one): one for one in listed}.values())
 
@@ -95,6 +98,8 @@ class Domain:
     extent:   for each row, the shortest length in it that is not zero
     nan_free: a NaN may vanish here, because not every number of this input has an effect
     indexes:  the axis whose places its numbers are; objects out of order, or of no place, are asked apart ("rare")
+    flat:     an array with one side (0: width, 1: height) of every box at 0, in the form that the parameters ask for
+    leading:  whether any number of axes may stand in place of the first one, as the specification says
     refused:  axes, "b c", of which the specification says that another size is refused; of the rest it says nothing
     """
 
@@ -112,6 +117,8 @@ class Domain:
     dtype: str = ""
     nan_free: bool = False
     indexes: str = ""
+    flat: Callable[[Array, Params, int], Array] | None = None
+    leading: bool = False
     refused: str = ""
 
     def shape(self, dims: Mapping[str, Any]) -> tuple[int, ...]:

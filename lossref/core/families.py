@@ -145,6 +145,20 @@ def xyxy_to_xywh(x: Array) -> Array:
     return np.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
+def flat_corners(x: Array, params: Mapping[str, Any], side: int) -> Array:
+    """Boxes xyxy with one side, 0 the width or 1 the height, at 0."""
+    found = x.copy()
+    found[..., 2 + side] = found[..., side]
+    return found
+
+
+def flat_sizes(x: Array, params: Mapping[str, Any], side: int) -> Array:
+    """Boxes xywh or xywhr with one side, 0 the width or 1 the height, at 0."""
+    found = x.copy()
+    found[..., 2 + side] = 0.0
+    return found
+
+
 # Elements ----------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from lossref.checks.cases.flat import flat
 from lossref.checks.cases.values import valued
 from lossref.checks.cases.varied import varied
 from lossref.checks.material import ROUNDS, Fixed, bytes_of, conventions, draw_case, fixed_of, material
@@ -25,7 +26,7 @@ FEW = 4  # of a composite, of which one question takes as long as twenty
 def of_kind(
     spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed, accepts: Sequence[str] | None = None
 ) -> Iterable[Case]:
-    """The cases of one kind: one of `material`, "setting", "varied", "valued", or some of another kind.
+    """The cases of one kind: one of `material`, "setting", "varied", "valued", "flat", or some of others.
 
     "one" is every tenth of those of one item, "moderate" a few that half precision can do, "usual" cases at which
     settings can be left out. Where several settings are changed at once, it is those that a target `accepts`.
@@ -35,6 +36,8 @@ def of_kind(
     if kind == "valued":
         stands = {name: value for name, value in spec.defaults().items() if name not in (accepts or spec.params)}
         return valued(spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
+    if kind == "flat":
+        return flat(spec, seed, fixed)
     if kind == "one":
         return material(spec, "single", tier, seed, fixed)[::10]
     if kind == "setting":

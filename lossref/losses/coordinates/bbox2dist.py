@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
+from lossref.core.families import flat_corners
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Param, Span, Spec
 from lossref.core.precision import compute_dtype
@@ -133,7 +134,7 @@ SPEC = Spec(
     cite="spec/10-geometry.md section 7",
     inputs={
         "anchor_points": length_domain("n 2", "points x, y in stride units", POINT_FAMILIES),
-        "bbox": length_domain("n 4", "boxes xyxy in stride units", ANY_BOX_FAMILIES),
+        "bbox": length_domain("n 4", "boxes xyxy in stride units", ANY_BOX_FAMILIES, flat=flat_corners),
     },
     wrt=("anchor_points", "bbox"),
     params={

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
-from lossref.core.families import xyxy_to_xywh
+from lossref.core.families import flat_sizes, xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Param, Params, Span, Spec
 from lossref.core.precision import compute_dtype
@@ -168,7 +168,9 @@ SPEC = Spec(
     summary="Distances from a point to the sides of a rotated box",
     cite="spec/10-geometry.md section 9",
     inputs={
-        "target_bboxes": length_domain("n 4", "boxes xywh in stride units", ANY_BOX_FAMILIES, layout=layout),
+        "target_bboxes": length_domain(
+            "n 4", "boxes xywh in stride units", ANY_BOX_FAMILIES, layout=layout, flat=flat_sizes
+        ),
         "anchor_points": length_domain("n 2", "points x, y in stride units", POINT_FAMILIES),
         "target_angle": length_domain("n 1", "angles in radians", ANGLE_FAMILIES),
     },

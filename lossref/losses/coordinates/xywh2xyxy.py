@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
-from lossref.core.families import xyxy_to_xywh
+from lossref.core.families import flat_sizes, xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Params, Spec
 from lossref.core.precision import compute_dtype, require_floating
@@ -110,7 +110,17 @@ SPEC = Spec(
     name="xywh2xyxy",
     summary="Centre and size of a box to corners",
     cite="spec/10-geometry.md section 1",
-    inputs={"x": length_domain("n 4", "boxes xywh, any length unit", ANY_BOX_FAMILIES, layout=layout, refused="4")},
+    inputs={
+        "x": length_domain(
+            "n 4",
+            "boxes xywh, any length unit",
+            ANY_BOX_FAMILIES,
+            layout=layout,
+            refused="4",
+            flat=flat_sizes,
+            leading=True,
+        )
+    },
     wrt=("x",),
     params={},
     terms=("xyxy",),

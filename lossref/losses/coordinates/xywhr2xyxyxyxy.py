@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
+from lossref.core.families import flat_sizes
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Spec
 from lossref.core.precision import compute_dtype, require_floating
@@ -133,7 +134,11 @@ SPEC = Spec(
     name="xywhr2xyxyxyxy",
     summary="Corners of a rotated box",
     cite="spec/10-geometry.md section 2",
-    inputs={"x": length_domain("n 5", "boxes xywhr, any length unit, r in radians", ROTATED_FAMILIES)},
+    inputs={
+        "x": length_domain(
+            "n 5", "boxes xywhr, any length unit, r in radians", ROTATED_FAMILIES, flat=flat_sizes, leading=True
+        )
+    },
     wrt=("x",),
     params={},
     terms=("corners",),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner, impostor
+from lossref.core.families import flat_corners
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Spec
 from lossref.core.precision import compute_dtype, require_floating
@@ -95,7 +96,11 @@ SPEC = Spec(
     name="xyxy2xywh",
     summary="Corners of a box to centre and size",
     cite="spec/10-geometry.md section 1",
-    inputs={"x": length_domain("n 4", "boxes xyxy, any length unit", ANY_BOX_FAMILIES, refused="4")},
+    inputs={
+        "x": length_domain(
+            "n 4", "boxes xyxy, any length unit", ANY_BOX_FAMILIES, refused="4", flat=flat_corners, leading=True
+        )
+    },
     wrt=("x",),
     params={},
     terms=("xywh",),

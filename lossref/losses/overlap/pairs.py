@@ -12,7 +12,7 @@ import numpy as np
 
 from lossref.core.arithmetic import Arithmetic
 from lossref.core.declare import corner
-from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES, xyxy_to_xywh
+from lossref.core.families import BOX_FAMILIES, PAIR_FAMILIES, flat_corners, flat_sizes, xyxy_to_xywh
 from lossref.core.laws import differs, rows_independent
 from lossref.core.nouns import Array, Case, Domain, Param, Span
 
@@ -62,6 +62,10 @@ def _layout(x: Array, params: Mapping[str, Any]) -> Array:
     return xyxy_to_xywh(x) if params.get("xywh", True) else x
 
 
+def _flat(x: Array, params: Mapping[str, Any], side: int) -> Array:
+    return (flat_sizes if params.get("xywh", True) else flat_corners)(x, params, side)
+
+
 def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
     """The domains of box1 and box2; `flat_xywh=False` where w/h of a flat xywh box is undefined.
 
@@ -76,15 +80,15 @@ def box_inputs(flat_xywh: bool = True) -> dict[str, Domain]:
         size = x[..., 2:] if params.get("xywh", True) else x[..., 2:] - x[..., :2]
         if (size < 0).any():
             return "expected x1 <= x2 and y1 <= y2 (or w, h >= 0)"
-        if not flat_xywh and params.get("xywh", True) and (size == 0).any():
-            return "expected w > 0 and h > 0, because w/h is taken"
+        if not flat_xywh and params.get("xywh", True) and (size[..., 1] == 0).any():
+            return "expected h > 0, because w/h is taken"
         if params.get("eps") == 0 and (size == 0).any():
             return "expected w > 0 and h > 0, because without eps the union of two flat boxes is 0"
         return None
 
     units = "boxes, xyxy or xywh, any length unit"
-    shared: dict[str, Any] = {"legal": legal, "layout": _layout, "leave_out": leave_out, "unit": None}
-    shared["extent"] = _shortest_side
+    shared: dict[str, Any] = {"legal": legal, "layout": _layout, "leave_out": leave_out, "unit": None, "flat": _flat}
+    shared |= {"extent": _shortest_side, "leading": True}
     return {
         "box1": Domain("n 4", units, BOX_FAMILIES, **shared),
         "box2": Domain("n 4", units, PAIR_FAMILIES, given="box1", **shared),
