@@ -203,6 +203,7 @@ STATE = {
     "F1": "the flow has the state F1 of flow_states",
     "zero": "all parameters of the flow are 0",
 }
+_STATE = "the flow's parameters: a row of flow_states.STATES"
 
 SPEC = Spec(
     name="realnvp",
@@ -210,15 +211,7 @@ SPEC = Spec(
     cite="spec/20-assignment.md section 5; arXiv 1605.08803, 2107.11291",
     inputs={"x": Domain("n 2", "errors in units of sigma", _FAMILIES)},
     wrt=("x",),
-    params={
-        "state": Param(
-            "woven",
-            ("F0", "F1", "zero"),
-            "the flow's parameters: a row of flow_states.STATES",
-            means=STATE,
-            stated=False,
-        )
-    },
+    params={"state": Param("woven", ("F0", "F1", "zero"), _STATE, means=STATE, stated=False)},
     terms=("log_prob",),
     reference=realnvp,
     oracle=oracle,
