@@ -25,7 +25,7 @@ from lossref.losses.assignment import meanings as words
 from lossref.losses.assignment.answer import Assignment, Geometry, Metric, Tables, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, placed, setup, setup_s
-from lossref.losses.assignment.dense import Steps
+from lossref.losses.assignment.impostors.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
 from lossref.losses.assignment.static.inside import inside_rotated

@@ -31,7 +31,7 @@ from lossref.losses.assignment.answer import (
 )
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates
 from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
-from lossref.losses.assignment.dense import Steps
+from lossref.losses.assignment.impostors.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import UPRIGHT, oracle_dense
 from lossref.losses.assignment.static.inside import inside
