@@ -241,6 +241,17 @@ def test_a_graph_for_each_size_and_state(captures: list[Any], name: str) -> None
         assert len(captures) == expected * heads
 
 
+def test_any_function_is_captured(captures: list[Any]) -> None:
+    """Once for each size, and anew where a number of it changed."""
+    loss = lossref.FocalLoss(gamma=2.0)
+    fast, x = lossref.captured(loss), torch.randn(4, 3, requires_grad=True)
+    for rows, gamma, expected in ((4, 2.0, 1), (4, 2.0, 1), (2, 2.0, 2), (4, 1.0, 3)):
+        loss.gamma = gamma
+        given = x[:rows], torch.ones(rows, 3)
+        assert torch.equal(fast(*given), loss(*given))
+        assert len(captures) == expected
+
+
 def test_without_a_gradient_nothing_is_captured(captures: list[Any]) -> None:
     loss, preds, batch = built("v8DetectionLoss")
     with torch.no_grad():
