@@ -27,7 +27,10 @@ from lossref.losses.assignment.static.graphs import padded
 from lossref.losses.assignment.static.strategy import LARGEST, checked, chosen, forced, slots_for
 from shared.heads import leaves_of, model, objects, predictions
 
-SPECS = ("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26", "v8_segmentation")
+SPECS = (
+    *("v8_detection", "e2e", "tvp_detect", "v8_obb", "v8_pose", "pose26", "v8_segmentation"),
+    *("task_aligned", "rotated_task_aligned"),
+)
 CLASSES = (
     *("v8DetectionLoss", "v8OBBLoss", "v8PoseLoss", "PoseLoss26", "v8SegmentationLoss", "E2ELoss", "E2EDetectLoss"),
 )
@@ -77,6 +80,8 @@ def numbers(name: str, case: Case, form: str) -> list[Tensor]:
     wanted = [given[key].requires_grad_() for key in spec.wrt if given.get(key) is not None]
     with forced(form):
         terms = spec.reference(**given, **case.params)
+    if not wanted:
+        return [term.double() for term in terms]
     total = sum((i + 1) * term for i, term in enumerate(terms) if term.requires_grad)
     slopes = torch.autograd.grad(total, wanted, allow_unused=True)
     return [*(term.detach() for term in terms), *(x for x in slopes if x is not None)]
@@ -234,6 +239,17 @@ def test_a_graph_for_each_size_and_state(captures: list[Any], name: str) -> None
         batch = objects(count, seed=count)
         assert torch.allclose(fast(preds, batch)[0], loss(preds, batch)[0], rtol=1e-5, atol=1e-5)
         assert len(captures) == expected * heads
+
+
+def test_any_function_is_captured(captures: list[Any]) -> None:
+    """Once for each size, and anew where a number of it changed."""
+    loss = lossref.FocalLoss(gamma=2.0)
+    fast, x = lossref.captured(loss), torch.randn(4, 3, requires_grad=True)
+    for rows, gamma, expected in ((4, 2.0, 1), (4, 2.0, 1), (2, 2.0, 2), (4, 1.0, 3)):
+        loss.gamma = gamma
+        given = x[:rows], torch.ones(rows, 3)
+        assert torch.equal(fast(*given), loss(*given))
+        assert len(captures) == expected
 
 
 def test_without_a_gradient_nothing_is_captured(captures: list[Any]) -> None:

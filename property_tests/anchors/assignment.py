@@ -21,7 +21,7 @@ from lossref.losses.assignment import rotated_task_aligned as rotated
 from lossref.losses.assignment import task_aligned as plain
 from lossref.losses.assignment.answer import Assignment
 from lossref.losses.assignment.cases import grid_points
-from lossref.losses.assignment.dense import Steps, dense
+from lossref.losses.assignment.impostors.dense import Steps, dense
 from lossref.losses.assignment.positives import Pairs, Positives, Rules, candidates, candidates_rotated, select
 from lossref.losses.assignment.rotated_task_aligned import RotatedTaskAlignedAssigner
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner, task_aligned

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from known_bugs.bug import Bug
 from lossref.losses import spec
-from lossref.losses.assignment.dense import Claims, Kept, dense, enlarged, maxima, picked, resolved, second_round
+from lossref.losses.assignment.impostors.dense import (
+    Claims,
+    Kept,
+    dense,
+    enlarged,
+    maxima,
+    picked,
+    resolved,
+    second_round,
+)
 from lossref.losses.assignment.rotated_task_aligned import DENSE as ROTATED
 from lossref.losses.assignment.task_aligned import DENSE
 

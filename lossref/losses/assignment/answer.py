@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from lossref.core.precision import compute_dtype, require_floating
 from lossref.losses.assignment.positives import Pairs, Positives, Rules, poisoned, select
+from lossref.losses.assignment.static.answering import Metric, Tables, answered
+from lossref.losses.assignment.static.strategy import chosen, looked_at
+
+__all__ = ["Assigner", "Assignment", "Geometry", "Metric", "Tables", "assignment", "require_assignable"]
 
 
 class Assignment(NamedTuple):
@@ -27,21 +31,15 @@ class Assignment(NamedTuple):
     target_gt_idx: Tensor
 
 
-class Metric(NamedTuple):
-    """t = score^alpha overlap^beta, and how many anchors an object takes by it; topk2 None or 0 means topk."""
-
-    topk: int
-    topk2: int | None
-    alpha: float
-    beta: float
-    eps: float
-
-
 class Geometry(NamedTuple):
-    """What boxes of a kind are to an assigner: `candidates` of it, and overlap(boxes, predictions, pairs, rules)."""
+    """What boxes of a kind are to an assigner: `candidates` of it, and overlap(boxes, predictions, pairs, rules).
+
+    `tables` are the same for the static form.
+    """
 
     candidates: Callable[..., Pairs]
     overlap: Callable[[Tensor, Tensor, Pairs, Rules], Tensor]
+    tables: Tables
 
 
 STEPS = (
@@ -116,10 +114,17 @@ def assignment(
     if gt_bboxes.shape[1] == 0:
         return no_object(pd_scores, pd_bboxes, gt_bboxes, num_classes)
     dtype, _ = compute_dtype(pd_scores, pd_bboxes, anc_points, gt_bboxes)
-    labels = class_of(gt_labels, min(num_classes, pd_scores.shape[-1]))
+    classes, real = min(num_classes, pd_scores.shape[-1]), mask_gt[..., 0] != 0
     with torch.no_grad():
         boxes = gt_bboxes.to(dtype)
-        pairs = geometry.candidates(anc_points.to(dtype), boxes, mask_gt[..., 0] != 0, tuple(stride), rules)
+        if chosen(pd_scores.transpose(1, 2), gt_bboxes.shape[0] * gt_bboxes.shape[1]) == "static":
+            labels, wrong = static_labels(gt_labels, mask_gt, classes)
+            given = (pd_scores, pd_bboxes.to(dtype), anc_points.to(dtype), labels, boxes, real, tuple(stride))
+            mask, index, score = answered(*given, metric, rules, geometry.tables)
+            score = score.masked_fill(wrong[:, None], torch.nan)
+            return targets_of(mask, index, score, labels, gt_bboxes, num_classes, pd_scores)
+        labels = class_of(gt_labels, classes)
+        pairs = geometry.candidates(anc_points.to(dtype), boxes, real, tuple(stride), rules)
         matched = geometry.overlap(boxes, pd_bboxes.to(dtype), pairs, rules)
         return assigned(pd_scores, labels, gt_bboxes, pairs, matched, num_classes, metric, rules)
 
@@ -138,6 +143,13 @@ def class_of(gt_labels: Tensor, classes: int) -> Tensor:
     if labels.numel() and (int(labels.max()) >= classes or int(labels.min()) < -classes):
         raise IndexError(f"gt_labels: expected 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}")
     return labels
+
+
+def static_labels(gt_labels: Tensor, mask_gt: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Labels (b, G) within +-classes, and images (b,) with one that has no score, or a mask that is NaN."""
+    labels = class_of(gt_labels, classes) if looked_at(gt_labels) else gt_labels[..., 0].long()
+    wrong = (labels >= classes) | (labels < -classes) | gt_labels[..., 0].isnan() | mask_gt[..., 0].isnan()
+    return labels.clamp(-classes, classes - 1), wrong.any(1)
 
 
 def pair_metric(pd_scores: Tensor, labels: Tensor, pairs: Pairs, overlap: Tensor, how: Metric) -> Tensor:
@@ -163,10 +175,17 @@ def assigned(
     k = {"topk": how.topk, "topk2": how.topk2 or how.topk}
     found = select(pairs, metric, overlap, shape, **k, eps=how.eps, rules=rules)
     mask, index = dense_index(found, images, anchors)
-    target_labels = labels.gather(1, index).clamp(min=0)
     score = overlap.new_zeros((images, anchors)).index_put((found.image, found.anchor), found.score)
     score = score.masked_fill(poisoned(pairs, metric, overlap, images)[:, None], torch.nan)
-    scores = score.new_zeros((images, anchors, num_classes)).scatter(2, target_labels[..., None], score[..., None])
+    return targets_of(mask, index, score, labels, gt_bboxes, num_classes, pd_scores)
+
+
+def targets_of(
+    mask: Tensor, index: Tensor, score: Tensor, labels: Tensor, gt_bboxes: Tensor, num_classes: int, pd_scores: Tensor
+) -> Assignment:
+    """The answer for positives, objects and soft targets (b, A) each; a NaN target is NaN in every class."""
+    target_labels = labels.gather(1, index).clamp(min=0)
+    scores = score.new_zeros((*score.shape, num_classes)).scatter(2, target_labels[..., None], score[..., None])
     scores = scores.masked_fill(score.isnan()[..., None], torch.nan)
     boxes = gt_bboxes.gather(1, index[..., None].expand(-1, -1, gt_bboxes.shape[-1]))
     result = compute_dtype(pd_scores, gt_bboxes)[1]
@@ -205,5 +224,5 @@ def require_assignable(
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ValueError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}")
-    if mask_gt.is_floating_point() and bool(mask_gt.isnan().any()):
+    if mask_gt.is_floating_point() and looked_at(mask_gt) and bool(mask_gt.isnan().any()):
         raise ValueError("mask_gt: expected 1 for a real object and 0 for padding, got NaN")

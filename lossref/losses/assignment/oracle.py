@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lossref.core.arithmetic import Arithmetic
-from lossref.losses.assignment.candidates.oracle import (
+from lossref.losses.assignment.candidates_oracle import (
     INSIDE,
     Found,
     oracle_candidates,

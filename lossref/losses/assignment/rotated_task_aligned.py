@@ -22,12 +22,13 @@ from lossref.core.arithmetic import Arithmetic
 from lossref.core.nouns import Param, Spec
 from lossref.losses.assignment import impostors as wrong
 from lossref.losses.assignment import meanings as words
-from lossref.losses.assignment.answer import Assignment, Geometry, Metric, assignment, require_assignable
+from lossref.losses.assignment.answer import Assignment, Geometry, Metric, Tables, assignment, require_assignable
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates_rotated, enlarged
 from lossref.losses.assignment.cases import COUNTS, ROTATED, RULES, SIZES, TERMS, inputs, placed, setup, setup_s
-from lossref.losses.assignment.dense import Steps
+from lossref.losses.assignment.impostors.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import TURNED, oracle_dense, oracle_enlarged
+from lossref.losses.assignment.static.inside import inside_rotated
 from lossref.losses.assignment.task_aligned import TaskAlignedAssigner
 from lossref.losses.coordinates.xywhr2xyxyxyxy import xywhr2xyxyxyxy
 from lossref.losses.overlap.probiou import probiou
@@ -66,7 +67,7 @@ def rotated_task_aligned(
             gt_bboxes = enlarged_boxes(gt_bboxes, mask_gt[..., 0] != 0, tuple(stride), rules)
     given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
     metric = Metric(topk, topk2, alpha, beta, eps)
-    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates_rotated, rotated_overlap))
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates_rotated, rotated_overlap, TABLES))
 
 
 def enlarged_boxes(boxes: Tensor, valid: Tensor, stride: tuple[float, ...], rules: Rules) -> Tensor:
@@ -79,6 +80,13 @@ def rotated_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: R
     """Overlap (p,) >= 0 of the object (b, G, 5) and the prediction (b, A, 5) of each pair, xywhr."""
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
     return probiou(truth, pred)[:, 0].clamp(min=0)
+
+
+def _table_overlap(boxes: Tensor, predictions: Tensor, rules: Rules) -> Tensor:
+    return probiou(boxes, predictions)[..., 0].clamp(min=0)
+
+
+TABLES = Tables(inside_rotated, _table_overlap)
 
 
 def oracle(m: Arithmetic, gt_bboxes: Any, mask_gt: Any, small_rboxes: str, **others: Any) -> Any:

@@ -20,12 +20,21 @@ from torch import Tensor
 
 from lossref.core.nouns import Spec
 from lossref.losses.assignment import impostors as wrong
-from lossref.losses.assignment.answer import Assigner, Assignment, Geometry, Metric, assignment, require_assignable
+from lossref.losses.assignment.answer import (
+    Assigner,
+    Assignment,
+    Geometry,
+    Metric,
+    Tables,
+    assignment,
+    require_assignable,
+)
 from lossref.losses.assignment.candidates import Pairs, Rules, candidates
 from lossref.losses.assignment.cases import COUNTS, PLAIN, RULES, SIZES, TERMS, inputs, placed, setup
-from lossref.losses.assignment.dense import Steps
+from lossref.losses.assignment.impostors.dense import Steps
 from lossref.losses.assignment.laws import LAWS
 from lossref.losses.assignment.oracle import UPRIGHT, oracle_dense
+from lossref.losses.assignment.static.inside import inside
 from lossref.losses.overlap.bbox_iou import bbox_iou
 
 
@@ -61,9 +70,11 @@ def task_aligned(
     """
     given = (pd_scores, pd_bboxes, anc_points, gt_labels, gt_bboxes, mask_gt)
     require_assignable(*given, PLAIN)
+    if overlap not in ("ciou", "iou"):
+        raise ValueError(f"overlap: expected 'ciou' or 'iou', got {overlap!r}")
     rules = Rules(conflict, overlap, zero_metric, small_boxes, reach, at_least_one, edge)
     metric = Metric(topk, topk2, alpha, beta, eps)
-    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates, pair_overlap))
+    return assignment(*given, num_classes, stride, metric, rules, Geometry(candidates, pair_overlap, TABLES))
 
 
 def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rules) -> Tensor:
@@ -72,6 +83,13 @@ def pair_overlap(gt_bboxes: Tensor, pd_bboxes: Tensor, pairs: Pairs, rules: Rule
         raise ValueError(f"overlap: expected 'ciou' or 'iou', got {rules.overlap!r}")
     truth, pred = gt_bboxes[pairs.image, pairs.object], pd_bboxes[pairs.image, pairs.anchor]
     return bbox_iou(truth, pred, xywh=False, CIoU=rules.overlap == "ciou")[:, 0].clamp(min=0)
+
+
+def _table_overlap(boxes: Tensor, predictions: Tensor, rules: Rules) -> Tensor:
+    return bbox_iou(boxes, predictions, xywh=False, CIoU=rules.overlap == "ciou")[..., 0].clamp(min=0)
+
+
+TABLES = Tables(inside, _table_overlap)
 
 
 def _inside(points: Tensor, boxes: Tensor, p: Any) -> Tensor:

@@ -47,14 +47,17 @@ def captured(loss: Any, *example: Any) -> Any:
 
     `example` are arguments to capture at once; other sizes are captured when they come, which takes some calls each.
     The predictions' gradients of one call are overwritten by the next. Without a GPU, and where no prediction needs a
-    gradient, the loss is computed as it is.
+    gradient, the loss is computed as it is. Any function of tensors may be captured that does not wait for a value; one
+    that does (RT-DETR, whose matching is solved on the host) raises what torch says of it.
     """
     if inner := _inner(loss):
         of = loss.of if isinstance(loss, Branches) else loss
         fast: Any = Branches(of, {name: captured(part) for name, part in inner.items()})
+    elif isinstance(loss, Prepared):
+        fast = Prepared(loss.of, Graphs(loss.of, loss.steps))
     else:
-        plain = loss if isinstance(loss, Prepared) else Prepared(loss, loss)
-        fast = Prepared(plain.of, Graphs(plain.of, plain.steps))
+        graphs = Graphs(getattr(loss, "_orig_mod", loss), loss)
+        fast = Prepared(loss, graphs) if hasattr(loss, "_replaced") else graphs
     if example:
         fast(*example)
     return fast
@@ -114,28 +117,38 @@ class Graphs:
 
     of: Any
     steps: Call
-    found: dict[Any, Call] = field(default_factory=dict)
+    found: dict[Any, tuple[Call, Any]] = field(default_factory=dict)
 
-    def __call__(self, preds: Any, batch: dict[str, Any]) -> Any:
+    def __call__(self, *given: Any) -> Any:
         """The result of the loss, captured if it was not yet."""
-        leaves, shape = tree_flatten((preds, batch))
-        if not (torch.is_grad_enabled() and any(x.requires_grad for x in leaves) and capturable(leaves[0])):
-            return self.steps(preds, batch)
-        key = (str(shape), *((x.shape, x.stride(), x.dtype, x.requires_grad) for x in leaves), self.of._baked())
+        leaves, shape = tree_flatten(given)
+        if not torch.is_grad_enabled() or not all(isinstance(x, Tensor) for x in leaves):
+            return self.steps(*given)
+        if not any(x.requires_grad for x in leaves) or not capturable(leaves[0]):
+            return self.steps(*given)
+        key = (str(shape), *((x.shape, x.stride(), x.dtype, x.requires_grad) for x in leaves), _state(self.of))
         if key not in self.found:
-            self.found[key] = self._capture(preds, batch)
-        vector, items = self.found[key](preds, batch)
-        return vector.clone(), items.detach().clone()
+            self.found[key] = self._capture(given)
+        graph, rated = self.found[key]
+        return tree_map(lambda x, has: x.clone() if has else x.detach().clone(), graph(*given), rated)
 
-    def _capture(self, preds: Any, batch: dict[str, Any]) -> Call:
-        """The graph of arguments like these; they are copied, so that theirs may be anywhere later."""
-        example = tree_map(lambda x: x.detach().clone().requires_grad_(x.requires_grad), (preds, batch))
-        module = _Module(self.of, self.steps)
+    def _capture(self, given: tuple[Any, ...]) -> tuple[Call, Any]:
+        """The graph of arguments like these, which are copied, and which parts of its result have a gradient."""
+        example = tree_map(lambda x: x.detach().clone().requires_grad_(x.requires_grad), given)
+        rated = tree_map(lambda x: x.requires_grad, self.steps(*example))
         with as_it_is(tree_leaves(example)[0]):
             graph: Call = torch.cuda.make_graphed_callables(
-                module, example, num_warmup_iters=WARM_UPS, allow_unused_input=True
+                _Module(self.of, self.steps), example, num_warmup_iters=WARM_UPS, allow_unused_input=True
             )
-        return graph
+        return graph, rated
+
+
+def _state(loss: Any) -> Any:
+    """What a graph of a loss would not see change: what it says itself, or its numbers and words."""
+    if hasattr(loss, "_baked"):
+        return loss._baked()
+    plain = (int, float, str, type(None))
+    return tuple((name, x) for name, x in getattr(loss, "__dict__", {}).items() if isinstance(x, plain))
 
 
 def capturable(x: Tensor) -> bool:
@@ -149,10 +162,11 @@ class _Module(nn.Module):
     def __init__(self, loss: Any, steps: Call) -> None:
         super().__init__()
         self.steps = steps
-        self.networks = nn.ModuleList(x for x in vars(loss).values() if isinstance(x, nn.Module))
+        within = [loss, *getattr(loss, "__dict__", {}).values()]
+        self.networks = nn.ModuleList(x for x in within if isinstance(x, nn.Module))
 
-    def forward(self, preds: Any, batch: dict[str, Any]) -> Any:
-        return self.steps(preds, batch)
+    def forward(self, *given: Any) -> Any:
+        return self.steps(*given)
 
 
 def _own_code(loss: Any) -> Call:

@@ -1,4 +1,4 @@
-"""Candidates as a table (slots, anchors) of truth values: the rules of assignment/candidates, everywhere.
+"""Candidates as a table (slots, anchors) of truth values: the rules of candidates.py, everywhere.
 
 Source: spec/20-assignment.md sections 1.2, 1.10 and 3, D2.
 """

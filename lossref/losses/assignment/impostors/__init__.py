@@ -14,7 +14,7 @@ from torch import Tensor
 from lossref.core.declare import impostor
 from lossref.core.nouns import Target
 from lossref.losses.assignment.answer import Assignment
-from lossref.losses.assignment.dense import (
+from lossref.losses.assignment.impostors.dense import (
     Claims,
     Kept,
     Steps,
