@@ -23,7 +23,6 @@ from lossref.checks.material import material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
-from lossref.run.causes.dialects import found
 from lossref.run.causes.explain import Shown, explain
 from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.decisions import decisions
@@ -31,6 +30,7 @@ from lossref.run.causes.explain.formula.places import text_of
 from lossref.run.causes.explain.variants.tensors import _place, done_otherwise
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Tracing
+from lossref.run.causes.settings.found import found
 from lossref.run.plan import Job
 from shared.explaining import explained, shown_of, without_itself
 

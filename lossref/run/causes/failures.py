@@ -17,13 +17,13 @@ from lossref.checks.evidence import Evidence, Problem
 from lossref.checks.table import Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
 from lossref.hosts.worker.words import one_line
-from lossref.run.causes import dialects
-from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
 from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
+from lossref.run.causes.settings import found as dialects
+from lossref.run.causes.settings.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
 from lossref.run.causes.smallest.once import small
 from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job

@@ -15,9 +15,9 @@ from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
-from lossref.run.causes.dialects import Compared
 from lossref.run.causes.explain.quantity import Shown
 from lossref.run.causes.recalled import Recalled
+from lossref.run.causes.settings.found import Compared
 from lossref.run.causes.smallest.trials import Trials
 from lossref.run.plan import Job
 

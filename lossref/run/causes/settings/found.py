@@ -19,9 +19,9 @@ from lossref.checks.attempts import Attempt, Attempts, Change
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.oracle.budgets import value_budget
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.causes.assigned import ROUNDED, decided
 from lossref.run.causes.explain.quantity import NONE, size
 from lossref.run.causes.explain.variants.mistakes import off_by_one
+from lossref.run.causes.settings.assigned import ROUNDED, decided
 
 EPSILONS = (0.0, 1e-16, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-3)
 SINGLE_PRECISION = 2.0**-18

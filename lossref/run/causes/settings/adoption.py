@@ -17,11 +17,11 @@ from lossref.hosts.limits import limited
 from lossref.hosts.probe import applicable
 from lossref.oracle.answers import answer
 from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.causes import dialects
-from lossref.run.causes.dialects import Settings
 from lossref.run.causes.explain.claims import FEW
 from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
+from lossref.run.causes.settings import found as dialects
+from lossref.run.causes.settings.found import Settings
 
 MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
