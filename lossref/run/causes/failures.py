@@ -23,7 +23,8 @@ from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
 from lossref.run.causes.settings import found as dialects
-from lossref.run.causes.settings.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
+from lossref.run.causes.settings.adoption import MOST_CASES, MOST_OF_A_KIND
+from lossref.run.causes.settings.cases import apart, further, held_out
 from lossref.run.causes.smallest.once import small
 from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job
@@ -167,6 +168,7 @@ def _shown(tracing: Tracing, row: Judged, failing: Failing) -> tuple[list[Shown]
     telling = [case for case in failing.cases if row.one.certified and not spec.why_not(case)][:MOST_OF_A_KIND]
     others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
     cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
+    cases = list(dict.fromkeys([*cases, *(at(case, tracing.change) for case in apart(tracing))]))
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
     shown = [tracing.shown(case, dtype) for case in cases]
     more = further(tracing, quantity_of(spec, failing.kind), shown, dtype)

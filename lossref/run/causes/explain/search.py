@@ -26,6 +26,7 @@ from lossref.run.causes.explain.variants.mistakes import (
     mistakes,
     off_by_one,
     two_mistakes,
+    weighed,
 )
 from lossref.run.causes.explain.variants.tensors import done_otherwise
 from lossref.run.causes.explain.whole.factors import constant_offset, multiples, nearly_multiple, swapped_columns
@@ -105,6 +106,7 @@ class Search:
             *ignored(spec, self.target, self.settings),
             *epsilons(spec, self.target, own, self.settings),
             *off_by_one(spec, self.target, self.settings),
+            *weighed(spec, self.target, self.settings),
         ]
 
     def _second(self) -> list[Variant]:

@@ -9,21 +9,14 @@ from typing import Any
 
 from lossref.checks import table
 from lossref.checks.attempts import Attempts, at
-from lossref.checks.cases import limits
-from lossref.checks.material import fixed_of, material
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
-from lossref.hosts.probe import applicable
-from lossref.oracle.answers import answer
-from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.causes.explain.claims import FEW
-from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
 from lossref.run.causes.settings import found as dialects
-from lossref.run.causes.settings.found import Settings
+from lossref.run.causes.settings.cases import answerable, apart, held_out
+from lossref.run.causes.settings.compared import Settings
 
-MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
 MOST_LARGE = 2  # large cases that a search goes through
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
@@ -54,6 +47,8 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     """Settings found on small cases; where these show nothing new, on the large ones that fail, too."""
     cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
     pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
+    with given_time(tracing.job):
+        pool = list(dict.fromkeys([*pool, *apart(tracing)]))
     large = [case for row in left if row.one.legal and not row.one.certified for case in _far_off(row)]
     held_to = [name for name, _ in tracing.job.dialect]
     more = dict[str, Any]()
@@ -128,7 +123,7 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
 def _with_one_answer(spec: Spec, cases: Sequence[Case], certified: bool) -> Iterator[Case]:
     """The legal ones; of those that the oracle can be asked about, the ones that it answers."""
     for case in cases:
-        if not spec.why_not(case) and (not certified or _answerable(spec, case)):
+        if not spec.why_not(case) and (not certified or answerable(spec, case)):
             yield case
 
 
@@ -136,41 +131,3 @@ def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
     """The settings that a target follows on cases of every value check; none where it raises on all of them."""
     pool = list(islice(held_out(spec, target, seed), MOST_CASES[spec.composite]))
     return dialects.found(spec, target, pool, Attempts(spec)) if pool else {}
-
-
-def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
-    """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
-    drawn = limits.limited(spec, target)
-    for kind in table.VALUES:
-        for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
-            if _fits(spec, target, case):
-                yield case
-
-
-def further(tracing: Tracing, what: Quantity, shown: Sequence[Shown], dtype: str) -> list[Case]:
-    """Cases at the one value of a parameter at which few of the cases shown are wrong, and all others are right."""
-    spec, target = tracing.spec, tracing.target
-    cases = told(what, shown, tracing.settings, dtype)
-    wrong, right = [one for one in cases if one.apart], [one for one in cases if not one.apart]
-    values = dict(deciding(wrong, right)) if 0 < len(wrong) < FEW else {}
-    drawn = limits.limited(spec, target) if values else spec
-    pool = material(drawn, "setting", "quick", tracing.job.seed, fixed_of(spec, target.fixed)) if values else ()
-    fits = (
-        at(case, tracing.change)
-        for case in pool
-        if any(case.params.get(name) == value for name, value in values.items()) and _fits(spec, target, case)
-    )
-    return list(islice(fits, MOST_FURTHER))
-
-
-def _fits(spec: Spec, target: Target, case: Case) -> bool:
-    """Whether a target can be asked about a case, which is legal and has one answer."""
-    return applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case)
-
-
-def _answerable(spec: Spec, case: Case) -> bool:
-    try:
-        answer(spec, case)
-    except (Tie, Uncertified):
-        return False
-    return True
