@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
 from lossref.run.causes.settings import found as dialects
-from lossref.run.causes.settings.cases import answerable, apart, held_out
+from lossref.run.causes.settings.cases import answerable, apart, drawn, held_out
 from lossref.run.causes.settings.compared import Settings
 
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
@@ -63,8 +64,11 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
 def _searched(tracing: Tracing, cases: Sequence[Case], held_to: Sequence[str], start: Settings) -> dict[str, Any]:
     """What the target follows on these cases, which is told by what it gives on them."""
     spec, target, known = tracing.spec, tracing.target, tracing.known
-    about = ("settings", held_to, start, [(case, *known.given(target, case)) for case in cases])
-    found = tracing.recalled.at_once(target, about, lambda: dialects.found(spec, target, cases, known, held_to, start))
+    beside = list(drawn(spec, target))
+    given = [(case, *known.given(target, case)) for case in (*cases, *beside)]
+    about = ("settings", held_to, start, len(cases), given)
+    search = partial(dialects.found, spec, target, cases, known, held_to, start, beside)
+    found = tracing.recalled.at_once(target, about, search)
     return {name: frozen(value) for name, value in found.items()}
 
 

@@ -57,11 +57,17 @@ def apart(tracing: Tracing) -> list[Case]:
 
 
 def _apart(tracing: Tracing) -> Iterator[Case]:
-    spec, target, compared = tracing.spec, tracing.target, tracing.compared
+    for case in drawn(tracing.spec, tracing.target):
+        off = any(error > 1 for error in tracing.compared.at(case, {}).values())
+        if off and answerable(tracing.spec, case):
+            yield case
+
+
+def drawn(spec: Spec, target: Target) -> Iterator[Case]:
+    """Drawn cases of a composite that no check has asked, and that a target can be asked."""
     for seed, kind in itertools.product(DRAWS if spec.composite else (), ("single", "small")):
         for case in material(limits.limited(spec, target), kind, "quick", seed, fixed_of(spec, target.fixed)):
-            asked = applicable(spec, target, case) and not spec.why_not(case)
-            if asked and any(error > 1 for error in compared.at(case, {}).values()) and answerable(spec, case):
+            if applicable(spec, target, case) and not spec.why_not(case):
                 yield case
 
 

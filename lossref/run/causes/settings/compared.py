@@ -34,6 +34,7 @@ class Compared:
     settings: Settings
     held_to: Sequence[str] = ()
     own: Target | None = None  # the reference, or it with a fault
+    drawn: Sequence[Case] = ()  # further ones, by which settings are told apart that do the same on those above
     large: bool = False  # the cases take their time: named conventions alone are tried, and none of them in pairs
     _known: dict[tuple[Case, Change], dict[str, float]] = field(default_factory=dict, init=False)
 

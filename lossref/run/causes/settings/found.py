@@ -39,15 +39,17 @@ def found(
     known: Attempts,
     held_to: Sequence[str] = (),
     start: Settings = NONE,
+    drawn: Sequence[Case] = (),
 ) -> dict[str, Any]:
     """The settings, as they were found, that the target follows on these cases; those to `start` with were before.
 
+    Those `drawn` beside tell settings apart that do the same on all cases.
     Of its fixed parameters it may have left those that it is only `held_to`.
     """
     defaults = {**spec.defaults(), **target.fixed}
     settings = dict(start)
     while len(settings) < MOST_SETTINGS:
-        compared = Compared(spec, target, known, cases, settings, held_to, large=bool(start))
+        compared = Compared(spec, target, known, cases, settings, held_to, drawn=drawn, large=bool(start))
         change = _next(compared)
         if not change:
             break
@@ -80,16 +82,25 @@ def _next(compared: Compared) -> Settings:
             for change in singles:
                 if change not in tried and _helps(compared, case, change, exactly):
                     tried.append(change)
-        scores = [(_score(compared, bad, change, exactly), -at) for at, change in enumerate(tried)]
-        score, at = max(scores, default=(0.0, 0))
+        scores = [_score(compared, bad, change, exactly) for change in tried]
+        score = max(scores, default=0.0)
         if score > 0:
-            return {} if _a_mistake(compared, bad, tried[-at], score) else tried[-at]
+            best = _told_apart(compared, [one for one, its in zip(tried, scores, strict=True) if its == score])
+            return {} if _a_mistake(compared, bad, best, score) else best
     pairs = [] if compared.large else list(_pairs(compared))
     for exactly, case in itertools.product((True, False), pivots[: 1 if compared.spec.composite else 2]):
         for change in pairs:
             if _helps(compared, case, change, exactly) and _score(compared, bad, change, exactly) > 0:
                 return change
     return {} if compared.large else _behind_a_fault(compared, bad, singles)
+
+
+def _told_apart(compared: Compared, rivals: Sequence[Settings]) -> Settings:
+    """Of settings that do the same on all cases the one that has the target's numbers on most of those drawn beside."""
+    if len(rivals) == 1:
+        return rivals[0]
+    counts = [sum(error <= 1 for case in compared.drawn for error in compared.at(case, one).values()) for one in rivals]
+    return rivals[counts.index(max(counts))]
 
 
 def _a_mistake(compared: Compared, bad: Sequence[Place], change: Settings, score: float) -> bool:
