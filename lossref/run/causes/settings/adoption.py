@@ -85,12 +85,21 @@ def _better(before: Sequence[Judged], after: Sequence[Judged], composite: bool) 
     """Whether a kind of failure of one row is gone; of a composite also if some of its cases are, and no row has more.
 
     What an elementary loss gets right only here and there under a setting is no setting: a loss that is always 0 is
-    right wherever that setting makes the loss 0.
+    right wherever that setting makes the loss 0. A number that is none, or not 0, is more than that.
     """
     pairs = list(zip(before, after, strict=True))
     gone = any({x.kind for x in one.failing} - {x.kind for x in two.failing} for one, two in pairs)
     counts = [(_count(one), _count(two)) for one, two in pairs]
-    return gone or (composite and any(two < one for one, two in counts) and all(two <= one for one, two in counts))
+    fewer = any(two < one for one, two in counts) and all(two <= one for one, two in counts)
+    return gone or (fewer and (composite or any(_no_zero(one, two) for one, two in pairs)))
+
+
+def _no_zero(before: Judged, after: Judged) -> bool:
+    """Whether of some case that fails no more another number than 0 was given."""
+    kept = {(one.kind, case.id, case.flags) for one in after.failing for case in one.cases}
+    found = ((one.kind, case, problem) for one in before.failing for case, problem in one.found)
+    gone = (problem for kind, case, problem in found if (kind, case.id, case.flags) not in kept)
+    return any(problem.detail.get("got", 0.0) != 0 for problem in gone)
 
 
 def _count(row: Judged) -> int:
