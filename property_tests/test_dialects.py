@@ -18,6 +18,7 @@ from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
 from lossref.run.findings import accepted, findings
 from lossref.run.plan import Job, plan, rows_of
+from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -168,7 +169,7 @@ def test_a_known_finding_is_accepted_and_a_stale_one_fails(
 ) -> None:
     (job,) = plan(["reference"], "iou", "value", ("float64",))
     with Session(tmp_path / "run", ["reference"], [job], "quick", 0, known=known) as kept:
-        kept.keep(job, ([row], {}))
+        kept.keep(job, Outcome([row], {}))
     assert kept.exit_status() == status
     assert bool(findings(kept.verdicts)) == bool(status)
 

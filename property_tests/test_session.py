@@ -16,6 +16,7 @@ from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
 from lossref.run.atomic import LOCK, InUse, append_line, held
 from lossref.run.plan import Job, plan
+from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session, SessionError
 
 MINE = """
@@ -36,8 +37,9 @@ def verdict(job: Job, number: int) -> Verdict:
     return Verdict(job.spec, job.label, *job.rows[number], "pass", 1, 0.5)
 
 
-def outcome(job: Job) -> tuple[list[Verdict], dict[str, int]]:
-    return [verdict(job, number) for number in range(len(job.rows))], {f"{job.spec}=far": 3}
+def outcome(job: Job) -> Outcome:
+    rows = [verdict(job, number) for number in range(len(job.rows))]
+    return Outcome(rows, {f"{job.spec}=far": 3}, {"checks": 2.0, "causes": 0.5})
 
 
 def session(folder: Path, jobs: list[Job], seed: int = 0, resume: bool = False) -> Session:
