@@ -16,6 +16,8 @@ from lossref.losses import spec as find
 from lossref.run.ask import asked
 from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
+from lossref.run.causes.explain.variants.mistakes import EPSILONS as ITS_EPSILONS
+from lossref.run.causes.settings.found import EPSILONS
 from lossref.run.findings import accepted, findings
 from lossref.run.plan import Job, plan, rows_of
 from lossref.run.saved.finished import Outcome
@@ -60,6 +62,28 @@ def test_settings_are_found_and_adopted(name: str, change: dict[str, Any]) -> No
     found = judged(following(name, change))
     assert {one.status for one in found} <= {"dialect", "pass"}
     assert settings(found) == {f"{key}={value!r}" for key, value in change.items()}
+
+
+Row = tuple[str, dict[str, Any], set[str], str]
+TAKEN_AWAY: dict[str, Row] = {
+    "a term that a known mistake leaves out": ("hungarian", {"giou_gain": 0.0}, set(), "known mistake 'no GIoU'"),
+    "a term that no known mistake leaves out": ("detr", {"matcher_giou_gain": 0.0}, {"matcher_giou_gain=0.0"}, ""),
+    "half a term, as much as twice another one": ("hungarian", {"bbox_gain": 2.5}, {"bbox_gain=2.5"}, ""),
+    "a count of one": ("task_aligned", {"topk": 1}, {"topk=1"}, ""),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_AWAY)
+def test_no_other_number_is_told_where_a_term_is_taken_away(name: str) -> None:
+    """On the few cases that a decision gets wrong many a number does as much: an eps of 1, another weight."""
+    spec, change, found, words = TAKEN_AWAY[name]
+    rows = judged(replace(following(spec, change), accepts=()), "value")
+    assert settings(rows) == found
+    assert all(words in one.explanation for one in rows)
+
+
+def test_no_eps_is_so_large_that_it_takes_a_term_away() -> None:
+    assert max(*EPSILONS, *ITS_EPSILONS) <= 1e-3
 
 
 def test_what_conforms_has_no_dialect() -> None:

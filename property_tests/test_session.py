@@ -84,6 +84,7 @@ def test_a_resumed_run_asks_what_is_left_and_keeps_the_families(tmp_path: Path, 
         assert kept.left() == [two[0]]
         kept.keep(two[0], outcome(two[0]))
     assert known(tmp_path)["finished"] is True
+    assert known(tmp_path)["cpu"] == {"checks": 4.0, "causes": 1.0}
     assert known(tmp_path)["families"] == {job.spec: {f"{job.spec}=far": 3} for job in two}
     assert on_disk(tmp_path) == [line(one) for job in two for one in outcome(job)[0]]
     with session(tmp_path, two, resume=True) as kept:
@@ -93,6 +94,7 @@ def test_a_resumed_run_asks_what_is_left_and_keeps_the_families(tmp_path: Path, 
 JOBS = {
     "no number": ({"job": "0"}, "job: expected a number below 2"),
     "of no job": ({"job": 7}, "job: expected a number below 2"),
+    "no seconds": ({"cpu": {"checks": -1.0}}, "cpu: expected seconds"),
     "no families": ({"families": {"far": "x"}}, "families: expected numbers of cases"),
     "no verdicts": ({"verdicts": 3}, "verdicts: expected the"),
     "too few verdicts": ({"verdicts": []}, "verdicts: expected the"),

@@ -141,14 +141,14 @@ class Session:
         for at, one in sorted(self._done.items()):
             if one.families:
                 drawn.setdefault(self.plan[at].spec, Counter()).update(one.families)
-        known = {**self._facts, "families": {spec: dict(found) for spec, found in sorted(drawn.items())}}
+        families = {spec: dict(found) for spec, found in sorted(drawn.items())}
         took = round(time.monotonic() - self._begin, 2)
-        known |= {"cpu": spent(self._done.values()), "seconds": took, "finished": finished}
-        write_text(self.folder / FACTS, json.dumps(known, indent=1) + "\n")
+        known = {"families": families, "cpu": spent(self._done.values()), "seconds": took, "finished": finished}
+        write_text(self.folder / FACTS, json.dumps({**self._facts, **known}, indent=1) + "\n")
 
 
 def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
-    """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing that passed."""
+    """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing passed."""
     statuses = Counter(one.status for one in verdicts)
     if statuses["fail"] or statuses["fixed"] or statuses["dialect"]:
         return 1
