@@ -31,6 +31,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("task_aligned", {"small_boxes": "raised", "edge": "closed", "zero_metric": "dropped"}),
 ]
 CHECKS = "value,gradient"
+FEW = 50  # masks
 
 
 def following(name: str, change: dict[str, Any], after: Callable[..., Any] | None = None) -> Target:
@@ -80,6 +81,26 @@ def test_no_other_number_is_told_where_a_term_is_taken_away(name: str) -> None:
     rows = judged(replace(following(spec, change), accepts=()), "value")
     assert settings(rows) == found
     assert all(words in one.explanation for one in rows)
+
+
+def test_a_setting_that_only_a_law_tells_is_found() -> None:
+    """A NaN is no input that the oracle takes, but the law asks it."""
+    (found,) = judged(replace(following("hungarian", {"bad_cost": "zero"}), accepts=()), "laws")
+    assert "bad_cost is 'zero'" in found.explanation
+
+
+def test_another_way_of_large_input_is_named() -> None:
+    """As releases up to 8.4.20 crop: few masks by rounded edges, many by exact ones."""
+    crop = find("crop_mask").reference
+
+    def by_size(masks: Tensor, boxes: Tensor) -> Tensor:
+        found: Tensor = crop(masks, boxes, crop="rounded" if len(masks) < FEW else "exact")
+        return found
+
+    target = Target("crop_mask", lambda **params: by_size, "theirs")
+    rows = judged(target, "value,varied")
+    assert settings(rows) == {"crop='rounded'"}
+    assert any("crop is 'exact', on such large cases alone" in one.explanation for one in rows)
 
 
 def test_no_eps_is_so_large_that_it_takes_a_term_away() -> None:

@@ -18,10 +18,11 @@ from lossref.checks.table import Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
 from lossref.hosts.worker.words import one_line
 from lossref.run.causes.explain import Shown, explain, unexplained
-from lossref.run.causes.explain.covered import covered
+from lossref.run.causes.explain.covered import covered, there_alone
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
+from lossref.run.causes.laws import of_law
 from lossref.run.causes.settings import found as dialects
 from lossref.run.causes.settings.adoption import MOST_CASES, MOST_OF_A_KIND
 from lossref.run.causes.settings.cases import apart, further, held_out
@@ -116,9 +117,14 @@ def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...
     with given_time(tracing.job):
         found = alone(tracing, failing.kind, failing.cases, row.dtype)
     found = found or _claim(tracing, row, failing, key)
-    if row.one.certified or not found or found.startswith(NOTHING):
+    if row.one.certified or not found:
         return found
-    return covered(tracing, failing.kind, failing.cases, found)
+    found = found if found.startswith(NOTHING) else covered(tracing, failing.kind, failing.cases, found)
+    large = ""
+    if found.startswith(NOTHING):
+        with given_time(tracing.job):
+            large = there_alone(tracing, failing.kind, failing.cases)
+    return large or found
 
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
@@ -131,7 +137,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
     if failing.kind.startswith("law ") and row.dtype == "float64":
-        return _of_precision(tracing, row, failing.kind)
+        return _of_precision(tracing, row, failing.kind) or of_law(tracing, failing)
     return tracing.claims.get(key, "")
 
 

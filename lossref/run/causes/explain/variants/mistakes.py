@@ -100,11 +100,14 @@ def weighed(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
                 yield Variant(said, times(spec, name, by), settings)
 
 
-def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str, Params]]:
-    """One more setting away from what is adopted, of the parameters that the target neither fixes nor takes."""
+def settings_of(spec: Spec, target: Target, settings: Params, again: bool = False) -> list[tuple[str, Params]]:
+    """One more setting away from what is adopted, of the parameters that the target neither fixes nor takes.
+
+    `again` also of those that were adopted.
+    """
     found: list[tuple[str, Params]] = []
     for name, param in spec.params.items():
-        if name in target.fixed or name in target.accepts:
+        if (name in target.fixed and not (again and name in settings)) or name in target.accepts:
             continue
         stands = settings.get(name, param.default)
         others = (value for value in (param.default, *param.others) if value != stands)
@@ -112,9 +115,9 @@ def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str,
     return found
 
 
-def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
-    """The reference at one more setting."""
-    for words, change in settings_of(spec, target, settings):
+def changed(spec: Spec, target: Target, own: Target, settings: Params, again: bool = False) -> Iterator[Variant]:
+    """The reference at one more setting, or `again` at another value of one that was adopted."""
+    for words, change in settings_of(spec, target, settings, again):
         yield Variant(f"agrees when {words}", own, {**settings, **change})
 
 
