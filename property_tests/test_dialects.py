@@ -118,6 +118,17 @@ def test_a_second_fault_is_told_beside_the_setting() -> None:
     assert "2 times" in verdict.explanation
 
 
+def test_a_factor_that_hides_the_setting_is_told_with_it() -> None:
+    """Where one term is wrong by both, neither alone has any of its numbers."""
+
+    def tripled(found: Any, *inputs: Tensor) -> Any:
+        return found._replace(iou=3 * found.iou)
+
+    target = replace(following("rotated_bbox", {"cov_floor": 0.01}, after=tripled), accepts=("reg_max",))
+    (found,) = judged(target, "value")
+    assert "iou is 3 times that where cov_floor is 0.01" in found.explanation
+
+
 def test_zeros_follow_no_setting() -> None:
     """Some setting makes some numbers right by chance; it is not claimed."""
     found = judged(following("ciou", {}, after=lambda value, *inputs: 0 * value), "value")

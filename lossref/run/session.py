@@ -141,9 +141,8 @@ class Session:
         for at, one in sorted(self._done.items()):
             if one.families:
                 drawn.setdefault(self.plan[at].spec, Counter()).update(one.families)
-        families = {spec: dict(found) for spec, found in sorted(drawn.items())}
-        took = round(time.monotonic() - self._begin, 2)
-        known = {"families": families, "cpu": spent(self._done.values()), "seconds": took, "finished": finished}
+        known = {"families": {spec: dict(found) for spec, found in sorted(drawn.items())}, "finished": finished}
+        known |= {"cpu": spent(self._done.values()), "seconds": round(time.monotonic() - self._begin, 2)}
         write_text(self.folder / FACTS, json.dumps({**self._facts, **known}, indent=1) + "\n")
 
 
