@@ -159,7 +159,7 @@ def asked_here(job: Job, target: Target) -> list[Verdict]:
     if target.unsupported:
         return [unasked(job, row, "unsupported", target.unsupported) for row in job.rows]
     with as_it_was(job.seed):
-        found, _ = asked(job, target)
+        found = asked(job, target).verdicts
     return [_placed(one, lambda case: str(Path(job.out, case))) for one in found]
 
 

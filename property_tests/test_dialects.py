@@ -16,8 +16,11 @@ from lossref.losses import spec as find
 from lossref.run.ask import asked
 from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
+from lossref.run.causes.explain.variants.mistakes import EPSILONS as ITS_EPSILONS
+from lossref.run.causes.settings.found import EPSILONS
 from lossref.run.findings import accepted, findings
 from lossref.run.plan import Job, plan, rows_of
+from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
@@ -28,6 +31,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("task_aligned", {"small_boxes": "raised", "edge": "closed", "zero_metric": "dropped"}),
 ]
 CHECKS = "value,gradient"
+FEW = 50  # masks
 
 
 def following(name: str, change: dict[str, Any], after: Callable[..., Any] | None = None) -> Target:
@@ -61,6 +65,48 @@ def test_settings_are_found_and_adopted(name: str, change: dict[str, Any]) -> No
     assert settings(found) == {f"{key}={value!r}" for key, value in change.items()}
 
 
+Row = tuple[str, dict[str, Any], set[str], str]
+TAKEN_AWAY: dict[str, Row] = {
+    "a term that a known mistake leaves out": ("hungarian", {"giou_gain": 0.0}, set(), "known mistake 'no GIoU'"),
+    "a term that no known mistake leaves out": ("detr", {"matcher_giou_gain": 0.0}, {"matcher_giou_gain=0.0"}, ""),
+    "half a term, as much as twice another one": ("hungarian", {"bbox_gain": 2.5}, {"bbox_gain=2.5"}, ""),
+    "a count of one": ("task_aligned", {"topk": 1}, {"topk=1"}, ""),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_AWAY)
+def test_no_other_number_is_told_where_a_term_is_taken_away(name: str) -> None:
+    """On the few cases that a decision gets wrong many a number does as much: an eps of 1, another weight."""
+    spec, change, found, words = TAKEN_AWAY[name]
+    rows = judged(replace(following(spec, change), accepts=()), "value")
+    assert settings(rows) == found
+    assert all(words in one.explanation for one in rows)
+
+
+def test_a_setting_that_only_a_law_tells_is_found() -> None:
+    """A NaN is no input that the oracle takes, but the law asks it."""
+    (found,) = judged(replace(following("hungarian", {"bad_cost": "zero"}), accepts=()), "laws")
+    assert "bad_cost is 'zero'" in found.explanation
+
+
+def test_another_way_of_large_input_is_named() -> None:
+    """As releases up to 8.4.20 crop: few masks by rounded edges, many by exact ones."""
+    crop = find("crop_mask").reference
+
+    def by_size(masks: Tensor, boxes: Tensor) -> Tensor:
+        found: Tensor = crop(masks, boxes, crop="rounded" if len(masks) < FEW else "exact")
+        return found
+
+    target = Target("crop_mask", lambda **params: by_size, "theirs")
+    rows = judged(target, "value,varied")
+    assert settings(rows) == {"crop='rounded'"}
+    assert any("crop is 'exact', on such large cases alone" in one.explanation for one in rows)
+
+
+def test_no_eps_is_so_large_that_it_takes_a_term_away() -> None:
+    assert max(*EPSILONS, *ITS_EPSILONS) <= 1e-3
+
+
 def test_what_conforms_has_no_dialect() -> None:
     assert {one.status for one in judged(following("ciou", {}))} == {"pass"}
 
@@ -70,6 +116,17 @@ def test_a_second_fault_is_told_beside_the_setting() -> None:
     (verdict,) = found
     assert verdict.status == "fail"
     assert "2 times" in verdict.explanation
+
+
+def test_a_factor_that_hides_the_setting_is_told_with_it() -> None:
+    """Where one term is wrong by both, neither alone has any of its numbers."""
+
+    def tripled(found: Any, *inputs: Tensor) -> Any:
+        return found._replace(iou=3 * found.iou)
+
+    target = replace(following("rotated_bbox", {"cov_floor": 0.01}, after=tripled), accepts=("reg_max",))
+    (found,) = judged(target, "value")
+    assert "iou is 3 times that where cov_floor is 0.01" in found.explanation
 
 
 def test_zeros_follow_no_setting() -> None:
@@ -168,7 +225,7 @@ def test_a_known_finding_is_accepted_and_a_stale_one_fails(
 ) -> None:
     (job,) = plan(["reference"], "iou", "value", ("float64",))
     with Session(tmp_path / "run", ["reference"], [job], "quick", 0, known=known) as kept:
-        kept.keep(job, ([row], {}))
+        kept.keep(job, Outcome([row], {}))
     assert kept.exit_status() == status
     assert bool(findings(kept.verdicts)) == bool(status)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,14 +24,18 @@ from lossref.checks.material import material
 from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.losses import specs
-from lossref.run.causes.dialects import found
 from lossref.run.causes.explain import Shown, explain
 from lossref.run.causes.explain.covered import covered
 from lossref.run.causes.explain.decisions import decisions
+from lossref.run.causes.explain.formula.changes import changes
+from lossref.run.causes.explain.formula.derived import RAW
 from lossref.run.causes.explain.formula.places import text_of
+from lossref.run.causes.explain.formula.plain import Floats
+from lossref.run.causes.explain.variants.inputs import taken
 from lossref.run.causes.explain.variants.tensors import _place, done_otherwise
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Tracing
+from lossref.run.causes.settings.found import found
 from lossref.run.plan import Job
 from shared.explaining import explained, shown_of, without_itself
 
@@ -59,19 +64,19 @@ def no_eps_in_alpha(box1: Tensor, box2: Tensor, eps: float = 1e-7) -> Tensor:
     return (iou - ((x - X) ** 2 + (y - Y) ** 2) / (wide**2 + tall**2 + eps) - v * alpha)[..., None]
 
 
-def ciou_with(box1: Tensor, box2: Tensor, eps: float, tall: float, over: float, gate: float) -> Tensor:
-    """CIoU of corners, `tall` added to heights, `over` to the intersection; alpha is 0 below an IoU of `gate`."""
+def ciou_with(box1: Tensor, box2: Tensor, eps: float, tall: float, over: float, gate: float, wide: float = 0) -> Tensor:
+    """CIoU of corners, `tall` added to heights, `wide` to widths, `over` to the intersection; no alpha below `gate`."""
     (x, y, X, Y), (a, b, A, B) = box1.unbind(-1), box2.unbind(-1)
-    w, h, W, H = X - x, Y - y + tall, A - a, B - b + tall
+    w, h, W, H = X - x + wide, Y - y + tall, A - a + wide, B - b + tall
     across = (torch.minimum(X, A) - torch.maximum(x, a)).clamp(0)
     inter = across * (torch.minimum(Y, B) - torch.maximum(y, b)).clamp(0)
     iou = (inter + over) / (w * h + W * H - inter + eps)
-    wide, high = torch.maximum(X, A) - torch.minimum(x, a), torch.maximum(Y, B) - torch.minimum(y, b)
+    long, high = torch.maximum(X, A) - torch.minimum(x, a), torch.maximum(Y, B) - torch.minimum(y, b)
     v = 4 / math.pi**2 * ((W / H).atan() - (w / h).atan()) ** 2
     with torch.no_grad():
         alpha = torch.where(iou >= gate, v / (v - iou + (1 + eps)), 0.0)
     centres = ((a + A - x - X) ** 2 + (b + B - y - Y) ** 2) / 4
-    return (iou - centres / (wide**2 + high**2 + eps) - v * alpha)[..., None]
+    return (iou - centres / (long**2 + high**2 + eps) - v * alpha)[..., None]
 
 
 def corners(box: Tensor) -> Tensor:
@@ -85,6 +90,13 @@ def half_converted(box1: Tensor, box2: Tensor, xywh: bool, eps: float) -> Tensor
 FIRST_TIME: list[tuple[str, Callable[..., Any], dict[str, Any], dict[str, Any], str]] = [
     ("right", lambda a, b, eps: ciou_with(a, b, eps, eps, 0, -9), {"xywh": False}, {}, ""),
     ("no eps on heights", lambda a, b, eps: ciou_with(a, b, eps, 0, 0, -9), {"xywh": False}, {}, "`y2 - y1 + eps`"),
+    (
+        "eps on widths",
+        lambda a, b, eps: ciou_with(a, b, eps, 0, 0, -9, eps),
+        {"xywh": False},
+        {},
+        "its eps moved to `x2 - x1`",
+    ),
     ("eps over the union", lambda a, b, eps: ciou_with(a, b, eps, eps, eps, -9), {"xywh": False}, {}, "its dividend"),
     ("notations mixed", half_converted, {}, {}, "box2 is not in the notation that xywh names"),
     ("two faults", lambda a, b, eps: ciou_with(a, b, eps, 0, 0, 0.5), {"xywh": False}, {"alpha": "gated"}, "y1 + eps`"),
@@ -189,8 +201,7 @@ COMPOSITES = [
 def test_a_mistake_in_a_composite_is_explained_without_itself(name: str, label: str, words: str) -> None:
     spec = find(name)
     wrong = next(one for one in spec.impostors if one.label == label)
-    found = [one.sentence for one in explained(*without_itself(spec, wrong), checks=("value",))]
-    assert any(words in one for one in found), found
+    assert any(words in one.sentence for one in explained(*without_itself(spec, wrong), checks=("value",)))
 
 
 DECIDED: list[tuple[dict[str, Any], float, str]] = [
@@ -211,6 +222,29 @@ def test_the_assignment_is_told_apart_from_the_terms(change: dict[str, Any], fac
     target, known = stranger("v8_detection", other, *spec.params), Attempts(spec)
     (one,) = shown_of(known, target, [case], {})
     assert words in ", ".join(decisions(spec, [one]))
+
+
+def test_class_ids_that_are_one_further_begin_again_after_the_last_one() -> None:
+    spec = find("detr")
+    case = next(iter(material(spec, "small", "quick", 1)))
+    count = case.inputs["pred_scores"].shape[-1]
+    further = replace(case, inputs={**case.inputs, "cls": (case.inputs["cls"] + 1) % count})
+    known = Attempts(spec)
+    (want,) = shown_of(known, known.own, [further], {})
+    variants = [one for one in taken(spec, {}) if "the class after it" in one.sentence]
+    found = known.of(variants[0].who, case, {})
+    assert found is not None
+    assert want.got is not None
+    assert np.array_equal(found.value, want.got.value)
+
+
+def test_torch_cuts_softplus_off_at_20() -> None:
+    """Beyond it ln(1 + e^x) is x: 2e-9 of the loss, which float64 tells."""
+    change = next(one for one in changes("softplus", (None,)) if "threshold" in one.words)
+    for x in (19.0, 21.0, 30.0):
+        m = Floats()
+        usual = change.other(m, RAW["softplus"], m.number(x))
+        assert usual.value == torch.nn.functional.softplus(torch.tensor(x, dtype=torch.float64)).item()
 
 
 def test_halved_targets_are_read_from_the_gradient() -> None:

@@ -22,9 +22,10 @@ from lossref.core.nouns import Case, Spec, Target
 from lossref.losses import spec as find
 from lossref.oracle import cache
 from lossref.run import ask
-from lossref.run.causes import dialects, failures
+from lossref.run.causes import failures
 from lossref.run.causes.explain.narrow import moves
 from lossref.run.causes.recalled import Recalled
+from lossref.run.causes.settings import found as dialects
 from lossref.run.causes.smallest import once
 from lossref.run.plan import Job
 

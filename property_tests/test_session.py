@@ -16,6 +16,7 @@ from lossref.oracle.remembered import remembered
 from lossref.run import jobs as running
 from lossref.run.atomic import LOCK, InUse, append_line, held
 from lossref.run.plan import Job, plan
+from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session, SessionError
 
 MINE = """
@@ -36,8 +37,9 @@ def verdict(job: Job, number: int) -> Verdict:
     return Verdict(job.spec, job.label, *job.rows[number], "pass", 1, 0.5)
 
 
-def outcome(job: Job) -> tuple[list[Verdict], dict[str, int]]:
-    return [verdict(job, number) for number in range(len(job.rows))], {f"{job.spec}=far": 3}
+def outcome(job: Job) -> Outcome:
+    rows = [verdict(job, number) for number in range(len(job.rows))]
+    return Outcome(rows, {f"{job.spec}=far": 3}, {"checks": 2.0, "causes": 0.5})
 
 
 def session(folder: Path, jobs: list[Job], seed: int = 0, resume: bool = False) -> Session:
@@ -82,6 +84,7 @@ def test_a_resumed_run_asks_what_is_left_and_keeps_the_families(tmp_path: Path, 
         assert kept.left() == [two[0]]
         kept.keep(two[0], outcome(two[0]))
     assert known(tmp_path)["finished"] is True
+    assert known(tmp_path)["cpu"] == {"checks": 4.0, "causes": 1.0}
     assert known(tmp_path)["families"] == {job.spec: {f"{job.spec}=far": 3} for job in two}
     assert on_disk(tmp_path) == [line(one) for job in two for one in outcome(job)[0]]
     with session(tmp_path, two, resume=True) as kept:
@@ -91,6 +94,7 @@ def test_a_resumed_run_asks_what_is_left_and_keeps_the_families(tmp_path: Path, 
 JOBS = {
     "no number": ({"job": "0"}, "job: expected a number below 2"),
     "of no job": ({"job": 7}, "job: expected a number below 2"),
+    "no seconds": ({"cpu": {"checks": -1.0}}, "cpu: expected seconds"),
     "no families": ({"families": {"far": "x"}}, "families: expected numbers of cases"),
     "no verdicts": ({"verdicts": 3}, "verdicts: expected the"),
     "too few verdicts": ({"verdicts": []}, "verdicts: expected the"),

@@ -12,7 +12,7 @@ from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.hosts.worker.words import one_line
 from lossref.run.ask import ENDING, ENDINGS
-from lossref.run.causes.adoption import settings_of
+from lossref.run.causes.settings.adoption import settings_of
 
 CHECKED = ("value", "gradient", "reduced")
 CASES, SECONDS = 12, 1.0  # for each check: as many cases as fit, up to so many

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -51,12 +52,14 @@ def work(job: Job) -> Outcome:
     """
     _of_one_spec(job.spec)
     state.allow_tf32(job.lodging.tf32)
-    return _gathered(_noted(job, one) for one in _each(job))
+    cpu = dict[str, float]()
+    return _gathered((_noted(job, one) for one in _each(job, cpu)), cpu)
 
 
 def asked(job: Job, target: Target) -> Outcome:
     """The same for a target that is at hand, which its word need not find, and without a folder."""
-    return _gathered(_of(job, target))
+    cpu = dict[str, float]()
+    return _gathered(_of(job, target, cpu), cpu)
 
 
 @lru_cache(maxsize=1)
@@ -69,13 +72,13 @@ def _of_one_spec(name: str) -> None:
         trim(0)  # glibc's: else the memory of full-size cases stays with the process, and each has another size
 
 
-def _gathered(rows: Iterable[Row]) -> Outcome:
+def _gathered(rows: Iterable[Row], cpu: dict[str, float]) -> Outcome:
     """One verdict for each row, the last one, in the order in which they were first given."""
     verdicts, drawn = dict[tuple[str, str], Verdict](), Counter[str]()
     for verdict, families in rows:
         verdicts[verdict.check, verdict.dtype] = verdict
         drawn.update(families)
-    return list(verdicts.values()), dict(drawn)
+    return Outcome(list(verdicts.values()), dict(drawn), cpu)
 
 
 def _noted(job: Job, row: Row) -> Row:
@@ -84,7 +87,7 @@ def _noted(job: Job, row: Row) -> Row:
     return row
 
 
-def _each(job: Job) -> Iterator[Row]:
+def _each(job: Job, cpu: dict[str, float]) -> Iterator[Row]:
     status, reason = job.status, job.reason
     if not status:
         try:
@@ -94,7 +97,7 @@ def _each(job: Job) -> Iterator[Row]:
         except IndexError:
             status, reason = "blocked", f"{job.word} declares fewer targets than before"
         else:
-            yield from _of(job, replace(target, label=job.label))
+            yield from _of(job, replace(target, label=job.label), cpu)
             return
     yield from ((unasked(job, row, status, reason), Counter()) for row in job.rows)
 
@@ -105,8 +108,9 @@ def _held(job: Job, target: Target) -> Target:
     return replace(target, fixed={**target.fixed, **settings}) if settings else target
 
 
-def _of(job: Job, target: Target) -> Iterator[Row]:
-    """Each row as it was judged; then those that fail once more, with their causes."""
+def _of(job: Job, target: Target, cpu: dict[str, float]) -> Iterator[Row]:
+    """Each row as it was judged; then those that fail once more, with their causes; what either took is in `cpu`."""
+    begin = time.process_time()
     target = _held(job, target)
     fed(losses.spec(job.spec))
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
@@ -120,7 +124,9 @@ def _of(job: Job, target: Target) -> Iterator[Row]:
         ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
+    judged_by = time.process_time()
     yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing))
+    cpu |= {"checks": round(judged_by - begin, 3), "causes": round(time.process_time() - judged_by, 3)}
 
 
 def _as_it_went(target: Target, judged: Judged) -> Judged:

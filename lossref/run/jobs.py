@@ -22,7 +22,7 @@ from lossref.hosts.interrupts import deaf, deferred
 from lossref.hosts.worker.words import printable
 from lossref.run.ask import ENOUGH, VERDICTS, unasked, work
 from lossref.run.plan import Job
-from lossref.run.saved.finished import Outcome
+from lossref.run.saved.finished import Outcome, spent
 
 T = TypeVar("T")
 SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles: looking for some took a fifth of a run
@@ -100,16 +100,17 @@ def _alone(job: Job) -> Outcome | None:
 def _taken_apart(job: Job) -> Outcome:
     """Check by check, until so many have crashed that the rest would too."""
     verdicts: list[Verdict] = []
-    drawn = Counter[str]()
+    drawn, parts = Counter[str](), list[Outcome]()
     for row in job.rows:
         one = replace(job, rows=(row,))
         if sum(verdict.status == "crashed" for verdict in verdicts) == ENOUGH:
             verdicts.append(unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it crashed the process"))
             continue
         found = _alone(one)
-        verdicts += found[0] if found else [unasked(job, row, "crashed", "the process died while this check ran")]
-        drawn.update(found[1] if found else {})
-    return verdicts, dict(drawn)
+        verdicts += found.verdicts if found else [unasked(job, row, "crashed", "the process died while this check ran")]
+        drawn.update(found.families if found else {})
+        parts += [found] if found else []
+    return Outcome(verdicts, dict(drawn), spent(parts))
 
 
 def each_spec(specs: Sequence[Spec], work: Callable[[Spec], T], jobs: int) -> Iterator[tuple[str, T]]:

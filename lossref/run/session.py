@@ -22,7 +22,7 @@ from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS
 from lossref.run.atomic import append_line, held, write_text
 from lossref.run.findings import accepted
-from lossref.run.saved.finished import Outcome, line_of, of_lines
+from lossref.run.saved.finished import Outcome, line_of, of_lines, spent
 from lossref.run.saved.schema import Fault, read
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
@@ -110,7 +110,7 @@ class Session:
         return exit_status(self.verdicts, self.expected)
 
     def _of_finished(self) -> list[Verdict]:
-        return [verdict for _, (verdicts, _) in sorted(self._done.items()) for verdict in verdicts]
+        return [verdict for _, one in sorted(self._done.items()) for verdict in one.verdicts]
 
     def _accepted(self, verdicts: list[Verdict], finished: bool) -> list[Verdict]:
         """The verdicts where findings are known; and one for each that is due in a finished run, and not there."""
@@ -138,16 +138,16 @@ class Session:
 
     def _write_facts(self, finished: bool) -> None:
         drawn: dict[str, Counter[str]] = {}
-        for at, (_, families) in sorted(self._done.items()):
-            if families:
-                drawn.setdefault(self.plan[at].spec, Counter()).update(families)
-        known = {**self._facts, "families": {spec: dict(found) for spec, found in sorted(drawn.items())}}
-        known |= {"seconds": round(time.monotonic() - self._begin, 2), "finished": finished}
-        write_text(self.folder / FACTS, json.dumps(known, indent=1) + "\n")
+        for at, one in sorted(self._done.items()):
+            if one.families:
+                drawn.setdefault(self.plan[at].spec, Counter()).update(one.families)
+        known = {"families": {spec: dict(found) for spec, found in sorted(drawn.items())}, "finished": finished}
+        known |= {"cpu": spent(self._done.values()), "seconds": round(time.monotonic() - self._begin, 2)}
+        write_text(self.folder / FACTS, json.dumps({**self._facts, **known}, indent=1) + "\n")
 
 
 def exit_status(verdicts: Collection[Verdict], expected: int) -> int:
-    """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing that passed."""
+    """0 conforms, 1 does not, 3 incomplete: fewer verdicts than expected, unfinished ones, or nothing passed."""
     statuses = Counter(one.status for one in verdicts)
     if statuses["fail"] or statuses["fixed"] or statuses["dialect"]:
         return 1

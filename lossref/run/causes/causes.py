@@ -8,9 +8,9 @@ from dataclasses import replace
 from lossref.checks.attempts import Attempts
 from lossref.core.nouns import Spec, Target, Verdict
 from lossref.hosts.worker.words import one_line
-from lossref.run.causes.adoption import adopted
 from lossref.run.causes.failures import verdict_of_row
 from lossref.run.causes.judged import Judged, Tracing
+from lossref.run.causes.settings.adoption import adopted
 from lossref.run.plan import Job
 
 UNTRACED = "lossref could not look for a cause"

@@ -17,13 +17,15 @@ from lossref.checks.evidence import Evidence, Problem
 from lossref.checks.table import Failing
 from lossref.core.nouns import Case, Failure, Spec, Target, Verdict
 from lossref.hosts.worker.words import one_line
-from lossref.run.causes import dialects
-from lossref.run.causes.adoption import MOST_CASES, MOST_OF_A_KIND, further, held_out
 from lossref.run.causes.explain import Shown, explain, unexplained
-from lossref.run.causes.explain.covered import covered
+from lossref.run.causes.explain.covered import covered, there_alone
 from lossref.run.causes.explain.quantity import quantity_of
 from lossref.run.causes.in_dtype import alone
 from lossref.run.causes.judged import Judged, Tracing, given_time, repeats
+from lossref.run.causes.laws import of_law
+from lossref.run.causes.settings import found as dialects
+from lossref.run.causes.settings.adoption import MOST_CASES, MOST_OF_A_KIND
+from lossref.run.causes.settings.cases import apart, further, held_out
 from lossref.run.causes.smallest.once import small
 from lossref.run.findings.words import DIFFERENTLY, NOTHING
 from lossref.run.plan import Job
@@ -115,9 +117,14 @@ def _reason(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...
     with given_time(tracing.job):
         found = alone(tracing, failing.kind, failing.cases, row.dtype)
     found = found or _claim(tracing, row, failing, key)
-    if row.one.certified or not found or found.startswith(NOTHING):
+    if row.one.certified or not found:
         return found
-    return covered(tracing, failing.kind, failing.cases, found)
+    found = found if found.startswith(NOTHING) else covered(tracing, failing.kind, failing.cases, found)
+    large = ""
+    if found.startswith(NOTHING):
+        with given_time(tracing.job):
+            large = there_alone(tracing, failing.kind, failing.cases)
+    return large or found
 
 
 def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]) -> str:
@@ -130,7 +137,7 @@ def _claim(tracing: Tracing, row: Judged, failing: Failing, key: tuple[str, ...]
             found = f"lossref could not look for an explanation: {one_line(error)}"
         tracing.claims[key] = found
     if failing.kind.startswith("law ") and row.dtype == "float64":
-        return _of_precision(tracing, row, failing.kind)
+        return _of_precision(tracing, row, failing.kind) or of_law(tracing, failing)
     return tracing.claims.get(key, "")
 
 
@@ -167,6 +174,7 @@ def _shown(tracing: Tracing, row: Judged, failing: Failing) -> tuple[list[Shown]
     telling = [case for case in failing.cases if row.one.certified and not spec.why_not(case)][:MOST_OF_A_KIND]
     others = [at(case, tracing.change) for case in held_out(spec, tracing.target, tracing.job.seed)]
     cases = list(dict.fromkeys([*telling, *others]))[: MOST_CASES[spec.composite]]
+    cases = list(dict.fromkeys([*cases, *(at(case, tracing.change) for case in apart(tracing))]))
     dtype = "float64" if any(known.of(target, case) for case in cases[:MOST_OF_A_KIND]) else "float32"
     shown = [tracing.shown(case, dtype) for case in cases]
     more = further(tracing, quantity_of(spec, failing.kind), shown, dtype)

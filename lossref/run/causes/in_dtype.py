@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Case, Spec
 from lossref.run.causes.explain.quantity import Quantity, quantity_of
 from lossref.run.causes.explain.unknown import BEGIN
+from lossref.run.causes.explain.variants.mistakes import Variant, changed
 from lossref.run.causes.explain.whole.sizes import positives
 from lossref.run.causes.judged import Tracing
 
@@ -44,7 +45,18 @@ def _of_case(tracing: Tracing, what: Quantity, case: Case, dtype: str) -> str:
         return ""
     if _apart(got, mine) <= SHARE * error:
         return f"agrees with the formula carried out in {dtype}, which here is not what it is in exact numbers"
+    for one in _conventions(tracing):
+        found = known.of(one.who, case, one.change, dtype)
+        theirs = None if found is None else what.of(found)
+        if theirs is not None and theirs.size == got.size and _apart(got, theirs.ravel()) <= SHARE * error:
+            return f"{one.sentence}, in {dtype} alone"
     return _right_in_float64(what) + _decision(tracing.spec, attempts[1], attempts[2])
+
+
+def _conventions(tracing: Tracing) -> Iterator[Variant]:
+    """Named choices that come to the same in exact numbers, but not in a narrow type: there something underflows."""
+    every = changed(tracing.spec, tracing.held, tracing.known.own, tracing.settings)
+    return (one for one in every if any(isinstance(value, str) for value in one.change.values()))
 
 
 def _right_in_float64(what: Quantity) -> str:

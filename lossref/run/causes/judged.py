@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,9 +15,9 @@ from lossref.core.nouns import Case, Spec, Target, Verdict
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.limits import limited
-from lossref.run.causes.dialects import Compared
 from lossref.run.causes.explain.quantity import Shown
 from lossref.run.causes.recalled import Recalled
+from lossref.run.causes.settings.compared import Compared
 from lossref.run.causes.smallest.trials import Trials
 from lossref.run.plan import Job
 
@@ -67,6 +67,7 @@ class Tracing:
     _held: dict[Change, Target] = field(default_factory=dict)
     _found: dict[tuple[str, Change, Case, str], Evidence] = field(default_factory=dict)
     _compared: dict[Change, Compared] = field(default_factory=dict)
+    _cases: dict[Change, list[Case]] = field(default_factory=dict)
     trials: Trials = field(init=False)
     recalled: Recalled = field(init=False)
 
@@ -103,6 +104,12 @@ class Tracing:
         if self.change not in self._compared:
             self._compared[self.change] = Compared(self.spec, self.target, self.known, (), self.settings)
         return self._compared[self.change]
+
+    def found_once(self, search: Callable[[], Iterator[Case]]) -> list[Case]:
+        """The cases that a search gives at the adopted settings; it is made once."""
+        if self.change not in self._cases:
+            self._cases[self.change] = list(search())
+        return self._cases[self.change]
 
     def problem(self, one: Check, target: Target, case: Case, dtype: str, kind: str) -> Problem | None:
         """What is wrong in this way with the reply to a case; a target may meanwhile end its process over it."""

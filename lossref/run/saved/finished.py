@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from lossref.core.nouns import Verdict, verdict_of
 from lossref.run.saved.schema import Fault, read
 
 Rows = Sequence[tuple[str, str]]
-Outcome = tuple[list[Verdict], dict[str, int]]
+
+
+class Outcome(NamedTuple):
+    """What came out of a job: its verdicts, how often each family was drawn, and CPU seconds by what they were for.
+
+    cpu: "checks" and "causes", of this process; what a target computes in its own is not in it
+    """
+
+    verdicts: list[Verdict]
+    families: dict[str, int]
+    cpu: Mapping[str, float] = MappingProxyType({})
+
+
+def spent(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """CPU seconds of all jobs by what they were for."""
+    found = Counter[str]()
+    for one in outcomes:
+        found.update(one.cpu)
+    return {name: round(seconds, 2) for name, seconds in found.items()}
 
 
 def line_of(at: int, outcome: Outcome) -> str:
-    """The number of a job in its plan, its verdicts, and how often each family of inputs was drawn."""
-    return json.dumps({"job": at, "verdicts": [asdict(one) for one in outcome[0]], "families": outcome[1]})
+    """The number of a job in its plan, and its outcome."""
+    verdicts = [asdict(one) for one in outcome.verdicts]
+    return json.dumps({"job": at, "verdicts": verdicts, "families": outcome.families, "cpu": dict(outcome.cpu)})
 
 
 def of_lines(lines: Iterable[Mapping[str, Any]], plan: Sequence[Rows]) -> dict[int, Outcome]:
@@ -40,4 +61,7 @@ def _of_line(line: Mapping[str, Any], plan: Sequence[Rows]) -> dict[int, Outcome
     verdicts = [verdict_of(read(json.dumps(one).encode(), "verdict", infinite=True)) for one in given]
     if [(one.check, one.dtype) for one in verdicts] != list(plan[at]):
         raise Fault(f"verdicts: expected the {len(plan[at])} of job {at}")
-    return {at: (verdicts, families)}
+    cpu = line.get("cpu", {})
+    if not isinstance(cpu, dict) or any(type(spent) is not float or not spent >= 0 for spent in cpu.values()):
+        raise Fault("cpu: expected seconds")
+    return {at: Outcome(verdicts, families, cpu)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -131,6 +132,13 @@ def next_class(x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
     return cells(x, y.roll(1, -1), q.roll(1, -1), p)
 
 
+def background(place: int, x: Tensor, y: Tensor, q: Tensor, p: Params) -> Tensor:
+    none = (y.sum(-1, keepdim=True) == 0).to(y)
+    at = torch.zeros_like(y)
+    at[..., place] = 1
+    return cells(x, y + none * at, q, p)
+
+
 def attached(iou: Tensor) -> Tensor:
     return iou
 
@@ -180,6 +188,18 @@ def detr_impostors(reference: Callable[..., Any]) -> tuple[Target, ...]:
             "class k + 1 learns the objects of class k, and class 0 the last ones",
             "value",
             {"cells": next_class},
+        ),
+        (
+            "background as class 0",
+            "queries without an object learn class 0",
+            "value",
+            {"cells": partial(background, 0)},
+        ),
+        (
+            "background as the last class",
+            "queries without an object learn the last class",
+            "value",
+            {"cells": partial(background, -1)},
         ),
         ("IoU attached", "gradient through the target", "gradient", {"quality": attached}),
         ("mean of four", "L1 averaged over the components", "value", {"distance": mean_of_four}),

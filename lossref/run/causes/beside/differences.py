@@ -20,7 +20,7 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.probe import Result, TargetRaised, applicable, by_term, call
-from lossref.run.causes import dialects
+from lossref.run.causes.settings import found as dialects
 
 KINDS = ("corner", "rare", "small", "single", "empty", "varied", "bulk")
 MOST = {False: 400, True: 80}  # cases of an elementary loss, of a composite

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from lossref.checks.attempts import Attempts
-from lossref.core.nouns import Spec, Target
-from lossref.run.causes.explain.quantity import Shown, Told, deciding, quantity_of
+from lossref.core.nouns import Params, Spec, Target
+from lossref.run.causes.explain.quantity import Quantity, Shown, Told, deciding, quantity_of, told
 from lossref.run.causes.explain.search import AT_LEAST, Search
 
 MOST = 0.6  # of the cases that are wrong, that have one value of a parameter
@@ -31,6 +33,11 @@ def explain(
     """
     if kind.startswith("raises"):
         return ""
+    apart = _no_numbers(quantity_of(spec, kind), shown, settings, dtype)
+    if apart:
+        rest = [one for one in shown if one not in apart]
+        here, there = (explain(spec, target, kind, them, known, settings, dtype) for them in (rest, apart))
+        return f"{here}; where no finite number is given, {there}" if here and there else ""
     search = Search(quantity_of(spec, kind), target, shown, known, settings, dtype)
     wrong, others = [one for one in search.told if one.apart], [one for one in search.told if not one.apart]
     if not wrong:
@@ -46,6 +53,16 @@ def explain(
     plain, costly = search.plain(), search.costly()
     looks = chain(alone, plain, costly) if of_notation else chain(plain, alone, costly)
     return next(chain(looks, _usually(search, shown, wrong)), "")
+
+
+def _no_numbers(what: Quantity, shown: Sequence[Shown], settings: Params, dtype: str) -> list[Shown]:
+    """Cases on which NaN or infinity is given where a number is right, if other numbers are wrong elsewhere.
+
+    They have a cause of their own: a step that overflows, or a value that it is not defined for.
+    """
+    wrong = [one for one in told(what, shown, settings, dtype) if one.apart]
+    without = [one.shown for one in wrong if not np.isfinite(one.got).all() and np.isfinite(one.want).all()]
+    return without if len(without) < len(wrong) else []
 
 
 def _usually(search: Search, shown: Sequence[Shown], wrong: Sequence[Told]) -> Iterator[str]:

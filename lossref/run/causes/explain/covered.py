@@ -14,6 +14,7 @@ from lossref.run.causes.explain import Shown
 from lossref.run.causes.explain.memory import memory_of
 from lossref.run.causes.explain.quantity import Quantity, Told, quantity_of, reproduces
 from lossref.run.causes.explain.unknown import BEGIN
+from lossref.run.causes.explain.variants.mistakes import changed
 from lossref.run.causes.judged import Tracing, given_time
 
 MOST = 2  # failing cases that are looked at
@@ -38,6 +39,22 @@ def covered(tracing: Tracing, kind: str, cases: Sequence[Case], claim: str) -> s
         given = [(case, tracing.known.of(tracing.held, case)) for case in cases[:MOST]]
     about, limit = ("covered", kind, tracing.change, claim), partial(given_time, tracing.job)
     return (given and tracing.recalled.in_a_row(tracing.held, about, given, said, limit)) or claim
+
+
+def there_alone(tracing: Tracing, kind: str, cases: Sequence[Case]) -> str:
+    """The named choice that has the target's numbers on large cases, where small ones tell of none; else nothing.
+
+    An implementation may go another way from some size on.
+    """
+    spec, known, what = tracing.spec, tracing.known, quantity_of(tracing.spec, kind)
+    told = [_told(what, tracing.shown(case)) for case in cases[:MOST]]
+    wrong = [one for one in told if one is not None and one.apart]
+    if not wrong or len(wrong) < len(told):
+        return ""
+    every = changed(spec, tracing.held, known.own, tracing.settings, again=True)
+    named = [one for one in every if any(isinstance(value, str) for value in one.change.values())]
+    fits = (one.sentence for one in named if reproduces(one.on(what, known), wrong))
+    return next((f"{said}, on such large cases alone" for said in fits), "")
 
 
 def _holds(tracing: Tracing, what: Quantity, case: Case, claim: str) -> bool:

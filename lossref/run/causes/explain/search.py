@@ -26,6 +26,7 @@ from lossref.run.causes.explain.variants.mistakes import (
     mistakes,
     off_by_one,
     two_mistakes,
+    weighed,
 )
 from lossref.run.causes.explain.variants.tensors import done_otherwise
 from lossref.run.causes.explain.whole.factors import constant_offset, multiples, nearly_multiple, swapped_columns
@@ -63,6 +64,7 @@ class Search:
         """The others: two faults at once, other inputs, a formula that is changed step by step, what is nearly so."""
         settings, second, of_inputs = self._settings(), self._second(), self._of_inputs()
         first = [*mistakes(self.what.spec, self.settings), *self._first()]
+        yield from self._settings_and_factor(settings)
         yield from self._variants(second)
         yield from self._variants(of_inputs)
         yield from self._done_otherwise()
@@ -105,6 +107,7 @@ class Search:
             *ignored(spec, self.target, self.settings),
             *epsilons(spec, self.target, own, self.settings),
             *off_by_one(spec, self.target, self.settings),
+            *weighed(spec, self.target, self.settings),
         ]
 
     def _second(self) -> list[Variant]:
@@ -205,6 +208,14 @@ class Search:
     def _whole(self, gives: Whole, able: Callable[[Told], bool] = lambda one: True) -> bool:
         """Whether a claim has all other numbers of the target, too."""
         return all(reproduces(partial(gives, what), filter(able, cases)) for what, cases in self.elsewhere())
+
+    def _settings_and_factor(self, settings: Sequence[Variant]) -> Iterator[str]:
+        """A multiple of what another setting gives."""
+        spec = self.what.spec
+        for one in settings:
+            where = one.sentence.removeprefix("agrees when ")
+            for end in multiples(spec, self.told, one.on(self.what, self.known), "that", sized=not spec.composite):
+                yield f"{self.what.words} {end} where {where}"
 
     def _combined(self) -> Iterator[str]:
         """Mistakes with a factor, and two mistakes at once."""

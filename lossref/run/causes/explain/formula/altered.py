@@ -13,11 +13,11 @@ import numpy as np
 from lossref.checks.attempts import Attempt
 from lossref.core.nouns import Array, Params, Spec
 from lossref.run.causes.explain.formula.changes import changes
-from lossref.run.causes.explain.formula.constants import Change
+from lossref.run.causes.explain.formula.constants import LITTLE, Change
 from lossref.run.causes.explain.formula.places import line_of, text_of
 from lossref.run.causes.explain.formula.plain import Constants, Place, Step
 from lossref.run.causes.explain.formula.runs import Learnt, Seen, learnt, outcome
-from lossref.run.causes.explain.formula.steps import kept_narrow, rounded
+from lossref.run.causes.explain.formula.steps import kept_narrow, rounded, with_eps_added, without_eps
 from lossref.run.causes.explain.memory import FULL, Purse
 from lossref.run.causes.explain.quantity import Quantity, Told, reproduces, size
 
@@ -165,7 +165,17 @@ def every(places: tuple[tuple[Place, Constants], ...]) -> tuple[Altered, ...]:
         for change in changes(place[2], constants):
             words = f"{text_of(place)} {change.words}"
             found.setdefault(words, Altered(words, ((place, change.other),), change.cuts, change.flows))
-    return (*found.values(), *_alike(places))
+    return (*found.values(), *_alike(places), *moved_eps(places))
+
+
+def moved_eps(places: Sequence[tuple[Place, Constants]]) -> Iterator[Altered]:
+    """The eps of one step added to another one of its line: outside of a root, to the width in place of the height."""
+    having = [place for place, args in places if place[2] == "add" and any(x and abs(x) <= LITTLE for x in args)]
+    others = [place for place, _ in places if place[2] not in ("stop", "less")]
+    for one, other in itertools.product(having, others):
+        if one != other and line_of(one) == line_of(other) and one[0] is other[0]:
+            words = f"{text_of(one)} has its eps moved to {text_of(other)}"
+            yield Altered(words, ((one, without_eps), (other, with_eps_added)), False, False)
 
 
 def _alike(places: tuple[tuple[Place, Constants], ...]) -> Iterator[Altered]:

@@ -21,6 +21,7 @@ from lossref.run.causes.explain.formula.steps import (
     doubled_tie,
     first,
     floored,
+    kept_below,
     mean,
     no_tie,
     one_bound,
@@ -169,6 +170,11 @@ def _of_sigmoid(args: Constants) -> Iterator[Change]:
     yield Change("is applied twice", partial(after, "sigmoid"))
 
 
+def _of_softplus(args: Constants) -> Iterator[Change]:
+    yield Change("is its argument above 20, the threshold of torch's softplus", partial(kept_below, 20.0))
+    yield from _of_function(args)
+
+
 def _of_sum(args: Constants) -> Iterator[Change]:
     yield Change("is a mean", mean)
     yield Change("is its first part alone", first)
@@ -214,7 +220,7 @@ OF: dict[str, Callable[[tuple[Any, ...]], Iterator[Change]]] = {
     "stop": _of_stop,
     "less": _of_less,
     **{name: partial(_of_named, name) for name in ("exp", "log", "log1p", "sqrt", "sin", "cos", "atan", "erf", "abs")},
-    "softplus": _of_function,
+    "softplus": _of_softplus,
     "logsumexp": _none,
 }
 

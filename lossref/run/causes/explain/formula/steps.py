@@ -112,6 +112,23 @@ def sum_with(size: float, m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
     return RAW["add"](m, usual(m, *args, **how), size)
 
 
+def with_eps_added(m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
+    """The usual result and the eps of the case. Raises ValueError where it has none."""
+    if m.eps is None:
+        raise ValueError("no eps")
+    return RAW["add"](m, usual(m, *args, **how), m.eps)
+
+
+def without_eps(m: Any, usual: Usual, a: Any, b: Any) -> Any:
+    """A sum without its constant part."""
+    return number(m, a if hasattr(a, "tape") else b)
+
+
+def kept_below(size: float, m: Any, usual: Usual, x: Any) -> Any:
+    """The usual step, and beyond a size the operand itself, as torch's softplus."""
+    return x if value_of(x) > size else usual(m, x)
+
+
 def floored(size: float, m: Any, usual: Usual, *args: Any, **how: Any) -> Any:
     """The usual result, cut off below."""
     return RAW["clamp"](m, usual(m, *args, **how), low=size)

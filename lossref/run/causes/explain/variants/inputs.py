@@ -117,10 +117,36 @@ def taken(spec: Spec, settings: Params) -> Iterator[Variant]:
         for pair in itertools.combinations(places, 2):
             words = " and ".join(list(spec.inputs)[place] for place in pair)
             yield Variant(f"agrees when {words} are exchanged", instead(spec, (pair, pair[::-1])), settings)
+    yield from _turned(spec, settings)
     yield from _branches(spec, settings)
     yield from other_notation(spec, settings)
     for one in (*ANY, *FOUR, *WEIGHTS, *ROWS, *_columns(4), *_exchanges(4)) if len(spec.terms) == 1 else ():
         yield Variant(f"agrees when the result {one.words}", made_of_the_result(spec, one), settings)
+
+
+def _turned(spec: Spec, settings: Params) -> Iterator[Variant]:
+    """The reference with class ids that are one more, or one less, and begin again where there are no more classes."""
+    axes = [domain.axes.split() for domain in spec.inputs.values()]
+    having = [(place, them.index("c")) for place, them in enumerate(axes) if "c" in them]
+    ids = [
+        (place, name)
+        for place, (name, one) in enumerate(spec.inputs.items())
+        if one.dtype == "int64" and not one.indexes
+    ]
+    for (place, name), (by, words) in itertools.product(ids if having else (), ((1, "after"), (-1, "before"))):
+        said = f"agrees when {name} counts as the class {words} it, and beyond the last one the first follows"
+        yield Variant(said, next_class(spec, place, by, having[0]), settings)
+
+
+@lru_cache(maxsize=64)
+def next_class(spec: Spec, place: int, by: int, classes: tuple[int, int]) -> Target:
+    """The reference with other class ids; `classes` are an input and its axis of classes."""
+
+    def change(inputs: tuple[Any, ...]) -> list[Any]:
+        count = inputs[classes[0]].shape[classes[1]]
+        return [(x + by) % count if at == place else x for at, x in enumerate(inputs)]
+
+    return _wrapped(spec, "other classes", change)
 
 
 def _branches(spec: Spec, settings: Params) -> Iterator[Variant]:

@@ -15,7 +15,21 @@ from lossref.core.nouns import Array, Params, Spec, Target
 from lossref.hosts.probe import itself
 from lossref.run.causes.explain.quantity import NONE, Quantity, Told, close
 
-EPSILONS = (0.0, 1e-16, 1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1.0)
+EPSILONS = (
+    0.0,
+    1e-16,
+    1e-15,
+    1e-12,
+    1e-10,
+    1e-9,
+    1e-8,
+    1e-7,
+    1e-6,
+    1e-5,
+    1e-4,
+    1e-3,
+)  # none so large that it takes a term away
+FACTORS = ((0.0, "as 0"), (0.5, "as half of it"), (2.0, "twice"))
 
 
 class Variant(NamedTuple):
@@ -77,11 +91,23 @@ def epsilons(spec: Spec, target: Target, own: Target, settings: Params) -> Itera
             yield Variant(f"agrees when {name} is {value!r}", own, {**settings, name: value})
 
 
-def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str, Params]]:
-    """One more setting away from what is adopted, of the parameters that the target neither fixes nor takes."""
+def weighed(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
+    """The reference of a composite of which one weight counts as nothing, half or twice what the target is given."""
+    for name, param in spec.params.items():
+        if spec.composite and type(param.default) is float and name in target.accepts and not param.small:
+            for by, words in FACTORS:
+                said = f"agrees when {name} ({param.doc}) counts {words}, whatever it is"
+                yield Variant(said, times(spec, name, by), settings)
+
+
+def settings_of(spec: Spec, target: Target, settings: Params, again: bool = False) -> list[tuple[str, Params]]:
+    """One more setting away from what is adopted, of the parameters that the target neither fixes nor takes.
+
+    `again` also of those that were adopted.
+    """
     found: list[tuple[str, Params]] = []
     for name, param in spec.params.items():
-        if name in target.fixed or name in target.accepts:
+        if (name in target.fixed and not (again and name in settings)) or name in target.accepts:
             continue
         stands = settings.get(name, param.default)
         others = (value for value in (param.default, *param.others) if value != stands)
@@ -89,9 +115,9 @@ def settings_of(spec: Spec, target: Target, settings: Params) -> list[tuple[str,
     return found
 
 
-def changed(spec: Spec, target: Target, own: Target, settings: Params) -> Iterator[Variant]:
-    """The reference at one more setting."""
-    for words, change in settings_of(spec, target, settings):
+def changed(spec: Spec, target: Target, own: Target, settings: Params, again: bool = False) -> Iterator[Variant]:
+    """The reference at one more setting, or `again` at another value of one that was adopted."""
+    for words, change in settings_of(spec, target, settings, again):
         yield Variant(f"agrees when {words}", own, {**settings, **change})
 
 
@@ -117,6 +143,12 @@ def ignored(spec: Spec, target: Target, settings: Params) -> Iterator[Variant]:
 def never_given(spec: Spec, name: str) -> Target:
     """The reference with a parameter at its default, whatever it is given."""
     return at_another(spec, f"no {name}", name, lambda value: spec.params[name].default)
+
+
+@lru_cache(maxsize=256)
+def times(spec: Spec, name: str, factor: float) -> Target:
+    """The reference with a number that is so many times what it is given."""
+    return at_another(spec, f"{name} times {factor}", name, lambda value: value * factor)
 
 
 @lru_cache(maxsize=256)

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 from lossref.checks import table
 from lossref.checks.attempts import Attempts, at
-from lossref.checks.cases import limits
-from lossref.checks.material import fixed_of, material
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
-from lossref.hosts.probe import applicable
-from lossref.oracle.answers import answer
-from lossref.oracle.tape import Tie, Uncertified
-from lossref.run.causes import dialects
-from lossref.run.causes.dialects import Settings
-from lossref.run.causes.explain.claims import FEW
-from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
+from lossref.run.causes.settings import found as dialects
+from lossref.run.causes.settings.cases import answerable, apart, drawn, held_out
+from lossref.run.causes.settings.compared import Settings
 
-MOST_FURTHER = 3  # cases at the value of a parameter at which alone something is wrong
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
 MOST_LARGE = 2  # large cases that a search goes through
 ROUNDS = 3  # how often more settings are looked for, after those found were adopted
@@ -54,6 +48,8 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
     """Settings found on small cases; where these show nothing new, on the large ones that fail, too."""
     cases = chain(_telling(tracing, left), held_out(tracing.spec, tracing.target, tracing.job.seed))
     pool = list(islice(dict.fromkeys(cases), MOST_CASES[tracing.spec.composite]))
+    with given_time(tracing.job):
+        pool = list(dict.fromkeys([*pool, *apart(tracing)]))
     large = [case for row in left if row.one.legal and not row.one.certified for case in _far_off(row)]
     held_to = [name for name, _ in tracing.job.dialect]
     more = dict[str, Any]()
@@ -68,8 +64,11 @@ def _found(tracing: Tracing, left: Sequence[Judged]) -> dict[str, Any]:
 def _searched(tracing: Tracing, cases: Sequence[Case], held_to: Sequence[str], start: Settings) -> dict[str, Any]:
     """What the target follows on these cases, which is told by what it gives on them."""
     spec, target, known = tracing.spec, tracing.target, tracing.known
-    about = ("settings", held_to, start, [(case, *known.given(target, case)) for case in cases])
-    found = tracing.recalled.at_once(target, about, lambda: dialects.found(spec, target, cases, known, held_to, start))
+    beside = list(drawn(spec, target))
+    given = [(case, *known.given(target, case)) for case in (*cases, *beside)]
+    about = ("settings", held_to, start, len(cases), given)
+    search = partial(dialects.found, spec, target, cases, known, held_to, start, beside)
+    found = tracing.recalled.at_once(target, about, search)
     return {name: frozen(value) for name, value in found.items()}
 
 
@@ -86,12 +85,21 @@ def _better(before: Sequence[Judged], after: Sequence[Judged], composite: bool) 
     """Whether a kind of failure of one row is gone; of a composite also if some of its cases are, and no row has more.
 
     What an elementary loss gets right only here and there under a setting is no setting: a loss that is always 0 is
-    right wherever that setting makes the loss 0.
+    right wherever that setting makes the loss 0. A number that is none, or not 0, is more than that.
     """
     pairs = list(zip(before, after, strict=True))
     gone = any({x.kind for x in one.failing} - {x.kind for x in two.failing} for one, two in pairs)
     counts = [(_count(one), _count(two)) for one, two in pairs]
-    return gone or (composite and any(two < one for one, two in counts) and all(two <= one for one, two in counts))
+    fewer = any(two < one for one, two in counts) and all(two <= one for one, two in counts)
+    return gone or (fewer and (composite or any(_no_zero(one, two) for one, two in pairs)))
+
+
+def _no_zero(before: Judged, after: Judged) -> bool:
+    """Whether of some case that fails no more another number than 0 was given."""
+    kept = {(one.kind, case.id, case.flags) for one in after.failing for case in one.cases}
+    found = ((one.kind, case, problem) for one in before.failing for case, problem in one.found)
+    gone = (problem for kind, case, problem in found if (kind, case.id, case.flags) not in kept)
+    return any(problem.detail.get("got", 0.0) != 0 for problem in gone)
 
 
 def _count(row: Judged) -> int:
@@ -128,7 +136,7 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
 def _with_one_answer(spec: Spec, cases: Sequence[Case], certified: bool) -> Iterator[Case]:
     """The legal ones; of those that the oracle can be asked about, the ones that it answers."""
     for case in cases:
-        if not spec.why_not(case) and (not certified or _answerable(spec, case)):
+        if not spec.why_not(case) and (not certified or answerable(spec, case)):
             yield case
 
 
@@ -136,41 +144,3 @@ def settings_of(spec: Spec, target: Target, seed: int) -> dict[str, Any]:
     """The settings that a target follows on cases of every value check; none where it raises on all of them."""
     pool = list(islice(held_out(spec, target, seed), MOST_CASES[spec.composite]))
     return dialects.found(spec, target, pool, Attempts(spec)) if pool else {}
-
-
-def held_out(spec: Spec, target: Target, seed: int) -> Iterator[Case]:
-    """Cases of every value check, failing or not; of a composite those that the oracle has answered already."""
-    drawn = limits.limited(spec, target)
-    for kind in table.VALUES:
-        for case in material(drawn, kind, "quick", seed + (not spec.composite), fixed_of(spec, target.fixed)):
-            if _fits(spec, target, case):
-                yield case
-
-
-def further(tracing: Tracing, what: Quantity, shown: Sequence[Shown], dtype: str) -> list[Case]:
-    """Cases at the one value of a parameter at which few of the cases shown are wrong, and all others are right."""
-    spec, target = tracing.spec, tracing.target
-    cases = told(what, shown, tracing.settings, dtype)
-    wrong, right = [one for one in cases if one.apart], [one for one in cases if not one.apart]
-    values = dict(deciding(wrong, right)) if 0 < len(wrong) < FEW else {}
-    drawn = limits.limited(spec, target) if values else spec
-    pool = material(drawn, "setting", "quick", tracing.job.seed, fixed_of(spec, target.fixed)) if values else ()
-    fits = (
-        at(case, tracing.change)
-        for case in pool
-        if any(case.params.get(name) == value for name, value in values.items()) and _fits(spec, target, case)
-    )
-    return list(islice(fits, MOST_FURTHER))
-
-
-def _fits(spec: Spec, target: Target, case: Case) -> bool:
-    """Whether a target can be asked about a case, which is legal and has one answer."""
-    return applicable(spec, target, case) and not spec.why_not(case) and _answerable(spec, case)
-
-
-def _answerable(spec: Spec, case: Case) -> bool:
-    try:
-        answer(spec, case)
-    except (Tie, Uncertified):
-        return False
-    return True

@@ -1,0 +1,1 @@
+"""Which settings a target follows: found, adopted, and the cases that tell them."""
