@@ -123,7 +123,7 @@ def test_no_operator_waits_for_a_value(name: str) -> None:
     assert torch.allclose(vector, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [name for name in CLASSES if not name.startswith("E2E")])
 def test_no_shape_depends_on_a_value(name: str) -> None:
     """Where tensors have no values at all."""
     loss, preds, batch = built(name)
