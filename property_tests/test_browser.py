@@ -17,7 +17,7 @@ from lossref.checks.table import CHECKS
 from lossref.core.nouns import Failure, Verdict
 from lossref.losses import specs
 from lossref.report import page
-from lossref.run.findings import MANNERS
+from lossref.run.findings.words import MANNERS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium; apt-get install chromium")

@@ -285,7 +285,7 @@ def test_a_failure_is_reported_when_its_explanation_fails(
 
     monkeypatch.setattr(failures, "explain", broken)
     (job,) = plan(["mine"], "diou", "value", ("float64",), out=tmp_path)
-    (verdict,), _ = ask.work(job)
+    (verdict,) = ask.work(job).verdicts
     assert verdict.status == "fail"
     assert "could not look for an explanation: TypeError: no such row" in verdict.explanation
 

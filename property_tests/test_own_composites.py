@@ -272,7 +272,8 @@ FORMS = {
 def judged(tmp_path: Path, word: str, spec: str, checks: str) -> list[str]:
     rows = rows_of(find(spec), checks, ("float64",))
     (target,) = lodged(word, None, Lodging())
-    found, _ = asked(Job(word, spec, target.label, rows, "quick", 0, str(tmp_path / "out")), settled(target))
+    job = Job(word, spec, target.label, rows, "quick", 0, str(tmp_path / "out"))
+    found = asked(job, settled(target)).verdicts
     return [f"{one.check} {one.status} {one.note}" for one in found if one.status != "pass"]
 
 

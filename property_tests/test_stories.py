@@ -64,8 +64,7 @@ def verdicts(folder: Path, body: str, check: str, timeout: float = 20.0, factor:
     file = folder / "culprit.py"
     file.write_text(HEAD + MARK + "".join(f"    {line}\n" for line in body.splitlines()) + RETURN.format(factor))
     (job,) = plan([str(file)], check=check, out=folder, lodging=Lodging(timeout=timeout))
-    rows, _ = work(job)
-    return rows
+    return work(job).verdicts
 
 
 # What is absorbed -----------------------------------------------------------------------------------------------

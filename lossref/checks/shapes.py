@@ -67,7 +67,7 @@ def _like(rows: Array, one: Returned, dtype: str, word: str, inputs: Mapping[str
     leading = next(iter(inputs.values())).shape[:-1]
     if one.raised or result_of(one).value.shape != (*leading, *rows.shape[1:]):
         return Evidence(0, 0.0, 1)
-    want = (rows if leading else rows[0]).reshape(*leading, *rows.shape[1:])
+    want = (rows if leading else rows[0]).reshape((*leading, *rows.shape[1:]))
     room = np.full(want.shape, ROOM * UNIT[dtype] * np.abs(np.where(np.isfinite(want), want, 0.0)).max(initial=1.0))
     after = f" of input with {word}"
     return compare("the value" + after, result_of(one).value, want, room, kind="value" + after)
