@@ -134,6 +134,7 @@ def test_verdicts(lossref: Run, words: str, status: int, said: str) -> None:
     assert result.exit_code == status, result.output
     rows = [json.loads(line) for line in Path("report/verdicts.jsonl").read_text().splitlines()]
     assert said in result.output or any(said in row["note"] for row in rows)
+    assert "slack" not in said or f": {said}" in result.output, "a pass that is not like the others is told"
     assert Path("report/index.html").exists()
     assert len(Path("report/summary.csv").read_text().splitlines()) == len(rows) + 1
     assert (

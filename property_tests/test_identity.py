@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
 import lossref
+from lossref.checks.evidence import compare
 from lossref.cli import app
 from lossref.core.nouns import Verdict
 from lossref.hosts.process import Lodging
@@ -219,3 +221,14 @@ def test_names_of_files_are_short_and_plain_and_differ() -> None:
     assert len({*found}) == len(NAMES)
     assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}", name) for name in found)
     assert len(file_name(*NAMES * 8)) < 200
+
+
+@pytest.mark.parametrize(("factor", "fits"), [(1.0, True), (1.1, True), (1.2, False), (2.0, False), (-1.0, False)])
+def test_no_slack_lets_another_number_pass(factor: float, fits: bool) -> None:
+    want = np.array([1.0, -4.0, 0.0])
+    found = compare("value", want * factor, want, np.full(3, 1e-16), slack=1e300)
+    assert (not found.problems) == fits
+
+
+def test_a_budget_that_is_wider_than_any_slack_stays() -> None:
+    assert not compare("value", np.array([3.0]), np.array([1.0]), np.array([5.0]), slack=2.0).problems

@@ -13,6 +13,7 @@ from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised
 
 DIGITS = (9, 12, 15, 17)
+WIDEST = 1 / 8  # of the largest number: a declared slack makes no more of a budget, twice another number is no rounding
 Shapes = Sequence[tuple[int, ...]]
 
 
@@ -87,7 +88,9 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
         )
     if want.size == 0:
         return Evidence()
-    budget = np.broadcast_to(budget.reshape(want.shape) if budget.size == want.size else budget, want.shape) * slack
+    size = float(np.abs(want[np.isfinite(want)]).max(initial=0.0))
+    budget = np.broadcast_to(budget.reshape(want.shape) if budget.size == want.size else budget, want.shape)
+    budget = np.maximum(budget, np.minimum(budget * slack, WIDEST * size)) if slack > 1 else budget
     ratio = error_over_budget(got, want, budget)
     open_budget = ~np.isfinite(budget)
     left_out = int(np.count_nonzero(open_budget & np.isfinite(got)))
@@ -98,7 +101,6 @@ def compare(what: str, got: Array, want: Array, budget: Array, slack: float = 1.
     index = tuple(int(i) for i in worst_at)
     mine, truth = float(got[worst_at]), float(want[worst_at])
     detail = {"what": what, "index": index, "got": mine, "want": truth}
-    size = float(np.abs(want[np.isfinite(want)]).max(initial=0.0))
     detail |= {"error": abs(mine - truth), "budget": float(budget[worst_at]), "size": size}
     place = f"{what}{list(index)}" if index else what
     digits = next((n for n in DIGITS if f"{mine:.{n - 3}g}" != f"{truth:.{n - 3}g}"), DIGITS[-1])

@@ -60,13 +60,18 @@ def summary(verdicts: Sequence[Verdict], run: Mapping[str, Any], folder: Path, s
     if len(found) > MOST:
         _say(f"and {words.count(len(found) - MOST, 'finding')} more, on the page and in verdicts.jsonl")
     idle: dict[tuple[str, str], list[Verdict]] = {}
-    for row in (one for one in verdicts if one.status in ("inconclusive", "known")):
+    for row in filter(_is_told, verdicts):
         idle.setdefault((row.status, row.cause), []).append(row)
     for rows in list(idle.values())[:MOST_IDLE]:
         _say(f"{rows[0].status.upper()}  {_rows(rows)}: {rows[0].note}")
     if len(idle) > MOST_IDLE:
-        _say(f"and {len(idle) - MOST_IDLE} more reasons why nothing was examined, or it was known: on the page")
+        _say(f"and {len(idle) - MOST_IDLE} more reasons why it was not examined, known, or no usual pass: on the page")
     _say(ending(verdicts, run, status))
+
+
+def _is_told(row: Verdict) -> bool:
+    """Whether a person has to know of it although nothing failed: a pass with slack, or that says little, too."""
+    return row.status in ("inconclusive", "known") or (row.status == "pass" and bool(row.note))
 
 
 def _each_target(verdicts: Sequence[Verdict]) -> Iterator[str]:
