@@ -30,9 +30,11 @@ $(VENV)/.test: $(VENV)/.installed
 	@$(PIP) -e '.[test]'
 	@touch $@
 
-# The peers of regression/runtimes in other runtimes; none of it is needed to use lossref.
-$(VENV)/.runtimes: $(VENV)/.test
-	@$(PIP) -e '.[runtimes]'
+# With the peers of regression/runtimes in other runtimes; none of it is needed to use lossref. All in one step.
+$(VENV)/.runtimes: $(BIN)/python pyproject.toml constraints.txt
+	@$(PIP) -e '.[test,runtimes]'
+	@touch $(VENV)/.installed
+	@touch $(VENV)/.test
 	@touch $@
 
 # A target that ships with lossref needs its package; one of your own is installed by you.
@@ -51,7 +53,9 @@ validate: ## the main job: check TARGET (default ultralytics) and write reports/
 		if [ $$status -ne 0 ]; then echo "exit status of lossref validate: $$status"; fi; \
 		if [ $$status -ne 1 ]; then exit $$status; fi  # 1: the job is done, and its answer is that something fails
 
-test: lint unit speed ## everything CI runs: lint, types, property and regression tests (goldens among them), benchmarks
+test: $(VENV)/.runtimes ## everything CI runs: lint, types, property and regression tests (goldens among them), benchmarks
+	@$(MAKE) --no-print-directory -j 2 lint unit
+	@$(MAKE) --no-print-directory speed
 
 lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/typed: uses and misuses of the public names)
 	@$(BIN)/ruff check .
