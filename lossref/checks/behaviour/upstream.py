@@ -52,7 +52,8 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 def _room(gradient: Array, budget: Array, scale: float) -> Array:
     """Two budgets of a gradient that is so many times as large; open where float32 would not hold a number."""
     finite = np.isfinite(budget)
-    held = finite & ~(np.abs(np.nan_to_num(gradient)) > HUGE / abs(scale))
+    with np.errstate(over="ignore"):
+        held = finite & ~(np.abs(np.nan_to_num(gradient)) * abs(scale) > HUGE)
     return np.where(held, 2 * np.where(finite, budget, 0.0) * abs(scale) + TINY, np.inf)
 
 
