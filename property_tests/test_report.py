@@ -358,6 +358,18 @@ def test_a_whole_image_is_drawn_with_its_anchors() -> None:
     assert [name for _, name in found.legend] == ["anchors", "predicted at the anchor nearest to an object", "objects"]
 
 
+@pytest.mark.parametrize(
+    ("side", "strides", "count"), [(320, [8, 16, 32], 500), (640, [8, 16, 32], 400), (2048, [8, 16], 0)]
+)
+def test_of_a_large_image_the_coarse_anchors_are_drawn(side: int, strides: list[int], count: int) -> None:
+    anchors = sum((side // stride) ** 2 for stride in strides)
+    boxes = {"shape": [1, 4, anchors], "values": np.ones((1, 4, anchors)).tolist()}
+    case = SCENE | {"detail": {}, "params": {"imgsz": [side, side], "strides": strides}}
+    found = picture(case | {"inputs": SCENE["inputs"] | {"boxes": boxes}})  # type: ignore[operator]
+    assert found.svg.count("<circle ") == count
+    assert len(found.svg) < 50_000
+
+
 SCENE = {
     "spec": "v8_detection",
     "params": {"imgsz": [32, 64], "strides": [8, 16]},

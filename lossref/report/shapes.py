@@ -12,6 +12,7 @@ import numpy as np
 from lossref.core.nouns import Array, Spec
 
 MOST = 40  # shapes of one input
+MOST_ANCHORS = 500
 TRUE = ("gt", "target", "true", "label", "box2", "obb2", "bbox", "keypoints", "xyxy", "cls")
 Point = tuple[float, float]
 Arrays = Mapping[str, Array]
@@ -86,7 +87,8 @@ def _scene(arrays: Arrays, params: Mapping[str, Any]) -> Iterator[Shape]:
     image = int(images[0]) if images.size and 0 <= images[0] < arrays["boxes"].shape[0] else 0
     mine = [number for number in range(len(images)) if images[number] == image]
     anchors = list(_anchors(high, wide, params["strides"]))
-    yield from (Shape(((x, y),), "point", "anchors") for x, y, _ in anchors)
+    finest = _finest(anchors)
+    yield from (Shape(((x, y),), "point", "anchors") for x, y, stride in anchors if stride >= finest)
     objects = arrays["bboxes"].reshape(-1, arrays["bboxes"].shape[-1]) if arrays["bboxes"].size else np.zeros((0, 4))
     scale = np.array([wide, high, wide, high, 1.0])
     truth = [corners(objects[n] * scale[: objects.shape[1]], True) for n in mine[:MOST]]
@@ -96,7 +98,7 @@ def _scene(arrays: Arrays, params: Mapping[str, Any]) -> Iterator[Shape]:
             for box in _predicted(arrays["boxes"][image], anchors, truth)
         )
     yield from (Shape(box, "true", "objects") for box in truth if np.isfinite(box).all())
-    for n in mine if "keypoints" in arrays else ():
+    for n in mine[:MOST] if "keypoints" in arrays else ():
         points = ((float(x) * wide, float(y) * high) for x, y in arrays["keypoints"][n][:, :2])
         yield from (Shape((point,), "true", "keypoints") for point in points)
 
@@ -106,6 +108,13 @@ def _anchors(high: float, wide: float, strides: Sequence[float]) -> Iterator[tup
     for stride in strides:
         cells = itertools.product(range(int(high // stride)), range(int(wide // stride)))
         yield from (((j + 0.5) * stride, (i + 0.5) * stride, stride) for i, j in cells)
+
+
+def _finest(anchors: Sequence[tuple[float, float, float]]) -> float:
+    """The stride from which on anchors are drawn: of a large image those of coarse levels only, or none."""
+    strides = sorted({stride for _, _, stride in anchors})
+    few = (one for one in strides if sum(stride >= one for _, _, stride in anchors) <= MOST_ANCHORS)
+    return next(few, math.inf)
 
 
 def _predicted(
