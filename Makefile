@@ -65,9 +65,15 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 # Whole runs over targets that hang and die, and runs that are killed: four minutes on two cores. And whether the
 # drawn cases tell every setting, which changes with the generators alone (of recorded cases unit asks it).
 RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_settings.py
+# And the dearest of the rest, which are about words, or have a cheaper test beside them.
+DEAR := property_tests/test_explanations.py::test_impostors_are_explained_without_themselves \
+	property_tests/test_explanations.py::test_a_planted_fault_of_a_composite_is_named_beside_a_setting \
+	property_tests/test_diff.py::test_where_it_changed_is_found_by_halves \
+	property_tests/test_own_specs.py::test_generated_tests_pass \
+	regression/test_real_models.py::test_some_steps_give_the_same_losses
 PYTEST := pytest -n 3 --dist loadgroup --hypothesis-seed=$(SEED) -p no:benchmark \
 	-W "ignore:Module already imported:pytest.PytestAssertRewriteWarning" --ignore=regression/test_benchmarks.py \
-	$(addprefix --ignore=,$(RUNS))
+	$(addprefix --ignore=,$(RUNS)) $(addprefix --deselect=,$(DEAR))
 unit: $(VENV)/.runtimes ## property_tests and regression, on three processes, for some only wait; SEED=n draws other cases
 	@LOSSREF_SEED=$(SEED) $(BIN)/python -m $(PYTEST)
 
@@ -78,8 +84,8 @@ coverage: $(VENV)/.runtimes ## the lines of lossref that property_tests and regr
 		$(BIN)/python -c 'import json; print("coverage of lossref by property_tests and regression: {percent_covered:.0f} %" \
 		" of lines".format_map(json.load(open(".coverage.json"))["summary"]))'
 
-hosts: $(VENV)/.test ## what unit leaves out: hostile targets, runs that are killed, every setting on drawn cases
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS)
+hosts: $(VENV)/.test ## what unit leaves out: hostile targets, runs that are killed, every setting on drawn cases, what is dear
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -p no:benchmark $(RUNS) $(DEAR)
 
 power: $(VENV)/.test ## how many automatic mutants of the references are rejected: ARGS="--spec focal,iou --sample 25", or --all
 	@$(BIN)/python regression/power $(ARGS)
