@@ -125,8 +125,11 @@ def _telling(spec: Spec, case: Case, fixed: Container[str]) -> bool:
 
 def tells(spec: Spec, case: Case, usual: Case | None) -> bool:
     """Whether the reference gives another value or gradient on the usual case, and the oracle has an answer."""
-    if not matters(spec, case, usual):
-        return False
+    return matters(spec, case, usual) and has_answer(spec, case)
+
+
+def has_answer(spec: Spec, case: Case) -> bool:
+    """Whether the oracle has one answer to a case, and can certify it."""
     try:
         answer(spec, case)
     except (Tie, Uncertified):
@@ -148,10 +151,11 @@ def _result(spec: Spec, case: Case) -> Result:
 
 def _differ(one: Result, other: Result) -> bool:
     pairs = [(one.value, other.value), *((one.gradient.get(name), other.gradient.get(name)) for name in one.gradient)]
-    return any(_apart(a, b) for a, b in pairs)
+    return any(apart(a, b) for a, b in pairs)
 
 
-def _apart(a: Array | None, b: Array | None) -> bool:
+def apart(a: Array | None, b: Array | None) -> bool:
+    """Whether two answers are different ones, by more than orders of adding make of one."""
     if a is None or b is None:
         return a is not b
     return a.shape != b.shape or not bool(np.allclose(a, b, rtol=APART, atol=APART, equal_nan=True))

@@ -6,7 +6,7 @@ value that does stand in a list, on the smallest input: what it gives has a shap
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from lossref.checks.cases.varied import decided
 from lossref.checks.material import Fixed, bytes_of, conventions, draw_case, same_shapes
-from lossref.checks.settings import APART
+from lossref.checks.settings import apart
 from lossref.core.nouns import Case, Params, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.remembered import MIB, remembered
@@ -38,9 +38,20 @@ def _one_by_one(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator
     for number, (name, value, kind) in enumerate(_changes(spec, rng, fixed)):
         dims = spec.sizes[kind][number % len(spec.sizes[kind])]
         params = {**layouts[number % len(layouts)], **fixed, name: value}
-        drawn = (_asked(spec, rng, dims, params, f"{name}={value!r} {kind}") for _ in range(TRIES))
-        found = [case for case in islice(drawn, TRIES if kind == "small" else 1) if _can_be_done(spec, case)]
-        yield from islice((*(case for case in found if _shows(spec, case, name)), *found), 1)
+        tries = range(TRIES if kind == "small" else 1)
+        yield from _best(spec, [_asked(spec, rng, dims, params, f"{name}={value!r} {kind}") for _ in tries], name)
+
+
+def _best(spec: Spec, drawn: Sequence[Case], name: str) -> Iterator[Case]:
+    """The first case on which a setting shows, else the first that can be done at all."""
+    spare: list[Case] = []
+    for case in drawn:
+        if _can_be_done(spec, case):
+            if _shows(spec, case, name):
+                yield case
+                return
+            spare.append(case)
+    yield from spare[:1]
 
 
 def _asked(spec: Spec, rng: np.random.Generator, dims: Mapping[str, Any], params: Params, id: str) -> Case:
@@ -54,7 +65,7 @@ def _shows(spec: Spec, case: Case, name: str) -> bool:
     if spec.why_not(usual) is not None or not same_shapes(spec, case.params, usual.params):
         return True
     here, there = (call(spec, itself(spec), one, "float64").value for one in (case, usual))
-    return here.shape != there.shape or not np.allclose(here, there, rtol=APART, atol=APART, equal_nan=True)
+    return apart(here, there)
 
 
 def _changes(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[tuple[str, Any, str]]:
@@ -69,14 +80,9 @@ def _changes(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[tu
 def _together(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
     spans = {name: one.span for name, one in spec.params.items() if one.span is not None and name not in fixed}
     for number in range(TOGETHER if spans else 0):
-        drawn = (
-            draw_case(
-                spec, rng, spec.sizes["small"][0], {**fixed, **{name: one.any(rng) for name, one in spans.items()}}
-            )
-            for _ in range(TRIES)
-        )
-        named = (replace(case, id=f"settings {number}", flags=(*case.flags, OWN)) for case in drawn)
-        yield from islice((case for case in named if _can_be_done(spec, case) and decided(spec, case)), 1)
+        moved = ({**fixed, **{name: one.any(rng) for name, one in spans.items()}} for _ in range(TRIES))
+        drawn = (_asked(spec, rng, spec.sizes["small"][0], params, f"settings {number}") for params in moved)
+        yield from islice((case for case in drawn if _can_be_done(spec, case) and decided(spec, case)), 1)
 
 
 def _can_be_done(spec: Spec, case: Case) -> bool:

@@ -10,12 +10,13 @@ from typing import Any
 
 from lossref.checks import table
 from lossref.checks.attempts import Attempts, at
+from lossref.checks.settings import has_answer
 from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
 from lossref.run.causes.settings import found as dialects
-from lossref.run.causes.settings.cases import answerable, apart, drawn, held_out
+from lossref.run.causes.settings.cases import apart, drawn, held_out
 from lossref.run.causes.settings.compared import Settings
 
 ROUNDING = 2.0**-16  # of the size: errors that no setting makes
@@ -136,7 +137,7 @@ def _telling(tracing: Tracing, rows: Sequence[Judged]) -> Iterator[Case]:
 def _with_one_answer(spec: Spec, cases: Sequence[Case], certified: bool) -> Iterator[Case]:
     """The legal ones; of those that the oracle can be asked about, the ones that it answers."""
     for case in cases:
-        if not spec.why_not(case) and (not certified or answerable(spec, case)):
+        if not spec.why_not(case) and (not certified or has_answer(spec, case)):
             yield case
 
 

@@ -10,10 +10,9 @@ from lossref.checks import table
 from lossref.checks.attempts import at
 from lossref.checks.cases import limits
 from lossref.checks.material import fixed_of, material
+from lossref.checks.settings import has_answer
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.probe import applicable
-from lossref.oracle.answers import answer
-from lossref.oracle.tape import Tie, Uncertified
 from lossref.run.causes.explain.claims import FEW
 from lossref.run.causes.explain.quantity import Quantity, Shown, deciding, told
 from lossref.run.causes.judged import Tracing
@@ -59,7 +58,7 @@ def apart(tracing: Tracing) -> list[Case]:
 def _apart(tracing: Tracing) -> Iterator[Case]:
     for case in drawn(tracing.spec, tracing.target):
         off = any(error > 1 for error in tracing.compared.at(case, {}).values())
-        if off and answerable(tracing.spec, case):
+        if off and has_answer(tracing.spec, case):
             yield case
 
 
@@ -73,13 +72,4 @@ def drawn(spec: Spec, target: Target) -> Iterator[Case]:
 
 def _fits(spec: Spec, target: Target, case: Case) -> bool:
     """Whether a target can be asked about a case, which is legal and has one answer."""
-    return applicable(spec, target, case) and not spec.why_not(case) and answerable(spec, case)
-
-
-def answerable(spec: Spec, case: Case) -> bool:
-    """Whether the oracle has one answer to a case."""
-    try:
-        answer(spec, case)
-    except (Tie, Uncertified):
-        return False
-    return True
+    return applicable(spec, target, case) and not spec.why_not(case) and has_answer(spec, case)
