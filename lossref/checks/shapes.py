@@ -14,7 +14,7 @@ from lossref.core.axes import name_of, shape_of
 from lossref.core.nouns import Array, Case, Domain, Spec, Target
 from lossref.hosts.probe import ask, call, call_of, result_of
 from lossref.hosts.worker.messages import Returned
-from lossref.oracle.budgets import UNIT, value_budget
+from lossref.oracle.budgets import repeated, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
 AXES: dict[str, Callable[[Array], Array]] = {
@@ -23,7 +23,6 @@ AXES: dict[str, Callable[[Array], Array]] = {
     "three axes, one of them of size 1": lambda x: x[:, None],
     "four axes": lambda x: x[None, :, None],
 }
-ROOM = 64.0  # units: the same code, asked for the same rows
 
 
 def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -68,8 +67,8 @@ def _like(rows: Array, one: Returned, dtype: str, word: str, inputs: Mapping[str
     if one.raised or result_of(one).value.shape != (*leading, *rows.shape[1:]):
         return Evidence(0, 0.0, 1)
     want = (rows if leading else rows[0]).reshape((*leading, *rows.shape[1:]))
-    room = np.full(want.shape, ROOM * UNIT[dtype] * np.abs(np.where(np.isfinite(want), want, 0.0)).max(initial=1.0))
     after = f" of input with {word}"
+    room = repeated(want, dtype, 1.0)
     return compare("the value" + after, result_of(one).value, want, room, kind="value" + after)
 
 

@@ -20,6 +20,7 @@ TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloa
 VALUE_FACTOR = 8.0
 GRADIENT_FACTOR = 8.0
 FLOOR = 1.0
+REPEATED = 64.0  # units: the same code, asked the same twice
 CERTIFIED = 4096  # numbers of a case that is certified where only rounding is in doubt: a second or two
 LAST_PLACES = 2.0  # 2 u is a unit in the last place of 1, and the largest share of a number that one can be
 
@@ -37,6 +38,12 @@ def value_budget(spec: Spec, case: Case, dtype: str) -> Array:
     else:
         found = VALUE_FACTOR * (floor + UNIT[dtype] * in_a_row(answer(spec, case).condition))
     return np.maximum(found, last_places(true_value(spec, case), dtype))
+
+
+def repeated(x: Array, dtype: str, least: float) -> Array:
+    """What may lie between two answers of the same code: units of its largest number, which is at least `least`."""
+    largest = np.abs(np.where(np.isfinite(x), x, 0.0)).max(initial=least)
+    return np.full(x.shape, REPEATED * UNIT[dtype] * largest)
 
 
 def room_of(spec: Spec, case: Case, dtype: str, value: Array) -> Array:

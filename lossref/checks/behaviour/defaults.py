@@ -10,13 +10,12 @@ import numpy as np
 
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, with_zeros, wrong
 from lossref.checks.settings import at_default, changed_in
-from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised, ask, call_of, result_of
-from lossref.oracle.budgets import TINY, UNIT
+from lossref.oracle.budgets import TINY, repeated
 
 SAID = "called without keywords it"
-LAST_PLACES = 64.0  # units: the same code, asked the same twice
 USUAL = (0, 1, 2, 3, 0.5, 1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)  # what a number may be that stands in no signature
 
 
@@ -70,16 +69,12 @@ def _asked(spec: Spec, target: Target, case: Case, out: Sequence[str], dtype: st
 
 def _beside(case: Case, spec: Spec, dtype: str, got: Result, want: Result) -> Evidence:
     """One answer beside another one to the same question, which owe each other no more than the last places."""
-    found = compare_values(spec, want.shapes, got.value, want.value, _room(want.value, dtype))
+    found = compare_values(spec, want.shapes, got.value, want.value, repeated(want.value, dtype, TINY[dtype]))
     if not got.gradient or not want.gradient:
         return found
     slopes = with_zeros(want.gradient, case)
-    return found + compare_gradients(spec, got, slopes, {name: _room(slope, dtype) for name, slope in slopes.items()})
-
-
-def _room(x: Array, dtype: str) -> Array:
-    finite = np.abs(np.where(np.isfinite(x), x, 0.0))
-    return np.full(x.shape, LAST_PLACES * UNIT[dtype] * finite.max(initial=TINY[dtype]))
+    room = {name: repeated(slope, dtype, TINY[dtype]) for name, slope in slopes.items()}
+    return found + compare_gradients(spec, got, slopes, room)
 
 
 def _about(spec: Spec, target: Target, case: Case, name: str, dtype: str, given: Result) -> Iterator[Evidence]:
