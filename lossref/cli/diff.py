@@ -14,7 +14,7 @@ from lossref.cli.common import CONFORMS, DOES_NOT, INCOMPLETE, SpecFiles, SpecGl
 if TYPE_CHECKING:
     from lossref.run.causes.beside.bisecting import Change
     from lossref.run.causes.beside.differences import Compared
-    from lossref.run.causes.beside.sides import Pair
+    from lossref.run.causes.beside.sides import Pair, Side
 
 
 MOST = 8  # names in one line
@@ -46,12 +46,11 @@ def diff(
 
     pythons = [*(python or ()), "", ""]
     with plain_errors():
-        if bisect:
-            between(one, other)  # two releases that pip knows, or a sentence before anything is asked
+        releases = between(one, other) if bisect else []  # what pip knows, or a sentence before anything is asked
         wanted = catalog.matching(globs(spec))
         sides = [side(word, as_spec, where, timeout) for word, where in zip((one, other), pythons, strict=False)]
         found = list(_rows(list(pairs(wanted, *sides)), seed, one, other, as_json))
-        began = _began(one, other, found, seed, timeout, as_json) if bisect else ()
+        began = _began(releases, sides, found, seed, timeout, as_json) if bisect else []
     alone = [one.name for one in wanted if sum(one.name in side for side in sides) == 1]
     if as_json:
         typer.echo(json.dumps(_plain(one, other, found, alone, began), indent=1))
@@ -72,20 +71,23 @@ def _rows(pairs: Sequence[Pair], seed: int, one: str, other: str, quiet: bool) -
         yield beside(pair, seed)
 
 
-def _began(one: str, other: str, rows: Sequence[Compared], seed: int, timeout: float, quiet: bool) -> list[Change]:
-    """Where each of these losses changed on the way, the first release first."""
+def _began(
+    releases: Sequence[str], sides: Sequence[Side], rows: Sequence[Compared], seed: int, timeout: float, quiet: bool
+) -> list[Change]:
+    """Where each of these losses changed on the way between two sides, the first release first."""
     from lossref.losses import spec as find
     from lossref.report.terminal import track
-    from lossref.run.causes.beside.bisecting import Change, between, changes
+    from lossref.run.causes.beside.bisecting import Change, changes
     from lossref.run.causes.beside.differences import compared, differing
     from lossref.run.causes.beside.sides import asking, first, loading
 
-    releases, loaded = between(one, other), loading(timeout)
+    ends = releases[0], releases[-1]
+    loaded = loading(timeout, dict(zip(ends, sides, strict=True)))
     by_spec = {row.spec: first([x for x in rows if x.spec == row.spec]) for row in rows if row.differences}
     asked: Iterable[str] = by_spec if quiet else track(list(by_spec), f"{len(releases)} releases")
     found = list[Change]()
     for name in asked:
-        known = {(one, other): by_spec[name]}
+        known = {ends: by_spec[name]}
         quick, whole = (asking(find(name), seed, loaded, how, known) for how in (differing, compared))
         found += [Change(x.before, x.after, whole(x.before, x.after)) for x in changes(releases, quick)]
     return sorted(found, key=lambda change: releases.index(change.after))

@@ -50,11 +50,13 @@ def first(rows: Sequence[Compared]) -> Compared:
     return next((row for row in rows if row.differences), rows[0])
 
 
-def loading(timeout: float) -> Callable[[str], Side | str]:
-    """The targets of a word, or why it cannot be asked; each word is loaded once."""
+def loading(timeout: float, there: Mapping[str, Side]) -> Callable[[str], Side | str]:
+    """The targets of a word, or why it cannot be asked; each word is loaded once, and none that is `there`."""
 
     @cache
     def loaded(word: str) -> Side | str:
+        if word in there:
+            return there[word]
         try:
             return side(word, None, "", timeout)
         except (Unavailable, UnknownTarget) as error:
