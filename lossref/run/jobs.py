@@ -21,7 +21,7 @@ from lossref.core.nouns import Spec, Verdict
 from lossref.hosts.interrupts import deaf, deferred
 from lossref.hosts.worker.words import printable
 from lossref.run.ask import ENOUGH, VERDICTS, unasked, work
-from lossref.run.plan import Job
+from lossref.run.plan import Job, is_short
 from lossref.run.saved.finished import Outcome, spent
 
 T = TypeVar("T")
@@ -44,8 +44,7 @@ def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
 
 
 def _long_first(jobs: list[Job]) -> list[Job]:
-    long = {name for name, one in losses.specs().items() if one.composite}
-    return sorted(jobs, key=lambda job: bool(job.status) or job.spec not in long)
+    return sorted(jobs, key=is_short)
 
 
 def waited_for(left: Sequence[Job], count: int) -> str:

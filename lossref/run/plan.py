@@ -138,6 +138,12 @@ def rows_of(spec: Spec, check: str = "*", dtypes: tuple[str, ...] = DTYPES) -> t
     return tuple((one.name, dtype) for one in chosen for dtype in one.dtypes if dtype in dtypes)
 
 
+def is_short(job: Job) -> bool:
+    """Whether it is soon done: nothing is asked, or no loss with a model. The others come first."""
+    spec = losses.specs().get(job.spec)
+    return bool(job.status) or spec is None or not spec.composite
+
+
 def planned(jobs: list[Job]) -> int:
     """The number of verdicts that a complete run gives."""
     return sum(len(job.rows) for job in jobs)

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lossref import losses
 from lossref.core.nouns import Verdict, verdict_of
 from lossref.run.atomic import held, write_text
-from lossref.run.plan import Job
+from lossref.run.plan import Job, is_short
 from lossref.run.saved.schema import Fault, read
 
 SHARD = re.compile(r"([1-9]\d{0,3})/([1-9]\d{0,3})")
@@ -44,8 +43,7 @@ def shard(text: str) -> Shard:
 
 def part(plan: Sequence[Job], which: Shard) -> list[int]:
     """The numbers of the jobs of a part, the same on every machine: long ones are dealt out first."""
-    long = {name for name, one in losses.specs().items() if one.composite}
-    order = sorted(range(len(plan)), key=lambda at: plan[at].spec not in long)
+    order = sorted(range(len(plan)), key=lambda at: is_short(plan[at]))
     return sorted(order[which.number - 1 :: which.of])
 
 
