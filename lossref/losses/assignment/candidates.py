@@ -95,17 +95,22 @@ def candidates(
         raise ValueError("levels: going by size needs the stride of every anchor")
     image, number = valid.nonzero(as_tuple=True)
     box = boxes[image, number]
-    low, high = box[:, :2], box[:, 2:]
-    side, middle = high - low, (low + high) / 2
-    grown = enlarged(side, stride, rules)
-    same = grown == side
-    low, high = torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
+    low, high, side, middle = grown(box, stride, rules)
     row, anchor = _inside(anchors, low, high, closed=rules.edge == "closed")
     if rules.levels != "all" and anchor_stride is not None:
         fits = _fitting(side.prod(-1).clamp(min=0).sqrt(), anchor_stride, row, anchor)
         row, anchor = row[fits], anchor[fits]
     row, anchor = _also(anchors, middle, row, anchor, stride[0] if anchor_stride is None else anchor_stride, rules)
     return _pairs(image, number, row, anchor, len(anchors), rules)
+
+
+def grown(box: Tensor, stride: tuple[float, ...], rules: Rules) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Low and high corners of boxes (n, 4) xyxy after small sides were enlarged; their own sides, and their middles."""
+    low, high = box[:, :2], box[:, 2:]
+    side, middle = high - low, (low + high) / 2
+    larger = enlarged(side, stride, rules)
+    same = larger == side
+    return torch.where(same, low, middle - larger / 2), torch.where(same, high, middle + larger / 2), side, middle
 
 
 def candidates_rotated(

@@ -77,6 +77,12 @@ def terms_of_anchors(x: Dense, reg_max: int, box: int, terms: Callable[..., BoxT
     return rounded(found, x.pred_dist, x.pred_bboxes, x.target_bboxes, x.target_scores)
 
 
+def require_edition(edition: str) -> None:
+    """Raise ValueError unless it is one of `EDITIONS`."""
+    if edition not in EDITIONS:
+        raise ValueError(f"edition: expected one of {', '.join(EDITIONS)}, got {edition!r}")
+
+
 def distance_term(
     pred_dist: Tensor,
     distance: Tensor,
@@ -91,8 +97,7 @@ def distance_term(
 
     Edition "8.3" has no term for one bin: 0, a zero gradient, and no value is read. ValueError for others.
     """
-    if edition not in EDITIONS:
-        raise ValueError(f"edition: expected one of {', '.join(EDITIONS)}, got {edition!r}")
+    require_edition(edition)
     if reg_max > 1:
         cost = dfl(pred_dist.reshape(-1, reg_max), distance, reg_max)[:, 0]
     elif edition == "8.3":

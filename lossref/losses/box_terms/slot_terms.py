@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lossref.losses.box_terms.parts import EDITIONS, BoxTerms
+from lossref.losses.box_terms.parts import BoxTerms, require_edition
 
 
 def slot_terms(
@@ -29,8 +29,7 @@ def slot_terms(
     distances: Callable[[Tensor, Tensor, int | None], Tensor],
 ) -> BoxTerms:
     """As `terms_of_positives`, all tensors in the dtype of the computation; scale (4,) is (W, H, W, H) in pixels."""
-    if edition not in EDITIONS:
-        raise ValueError(f"edition: expected one of {', '.join(EDITIONS)}, got {edition!r}")
+    require_edition(edition)
     iou = (weight * (1 - similarity(pred_boxes, target_boxes))).sum() / norm
     distance = distances(points, target_boxes, reg_max - 1 if reg_max > 1 else None)
     if reg_max > 1:

@@ -8,17 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lossref.losses.assignment.candidates import CELLS, INSIDE, Rules, enlarged, require_known
+from lossref.losses.assignment.candidates import CELLS, INSIDE, Rules, enlarged, grown, require_known
 
 
 def inside(anchors: Tensor, boxes: Tensor, stride: tuple[float, ...], rules: Rules, anchor_stride: Tensor) -> Tensor:
     """Whether anchors (A, 2) are candidates of boxes (p, 4) xyxy, (p, A); anchor_stride (A,), all in pixels."""
     require_known(rules)
-    low, high = boxes[:, :2], boxes[:, 2:]
-    side, middle = high - low, (low + high) / 2
-    grown = enlarged(side, stride, rules)
-    same = grown == side
-    low, high = torch.where(same, low, middle - grown / 2), torch.where(same, high, middle + grown / 2)
+    low, high, side, middle = grown(boxes, stride, rules)
     (left, top), (right, bottom), (x, y) = low[..., None].unbind(1), high[..., None].unbind(1), anchors.unbind(1)
     depth = torch.minimum(torch.minimum(x - left, right - x), torch.minimum(y - top, bottom - y))
     found = depth >= 0 if rules.edge == "closed" else depth > INSIDE

@@ -24,7 +24,16 @@ from lossref.losses.coordinates.dfl_decode import dfl_distances
 from lossref.losses.coordinates.dist2bbox import dist2bbox
 from lossref.losses.detection.batch import Slots, class_indices, numbers_at, padded, require_numbers, rows_at, slots_of
 from lossref.losses.detection.settings import Matching, Scene
-from lossref.losses.detection.terms.parts import OVERLAPS, Found, Terms, decoded, require_targets, scale_of, to_pixels
+from lossref.losses.detection.terms.parts import (
+    OVERLAPS,
+    Found,
+    Terms,
+    decoded,
+    require_channels,
+    require_targets,
+    scale_of,
+    to_pixels,
+)
 from lossref.losses.overlap.bbox_iou import overlap
 from lossref.losses.overlap.ciou import EPS, ciou
 
@@ -83,9 +92,8 @@ def _found(boxes: Tensor, scores: Tensor, scene: Scene, of_task: Overlap | None)
 
 def distances(boxes: Tensor, reg_max: int, dtype: torch.dtype) -> Tensor:
     """Distances (b, 4, A) of all anchors, without gradient; the logits are never copied as a whole."""
-    images, channels, anchors = boxes.shape
-    if channels != 4 * reg_max:
-        raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {channels}")
+    require_channels(boxes, reg_max)
+    images, _, anchors = boxes.shape
     if reg_max == 1:
         return boxes.to(dtype)
     sides = torch.split(boxes.reshape(-1, reg_max, anchors), max(BLOCK // max(reg_max * anchors, 1), 1))

@@ -54,6 +54,12 @@ def require_targets(targets: Tensor, columns: int) -> None:
         raise RuntimeError(f"bboxes: expected {columns - 2} numbers for each object, got {targets.shape[1] - 2}")
 
 
+def require_channels(boxes: Tensor, reg_max: int) -> None:
+    """Raise RuntimeError unless logits (b, 4 reg_max, A) have a channel for each bin of each side."""
+    if boxes.shape[1] != 4 * reg_max:
+        raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {boxes.shape[1]}")
+
+
 def decoded(ltrb: Tensor, grid: Grid) -> Tensor:
     """Boxes xyxy (b, 4, A) in pixels of distances (b, 4, A)."""
     return dist2bbox(ltrb, grid.points.t(), xywh=False, dim=1) * grid.strides[:, 0]

@@ -26,7 +26,16 @@ from lossref.losses.coordinates.bbox2dist import bbox2dist
 from lossref.losses.coordinates.dist2bbox import dist2bbox
 from lossref.losses.detection.batch import Grid, class_indices, rows_at
 from lossref.losses.detection.settings import Matching, Scene
-from lossref.losses.detection.terms.parts import OVERLAPS, Found, Terms, decoded, require_targets, scale_of, to_pixels
+from lossref.losses.detection.terms.parts import (
+    OVERLAPS,
+    Found,
+    Terms,
+    decoded,
+    require_channels,
+    require_targets,
+    scale_of,
+    to_pixels,
+)
 from lossref.losses.overlap.bbox_iou import overlap
 from lossref.losses.overlap.ciou import EPS, ciou
 
@@ -95,9 +104,8 @@ def objects_of(table: Tensor, truth: Tensor, slots: Slots, scores: Tensor) -> Ob
 
 def distances(boxes: Tensor, reg_max: int, dtype: torch.dtype) -> Tensor:
     """Distances (b, 4, A) of all anchors, of logits (b, 4 reg_max, A)."""
-    images, channels, anchors = boxes.shape
-    if channels != 4 * reg_max:
-        raise RuntimeError(f"boxes: expected {4 * reg_max} channels, 4 times reg_max, got {channels}")
+    require_channels(boxes, reg_max)
+    images, _, anchors = boxes.shape
     if reg_max == 1:
         return boxes.to(dtype)
     return mean_bins(boxes.to(dtype).reshape(images, 4, reg_max, anchors), -2)
