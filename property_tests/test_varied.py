@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossref.checks.cases.varied import varied
+from lossref.checks.cases.varied import SCENES, varied
 from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target
 from lossref.hosts.probe import call, itself
-from lossref.losses import spec
+from lossref.losses import spec, specs
 
 USUAL = ("value", "gradient", "reduced", "bulk")
 Loss = Callable[..., Tensor]
@@ -98,3 +98,57 @@ def test_cases_are_legal_decided_and_various(name: str) -> None:
     assert np.mean((numbers * 1024) % 1 != 0) > 0.3, "full mantissas"
     shapes = {tuple(x.shape for x in case.inputs.values()) for case in cases}
     assert len(shapes) == len(cases)
+
+
+Inputs = dict[str, Tensor]
+Params = dict[str, Any]
+MANY = 100
+SCENE_FAULTS: dict[str, tuple[str, Callable[[Inputs, Params], Inputs]]] = {
+    "v8_detection: no more than 100 objects": ("v8_detection", lambda x, _: _first(x, MANY)),
+    "v8_pose: no more than 255 objects": ("v8_pose", lambda x, _: _first(x, 255)),
+    "v8_obb: the last 100 objects": ("v8_obb", lambda x, _: _first(x, MANY, -1)),
+    "task_aligned: no more than 100 objects": (
+        "task_aligned",
+        lambda x, _: {
+            **x,
+            "mask_gt": torch.where(torch.arange(x["mask_gt"].shape[1])[:, None] < MANY, x["mask_gt"], 0),
+        },
+    ),
+    "v8_segmentation: mask numbers in 8 bits": ("v8_segmentation", lambda x, _: {**x, "masks": x["masks"] % 256}),
+    "v8_segmentation: separate masks are all the first": (
+        "v8_segmentation",
+        lambda x, params: x if params["overlap"] else {**x, "masks": x["masks"][:1].expand_as(x["masks"])},
+    ),
+    "v8_detection: four levels": ("v8_detection", lambda x, params: _scaled(x, len(params["strides"]) == 4)),
+    "e2e: one level": ("e2e", lambda x, params: _scaled(x, len(params["strides"]) == 1)),
+    "v8_obb: two levels": ("v8_obb", lambda x, params: _scaled(x, len(params["strides"]) == 2)),
+}
+
+
+def _first(x: Inputs, count: int, step: int = 1) -> Inputs:
+    """Objects beyond a number belong to no image."""
+    place = torch.arange(len(x["batch_idx"]))
+    kept = place < count if step > 0 else place >= len(place) - count
+    return {**x, "batch_idx": torch.where(kept, x["batch_idx"], -1)}
+
+
+def _scaled(x: Inputs, wrong: bool) -> Inputs:
+    return {**x, "scores": x["scores"] * 1.01} if wrong else x
+
+
+@pytest.mark.parametrize(("name", "turned"), SCENE_FAULTS.values(), ids=list(SCENE_FAULTS))
+def test_scenes_that_few_people_try(name: str, turned: Callable[[Inputs, Params], Inputs]) -> None:
+    one = spec(name)
+
+    def build(**params: Any) -> Loss:
+        names, given = list(one.inputs), {**one.defaults(), **params}
+        return lambda *x: one.reference(*turned(dict(zip(names, x, strict=True)), given).values(), **params)
+
+    target = Target(name, build, "wrong", tuple(one.params))
+    cases = cases_for(named("varied"), one, target, "quick", 0)
+    assert check(named("varied"), one, target, cases, "float64")[0].status == "fail"
+
+
+@pytest.mark.parametrize("name", [name for name, one in specs().items() if one.composite])
+def test_every_scene_is_drawn(name: str) -> None:
+    assert len(varied(spec(name), 0)) == len(SCENES)

@@ -35,18 +35,25 @@ LENGTHS = {
     "H": (9, 7, 33, 5, 3, 17, 2, 65),
     "W": (1, 33, 9, 17, 64, 5, 7, 3),
 }
+MANY = 300  # objects in one image: more than a list of 100 or a number of 8 bits can hold
+BYTE = 255
+OBJECTS = ("n", "G", "M")  # axes of objects
+APART = (0, 60, 120, 200, 258, 299)  # of these, the ones that differ; the others lie where the first one lies
+FEWER = [number if number in APART else 0 for number in range(MANY)]
 SCENES: tuple[Mapping[str, Any], ...] = (
-    {"b": 1, "n": 1, "c": 1},
-    {"b": 3, "n": 5, "c": 81, "imgsz": (96, 32)},
-    {"b": 2, "n": 40, "c": 3, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8},
-    {"b": 1, "n": 60, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64)},
+    {"b": 1, "n": 1, "G": 1, "c": 1},
+    {"b": 3, "n": 5, "G": 5, "c": 81, "imgsz": (96, 32)},
+    {"b": 2, "n": 40, "G": 9, "c": 3, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8, "overlap": False},
+    {"b": 1, "n": 6, "G": 6, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64)},
+    {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,)},
+    {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64)},
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
 FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
 ROUNDED = 1e-4  # relative: what float32 makes of a loss whose decisions stay as they are
-DRAWS = 4  # until one has no choice among equals
+DRAWS = 24  # until one has no choice among equals
 
 
 @remembered(64 * MIB, bytes_of)
@@ -61,12 +68,10 @@ def _drawn(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case
     for number, dims in enumerate(_sizes(spec)):
         free = {name: size for name, size in dims.items() if name not in fixed}
         params = {**layouts[number % len(layouts)], **fixed}
-        drawn = (
-            _with_other_numbers(spec, rng, draw_case(spec, rng, free, params), SCALES[number % len(SCALES)])
-            for _ in range(DRAWS)
-        )
+        cases = (_crowded(spec, draw_case(spec, rng, free, params)) for _ in range(DRAWS))
+        drawn = (_with_other_numbers(spec, rng, case, SCALES[number % len(SCALES)]) for case in cases)
         named = (replace(case, id=f"varied {number}") for case in drawn)
-        yield from islice((case for case in named if decided(spec, case)), 1)
+        yield from islice((case for case in named if decided(spec, case) and _last_count(spec, case)), 1)
 
 
 @lru_cache(maxsize=512)
@@ -112,10 +117,47 @@ def _sizes(spec: Spec) -> Iterator[Mapping[str, Any]]:
     for number in range(len(SCENES) if spec.composite else len(LENGTHS["n"])):
         usual = small[number % len(small)]
         if spec.composite:
-            free = {name: size for name, size in SCENES[number].items() if name in usual or name in spec.params}
+            free = {name: size for name, size in SCENES[number].items() if name in usual or _is_set(spec, name, size)}
             yield {**usual, **({"c": free["c"]} if "d" in usual else free)}  # denoising queries fit their objects
         else:
             yield {**usual, **{name: sizes[number] for name, sizes in LENGTHS.items() if name in usual}}
+
+
+def _crowded(spec: Spec, case: Case) -> Case:
+    """Of many objects that compete for anchors few differ: among so many that did, no choice would be certain.
+
+    Equal ones are no choice: an anchor goes to the first of them. A matcher is given objects that all differ.
+    """
+    rows = {name: axis for name, axis in _rows_of(spec) if case.inputs[name].shape[axis] == MANY}
+    alike = {name: np.take(case.inputs[name], FEWER, axis) for name, axis in rows.items()}
+    if rows and "masks" in case.inputs and "masks" not in rows:  # the number of the object that covers a pixel
+        masks = case.inputs["masks"].astype(int)
+        alike["masks"] = np.where(masks > 0, np.array(APART)[masks % len(APART)] + 1, 0).astype(np.float64)
+    return replace(case, inputs={**case.inputs, **alike})
+
+
+def _last_count(spec: Spec, case: Case) -> bool:
+    """Whether the last of many objects matter: if they were the first once more, or their number cut to a byte."""
+    rows = {name: axis for name, axis in _rows_of(spec) if case.inputs[name].shape[axis] == MANY}
+    kept = np.where(np.arange(MANY) > BYTE, 0, np.arange(MANY))
+    others = [{name: np.take(case.inputs[name], kept, axis) for name, axis in rows.items()}] if rows else []
+    if rows and "masks" in case.inputs and "masks" not in rows:
+        others.append({"masks": case.inputs["masks"] % (BYTE + 1)})
+    cases = [case, *(replace(case, inputs={**case.inputs, **one}) for one in others)]
+    own, *found = (_values(spec, one, "float64")[0] for one in cases)
+    return not any(np.array_equal(one, own, equal_nan=True) for one in found)
+
+
+def _rows_of(spec: Spec) -> Iterator[tuple[str, int]]:
+    """The inputs that have a row for each object that competes for anchors, and its axis."""
+    axes = {name: domain.axes.split() for name, domain in spec.inputs.items()}
+    if not any("q" in words for words in axes.values()):
+        yield from ((name, words.index(word)) for name, words in axes.items() for word in OBJECTS if word in words)
+
+
+def _is_set(spec: Spec, name: str, value: Any) -> bool:
+    """Whether a spec has a parameter of that name, and no other one under it."""
+    return name in spec.params and isinstance(value, type(spec.params[name].default))
 
 
 def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale: float) -> Case:
