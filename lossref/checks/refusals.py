@@ -31,11 +31,12 @@ NOTICED = 1e-9  # relative, of a value in float64: what an element that has no e
 
 
 class Bad(NamedTuple):
-    """Bad input: what is wrong with it, and the good input, if any, whose answer would be right, too."""
+    """Bad input: what is wrong with it, the good input, if any, whose answer is right, too; if `of_one`, one number."""
 
     label: str
     inputs: Inputs
     good: Callable[[], Inputs | None]
+    of_one: bool = False
 
 
 def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -49,6 +50,8 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
             spec, case, dtype, out, bad.good()
         ):
             total += wrong(f"{bad.label} gives {out.flat[0]:.6g}, expected an error or NaN", kind=bad.label)
+        if before is not None and bad.of_one:
+            total += _others_stay(spec, target, case, dtype, bad)
     total += _integers(spec, target, case)
     return total if before is None or not refused else total + _unmoved(spec, target, case, dtype, before, refused)
 
@@ -65,6 +68,31 @@ def _unmoved(spec: Spec, target: Target, case: Case, dtype: str, before: Array, 
         target.host.close()
     is_now = "refused" if after is None else "answered differently"
     return wrong(f"after {refused} was refused, good input is {is_now}", kind="after a refusal")
+
+
+def _others_stay(spec: Spec, target: Target, case: Case, dtype: str, bad: Bad) -> Evidence:
+    """Rows that a bad number has nothing to do with, by the reference, are NaN, too, or what they were."""
+    try:
+        right, spoilt = (
+            call_on(spec, itself(spec), case, call_of(spec, x, "float64")) for x in (case.inputs, bad.inputs)
+        )
+        own = call_on(spec, target, case, call_of(spec, bad.inputs, dtype)).value
+    except REFUSED:
+        return Evidence()
+    if not own.size == right.value.size == spoilt.value.size > 1:
+        return Evidence()
+    got, want, stays = (
+        own.ravel(),
+        right.value.ravel(),
+        (right.value == spoilt.value).ravel() & np.isfinite(own).ravel(),
+    )
+    room = fitted(room_of(spec, case, dtype, right.value), right.value).ravel()
+    moved = np.flatnonzero(stays & (np.abs(np.where(stays, got, want) - want) > room))
+    if not moved.size:
+        return Evidence(int(stays.sum()))
+    at = moved[0]
+    said = f"{bad.label} makes another number {got[at]:.6g}, which is {want[at]:.6g} without it"
+    return wrong(said, kind=f"{bad.label}: others")
 
 
 def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
@@ -99,7 +127,7 @@ def _bad_inputs(spec: Spec, case: Case, only: Container[str]) -> Iterator[Bad]:
         at = _place(spec, case, name) if asked else None
         if at is not None:
             bad, nothing = (_with(case.inputs, name, at, value) for value in (np.nan, 0.0))
-            yield Bad(f"a NaN in {name}", bad, partial(_if_gate, spec, name, nothing))
+            yield Bad(f"a NaN in {name}", bad, partial(_if_gate, spec, name, nothing), True)
         for axis in (number for number, axis in enumerate(domain.axes.split()) if axis in domain.refused.split()):
             size = case.inputs[name].shape[axis]
             if size >= 3:

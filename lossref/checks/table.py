@@ -110,12 +110,12 @@ CHECKS = (
     Check("params", params, SETTINGS, F64, explained_on=("setting",), shrunk_to="single", one_call=True),
     Check("defaults", defaults, ("usual",), F64, states_defaults),
     Check("laws", laws, ("small",), F64, explained_on=VALUES, shrunk_to="small"),
-    Check("pure", behaviour.pure, ("corner", "small"), F32, shrunk_to="single"),
-    Check("state", behaviour.state, ("corner",), F32, shrunk_to="single"),
-    Check("repeatable", behaviour.repeatable, ("small",), F32, shrunk_to="small"),
+    Check("pure", behaviour.pure, ("corner", "small", "moved"), F32, shrunk_to="single"),
+    Check("state", behaviour.state, ("corner", "moved"), F32, shrunk_to="single"),
+    Check("repeatable", behaviour.repeatable, ("small", "moved"), F32, shrunk_to="small"),
     Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
-    Check("upstream", upstream, ("small",), F32, _differentiable, shrunk_to="small"),
-    Check("contexts", contexts, ("small", "moderate"), F32, shrunk_to="small"),
+    Check("upstream", upstream, ("small", "moved"), F32, _differentiable, shrunk_to="small"),
+    Check("contexts", contexts, ("small", "moderate", "moved"), F32, shrunk_to="small"),
     Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 

@@ -33,7 +33,7 @@ class Span:
 
         A `tiny` one only of an eps: what stands beside 1 may be kept in float32.
         """
-        small = (2, 3, 5, 7, 8) if self.whole else (0.0, 1, 2, *((2.0**-30,) if tiny else ()))
+        small = (2, 3, 5, 7, 8) if self.whole else (0.0, 0.5, 1, 2, *((2.0**-30,) if tiny else ()))
         listed = (self.low, *(one for one in small if self.low <= one <= self.high), self.high, self.any(rng))
         return tuple({(type(one), one): one for one in listed}.values())
 

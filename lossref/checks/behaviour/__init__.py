@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_o
 from lossref.hosts.worker.messages import Call, Returned
 from lossref.oracle.budgets import UNIT, gradient_budget, room_of, value_budget
 
+NO_GRAPH = ("without gradients", "in inference mode")  # contexts in which memory can be written to again unseen
 FIRST = "the first call "  # how what is said of it begins, and its kind of failure
 
 
@@ -91,10 +93,15 @@ def repeatable(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     turned = {name: array[..., ::-1].copy() if array.ndim else array for name, array in case.inputs.items()}
     others = [(turned, dtype), *((case.inputs, kind) for kind in ("float32", "float64", "float16"))]
     asked = [(case.inputs, dtype)] * 2 + others + [(case.inputs, dtype)]
-    returned = ask(spec, target, case, [call_of(spec, inputs, kind) for inputs, kind in asked]).returned
-    first, again, later = (result_of(returned[number]) for number in (0, 1, -1))
-    changed = "the tensor that the first call returned was changed by a later call"
-    found = sum((wrong(f"{term}: {changed}", kind=f"fleeting {term}") for term in returned[0].fleeting), Evidence())
+    ways: list[dict[str, Any]] = [{"context": word} for word in NO_GRAPH]
+    ways += [{"wrt": spec.wrt}] if spec.wrt and target.gradients else []
+    calls = [call_of(spec, inputs, kind) for inputs, kind in asked]
+    pairs = [call_of(spec, inputs, dtype, **how) for how in ways for inputs in (case.inputs, turned)]
+    returned = ask(spec, target, case, calls + pairs).returned
+    first, again, later = (result_of(returned[number]) for number in (0, 1, len(calls) - 1))
+    changed = "the tensor that a call returned was changed by a later call"
+    gone = {term for one in (returned[0], *returned[len(calls) :: 2]) for term in one.fleeting}
+    found = sum((wrong(f"{term}: {changed}", kind=f"fleeting {term}") for term in sorted(gone)), Evidence())
     budget = fitted(value_budget(spec, case, dtype), first.value)
     found += compare_values(spec, first.shapes, again.value, first.value, budget, after=" of the second call")
     after = " of the call after other calls"

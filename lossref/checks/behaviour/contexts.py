@@ -13,12 +13,29 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Call, Returned
 from lossref.hosts.worker.state import AUTOCAST, CONTEXTS
-from lossref.hosts.worker.tensors import BESIDE, COPIED, EVALUATED, FORMS, TRAINED, TWICE
+from lossref.hosts.worker.tensors import (
+    ALIASED,
+    BATCHES,
+    BESIDE,
+    COPIED,
+    DOUBLED,
+    EVALUATED,
+    FORMS,
+    LOADED,
+    PICKLED,
+    REFILLED,
+    TRAINED,
+    TWICE,
+)
 from lossref.oracle.budgets import gradient_budget, value_budget
 
-WITHOUT = ("without gradients", "in inference mode")
+NO_GRADIENT = "of inputs of which none needs a gradient"
+WITHOUT = ("without gradients", "in inference mode", REFILLED[1], NO_GRADIENT)
+UNASKED = "without gradients, of inputs that need one"
 OTHER_DTYPE = "under a default dtype of float64"
-WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, TWICE, COPIED, EVALUATED, TRAINED, BESIDE)
+OBJECTS = (COPIED, PICKLED, DOUBLED, LOADED, EVALUATED, TRAINED, BESIDE)
+WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, REFILLED[0], NO_GRADIENT, TWICE, *OBJECTS, *BATCHES)
+MAY_REFUSE = (OTHER_DTYPE, PICKLED, DOUBLED, LOADED, *BATCHES)
 EVERY = "where every input needs a gradient"
 FIRST_ORDER = 0.25  # of the budget: twice what rounding every step does, and 8 units of bfloat16 hide a factor of 2
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -28,15 +45,18 @@ LABELS = ("int32", "int16", "uint8", "float32")
 def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The same numbers without gradients, under another default dtype, on leaves or not, in a copy, once more.
 
-    Also of a module in evaluation mode, and beside an object with other settings. With labels in other dtypes that hold
-    them, in half precision, or where what is constant needs a gradient: what it does not take it may refuse, but not
-    answer otherwise.
+    Also of a module in evaluation mode, pickled, made double or loaded, and beside an object with other settings; on
+    tensors that were seen before with other numbers, or one tensor for both inputs. With labels in other dtypes that
+    hold them, batches in another form, in half precision, or where what is constant needs a gradient: what it does not
+    take it may refuse, but not answer otherwise.
     Under autocast it has to answer; whether products are rounded there is its own business, but for lossref's own.
     """
     wrt = spec.wrt if target.gradients else ()
-    words = [word for word in WORDS if wrt or word not in (*FORMS, TWICE)]
+    unknown = (*(() if wrt else (*FORMS, TWICE)), *(() if "batch_idx" in spec.inputs else BATCHES))
+    words = [word for word in WORDS if word not in unknown]
     plain = call_of(spec, case.inputs, dtype, wrt)
     calls = {word: replace(plain, wrt=() if word in WITHOUT else wrt, context=word) for word in words}
+    calls[DOUBLED] = call_of(spec, case.inputs, "float64", wrt, context=DOUBLED)
     calls |= {f"on labels in {kind}": in_kind for kind in LABELS if (in_kind := _labelled(spec, plain, kind))}
     floating = tuple(name for name, domain in spec.inputs.items() if not domain.dtype)
     calls |= {EVERY: replace(plain, wrt=floating)} if wrt and len(floating) > len(wrt) else {}
@@ -46,14 +66,26 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     own = result_of(first)
     found = sum((_same(spec, target, case, dtype, own, *pair) for pair in zip(calls, others, strict=False)), Evidence())
     rest = others[len(calls) :]
+    found += _one_for_both(spec, target, case, dtype)
     return found + sum(
         (_in_half(spec, case, *one) for one in zip(rounded, rest[::2], rest[1::2], strict=True)), Evidence()
     )
 
 
+def _one_for_both(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """What takes two inputs of one kind, given one tensor for both, beside two that are equal."""
+    inputs = dict.fromkeys(spec.inputs, next(iter(case.inputs.values())))
+    if len(inputs) != 2 or spec.why_not(replace(case, inputs=inputs)) or any(one.dtype for one in spec.inputs.values()):
+        return Evidence()
+    two = call_of(spec, inputs, dtype)
+    apart, one = ask(spec, target, case, (two, replace(two, context=ALIASED))).returned
+    return Evidence() if apart.raised else _same(spec, target, case, dtype, result_of(apart), ALIASED, one)
+
+
 def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
-    """The same with its whole numbers in another dtype; None if there are none, or one that it cannot hold."""
-    names = [name for name, domain in spec.inputs.items() if domain.dtype == "int64"]
+    """The same with whole numbers, or flags as floats, in another dtype; None if there are none, or one is lost."""
+    kinds = ("int64", "bool") if kind.startswith("float") else ("int64",)
+    names = [name for name, domain in spec.inputs.items() if domain.dtype in kinds]
     if not names or not all(np.array_equal(call.inputs[name].astype(kind), call.inputs[name]) for name in names):
         return None
     return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
@@ -83,7 +115,7 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
     try:
         result = result_of(one)
     except TargetRaised as error:
-        if word == OTHER_DTYPE or word not in WORDS:
+        if word in MAY_REFUSE or word not in (*WORDS, ALIASED):
             return Evidence(0, 0.0, 1)  # dtypes that it does not combine are refused loudly, which is no wrong number
         return wrong(f"raised {error} {word}", kind=f"raises {str(error).partition(':')[0]} {word}")
     if word in AUTOCAST and not target.trusted:
@@ -92,7 +124,7 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
     found = compare_values(spec, own.shapes, result.value, own.value, room, after=f" {word}")
     for name, was, now in one.moved:
         found += wrong(f"{name} was {was} before the call and is {now} after it", kind=f"state {name}")
-    if own.gradient and word not in WITHOUT:
+    if own.gradient and word not in (*WITHOUT, UNASKED, ALIASED):
         want = with_zeros(own.gradient, case)
         found += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" {word}")
     return found.kept_apart(f" {word}")

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from lossref.checks.cases.flat import flat
-from lossref.checks.cases.values import valued
+from lossref.checks.cases.values import moved, valued
 from lossref.checks.cases.varied import varied
 from lossref.checks.material import ROUNDS, Fixed, bytes_of, conventions, draw_case, fixed_of, material
 from lossref.checks.settings import settings
@@ -26,16 +26,16 @@ FEW = 4  # of a composite, of which one question takes as long as twenty
 def of_kind(
     spec: Spec, kind: str, tier: str, seed: int, fixed: Fixed, accepts: Sequence[str] | None = None
 ) -> Iterable[Case]:
-    """The cases of one kind: one of `material`, "setting", "varied", "valued", "flat", or some of others.
+    """The cases of one kind: one of `material`, "setting", "varied", "valued", "moved", "flat", or some of others.
 
     "one" is every tenth of those of one item, "moderate" a few that half precision can do, "usual" cases at which
     settings can be left out. Where several settings are changed at once, it is those that a target `accepts`.
     """
     if kind == "varied":
         return varied(spec, seed, fixed)
-    if kind == "valued":
+    if kind in ("valued", "moved"):
         stands = {name: value for name, value in spec.defaults().items() if name not in (accepts or spec.params)}
-        return valued(spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
+        return (valued if kind == "valued" else moved)(spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
     if kind == "flat":
         return flat(spec, seed, fixed)
     if kind == "one":

@@ -33,6 +33,20 @@ def valued(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
     return tuple(_one_by_one(spec, rng, dict(fixed)))
 
 
+@remembered(MIB, bytes_of)
+def moved(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
+    """One small case with every setting at another value than the default; of a composite, every number."""
+    if spec.composite:
+        return valued(spec, seed, fixed)[:1]
+    rng = np.random.default_rng([seed, sum(map(ord, f"{spec.name}moved"))])
+    stands = {**conventions(spec)[0], **dict(fixed)}
+    others = {name: one.others[0] for name, one in spec.params.items() if one.others and name not in stands}
+    drawn = (
+        _asked(spec, rng, spec.sizes["small"][0], {**stands, **others}, "all settings moved") for _ in range(TRIES)
+    )
+    return tuple(islice((case for case in drawn if _can_be_done(spec, case)), 1 if others else 0))
+
+
 def _one_by_one(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
     layouts = conventions(spec)
     for number, (name, value, kind) in enumerate(_changes(spec, rng, fixed)):

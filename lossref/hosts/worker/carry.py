@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pickle
 import time
+import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -93,9 +95,11 @@ def _called(
         with state.standing(call.context) as moved, in_mode(made, call.context):
             inputs = tensors.given(call, question.device)
             before = tensors.copies(inputs) if question.watch else {}
-            made = copy.deepcopy(made) if call.context == tensors.COPIED else made
+            made = _in_place_of(made, build, question, call.context)
             if call.context == tensors.BESIDE:
                 _another(build, question, call)
+            if call.context in tensors.REFILLED:
+                _refilled(made, inputs, call, question.device)
             with state.casting(call.context, question.device):
                 outs = terms_of(made(*inputs.values()), question.terms, question.absent)
             found = gradients(outs, {name: inputs[name] for name in call.wrt}, call)
@@ -119,11 +123,7 @@ def _called(
 @contextlib.contextmanager
 def in_mode(made: Any, word: str) -> Iterator[None]:
     """The modules that something is, or is made of, stand in the mode of a word, and then as they stood."""
-    if word not in (tensors.EVALUATED, tensors.TRAINED):
-        yield
-        return
-    parts = (made, getattr(made, "func", None), *getattr(made, "__dict__", {}).values())
-    modules = [one for one in parts if isinstance(one, torch.nn.Module)]
+    modules = _modules(made) if word in (tensors.EVALUATED, tensors.TRAINED) else []
     before = [(part, part.training) for one in modules for part in one.modules()]
     try:
         for training in (False,) if word == tensors.EVALUATED else (False, True):
@@ -133,6 +133,44 @@ def in_mode(made: Any, word: str) -> Iterator[None]:
     finally:
         for part, training in before:
             part.training = training
+
+
+def _in_place_of(made: Any, build: Build, question: Question, word: str) -> Any:
+    """What is called: the thing as it is, a copy of it, or one that takes its inputs in another form."""
+    if word in tensors.BATCHES:
+        return made.in_form(word)
+    if word == tensors.COPIED:
+        return copy.deepcopy(made)
+    if word not in (tensors.PICKLED, tensors.DOUBLED, tensors.LOADED):
+        return made
+    parts = _modules(made)
+    if not parts:
+        raise TypeError("no module is in it")
+    if word == tensors.PICKLED:
+        return copy.deepcopy(made, {id(part): pickle.loads(pickle.dumps(part)) for part in parts})
+    other = copy.deepcopy(made) if word == tensors.DOUBLED else built(build, question)
+    for part, own in zip(parts, _modules(other), strict=True):
+        own.double() if word == tensors.DOUBLED else own.load_state_dict(part.state_dict())
+    return other
+
+
+def _modules(thing: Any, depth: int = 3) -> list[torch.nn.Module]:
+    """The modules that something is, or is made of."""
+    if isinstance(thing, torch.nn.Module):
+        return [thing]
+    if not depth or isinstance(thing, (type, types.FunctionType, types.ModuleType)):
+        return []
+    parts = (getattr(thing, "func", None), *getattr(thing, "__dict__", {}).values())
+    return [one for part in parts for one in _modules(part, depth - 1)]
+
+
+def _refilled(made: Callable[..., Any], inputs: Mapping[str, Tensor], call: Call, device: str) -> None:
+    """The inputs are seen by a call with other numbers in them, which are then gone."""
+    wanted = tensors.copies(inputs)
+    tensors.fill(inputs, tensors.given(replace(call, layout="repeated", wrt=(), context=""), device))
+    with contextlib.suppress(Exception):  # of other numbers it may say what it likes
+        made(*inputs.values())
+    tensors.fill(inputs, wanted)
 
 
 def _another(build: Build, question: Question, call: Call) -> None:

@@ -115,6 +115,8 @@ STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 CONTEXTS: dict[str, tuple[str, Any]] = {
     "without gradients": ("the gradient mode", False),
+    "without gradients, of inputs that need one": ("the gradient mode", False),
+    "on tensors that are filled anew, without gradients": ("the gradient mode", False),
     "in inference mode": ("the inference mode", True),
     "under a default dtype of float64": ("torch's default dtype", torch.float64),
     "on three threads": ("torch's number of threads", 3),

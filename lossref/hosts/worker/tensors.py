@@ -15,6 +15,7 @@ from .messages import Array, Call
 _new, _same, _array, _contiguous = torch.tensor, torch.equal, np.array, np.ascontiguousarray
 _where, _arange, _cumsum, _split = np.where, np.arange, np.cumsum, np.split
 _detach, _to, _numpy, _clone, _as_plain = Tensor.detach, Tensor.to, Tensor.numpy, Tensor.clone, Tensor.as_subclass
+_copy = Tensor.copy_
 _DTYPES = {
     name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "bool")
 }
@@ -31,9 +32,21 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "on inputs that are Parameters": lambda x: _parameter(_detach(x)),
 }
 """What the inputs of a call can be; `state.CONTEXTS` is where it can stand."""
-TWICE, COPIED = "on a second backward pass", "of a deep copy"
+TWICE = "on a second backward pass"
 EVALUATED, TRAINED = "in evaluation mode", "in training mode again"
 BESIDE = "beside another one with other settings"
+COPIED, PICKLED, LOADED = (
+    "of a deep copy",
+    "of one that was pickled",
+    "of a new one that its state_dict was loaded into",
+)
+DOUBLED = "after .double()"
+REFILLED = ("on tensors that are filled anew", "on tensors that are filled anew, without gradients")
+ALIASED = "where both inputs are one tensor"
+COLUMNS, INTEGERS = "with batch_idx and cls as columns", "with batch_idx and cls as integers"
+AS_EVALUATED = "with the predictions of a model in evaluation mode"
+BATCHES = (COLUMNS, INTEGERS, AS_EVALUATED)
+"""Forms of predictions and batches, of what is given such: `in_form` gives what takes its inputs in one of them."""
 _forms = dict(FORMS)  # a target can change the table, not this
 
 
@@ -45,7 +58,7 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
         made[name] = _laid_out(tensor, call.layout)
         if name in call.wrt:
             made[name] = _forms.get(call.context, _as_it_is)(made[name].requires_grad_())
-    return made
+    return dict.fromkeys(made, next(iter(made.values()))) if call.context == ALIASED else made
 
 
 def _as_it_is(x: Tensor) -> Tensor:
@@ -108,6 +121,12 @@ def array_of(x: Tensor) -> Array:
 def name_of(dtype: torch.dtype) -> str:
     """float32, not torch.float32."""
     return str(dtype).removeprefix("torch.")
+
+
+def fill(inputs: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> None:
+    """Write the numbers of others into the memory of the inputs, as a batch that is used again is filled."""
+    for name, x in inputs.items():
+        _copy(_detach(x), _detach(others[name]))
 
 
 def copies(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

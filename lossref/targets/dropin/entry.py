@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from lossref.targets.dropin.forms import Formed
 
 Shapes = Mapping[str, tuple[int, ...]]
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -56,6 +59,18 @@ class Asked:
         self.entry, self.thing, self.params, self.names, self.widen = entry, thing, dict(params), names, widen
         self.made: Any = None
         self.classes, self.device = -1, ""
+        self.form = ""
+
+    def in_form(self, word: str) -> Asked:
+        """The same, with predictions and batch handed over in another documented form, as a word says.
+
+        Raises TypeError for what takes no batch, or that of a transformer, which has no other form.
+        """
+        if self.entry.classes_at is None:
+            raise TypeError(f"{self.entry.name} is called in one form")
+        other = copy.copy(self)
+        other.form = word
+        return other
 
     def prepare(self, shapes: Shapes, dtype: str, device: str = "cpu") -> None:
         """Build the object before its first call, when the sizes of the inputs and their device are known."""
@@ -71,8 +86,9 @@ class Asked:
         device = inputs[0].device.type
         if self.made is None or (self.entry.classes(shapes), device) != (self.classes, self.device):
             self.prepare(shapes, "float64" if wide else "float32", device)
+        made = Formed(self.made, self.form) if self.form else self.made
         with default_dtype(torch.float64 if wide else torch.get_default_dtype()):
-            return self.entry.ask(self.made, self.params, **dict(zip(self.names, inputs, strict=True)))
+            return self.entry.ask(made, self.params, **dict(zip(self.names, inputs, strict=True)))
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""The other documented forms of predictions and batches (spec/00-conventions.md sections 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossref.hosts.worker.tensors import AS_EVALUATED, COLUMNS, INTEGERS
+
+LISTED = ("batch_idx", "cls")  # one number for each object
+Batch = Mapping[str, Any]
+
+
+def _with_columns(batch: Batch) -> dict[str, Any]:
+    return {name: x[:, None] if name in LISTED and x.ndim == 1 else x for name, x in batch.items()}
+
+
+def _with_integers(batch: Batch) -> dict[str, Any]:
+    return {name: x.long() if name in LISTED else x for name, x in batch.items()}
+
+
+BATCHES: dict[str, Callable[[Batch], dict[str, Any]]] = {COLUMNS: _with_columns, INTEGERS: _with_integers}
+
+
+class Formed:
+    """A loss of predictions and a batch that is given both in another form."""
+
+    def __init__(self, loss: Any, word: str) -> None:
+        self.loss, self.word = loss, word
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loss":  # while it is copied
+            raise AttributeError(name)
+        return getattr(self.loss, name)
+
+    def __call__(self, preds: Any, batch: Batch) -> Any:
+        """What the loss gives."""
+        if self.word == AS_EVALUATED:
+            return self.loss((_decoded(preds), preds), batch)
+        return self.loss(preds, BATCHES[self.word](batch))
+
+
+def _decoded(preds: Any) -> Tensor:
+    """What an evaluated model gives beside its predictions: boxes and scores that no loss looks at."""
+    while not torch.is_tensor(preds):
+        preds = next(iter(preds.values() if isinstance(preds, Mapping) else preds))
+    return torch.full_like(preds, torch.nan)
