@@ -26,6 +26,7 @@ def at(name: str, value: Any, other: Any) -> Wrong:
 
 ROWS: dict[str, tuple[str, Wrong, str]] = {
     "gamma of 1": ("focal", at("gamma", 1, 0.0), "at gamma=1"),
+    "gamma of a half": ("focal", at("gamma", 0.5, 0.0), "at gamma=0.5"),
     "gamma of 0": ("varifocal", at("gamma", 0.0, 2.0), "at gamma=0.0"),
     "a large gamma": ("varifocal", lambda p: {**p, "gamma": min(p["gamma"], 4.0)}, "at gamma="),
     "alpha of 1": ("focal", at("alpha", 1, 0.0), "at alpha=1"),

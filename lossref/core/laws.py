@@ -1,7 +1,8 @@
 """Laws: what holds for any case, with no oracle at hand.
 
 A law is a plain function (f, x, params, tol) -> None or one sentence. `f(inputs)` calls the target in
-float64 and returns an array, `x` are the inputs of one case, `tol` is the oracle's budget for f(x).
+float64 and returns an array (`f(inputs, name=dtype)`: an input in another dtype, None where that is refused), `x` are
+the inputs of one case, `tol` is the oracle's budget for f(x).
 """
 
 from __future__ import annotations

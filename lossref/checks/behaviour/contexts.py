@@ -15,6 +15,7 @@ from lossref.hosts.worker.messages import Call, Returned
 from lossref.hosts.worker.state import AUTOCAST, CONTEXTS
 from lossref.hosts.worker.tensors import (
     ALIASED,
+    AS_EVALUATED,
     BATCHES,
     BESIDE,
     COPIED,
@@ -35,6 +36,7 @@ UNASKED = "without gradients, of inputs that need one"
 OTHER_DTYPE = "under a default dtype of float64"
 OBJECTS = (COPIED, PICKLED, DOUBLED, LOADED, EVALUATED, TRAINED, BESIDE)
 WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, REFILLED[0], NO_GRADIENT, TWICE, *OBJECTS, *BATCHES)
+OF_OBJECTS = tuple(word for word in BATCHES if word != AS_EVALUATED)
 MAY_REFUSE = (OTHER_DTYPE, PICKLED, DOUBLED, LOADED, *BATCHES)
 EVERY = "where every input needs a gradient"
 FIRST_ORDER = 0.25  # of the budget: twice what rounding every step does, and 8 units of bfloat16 hide a factor of 2
@@ -52,7 +54,7 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     Under autocast it has to answer; whether products are rounded there is its own business, but for lossref's own.
     """
     wrt = spec.wrt if target.gradients else ()
-    unknown = (*(() if wrt else (*FORMS, TWICE)), *(() if "batch_idx" in spec.inputs else BATCHES))
+    unknown = (*(() if wrt else (*FORMS, TWICE)), *(() if "batch_idx" in spec.inputs else OF_OBJECTS))
     words = [word for word in WORDS if word not in unknown]
     plain = call_of(spec, case.inputs, dtype, wrt)
     calls = {word: replace(plain, wrt=() if word in WITHOUT else wrt, context=word) for word in words}

@@ -92,6 +92,19 @@ def ignored_images_do_not_count(f: Any, x: Mapping[str, Array], params: Mapping[
     return differs(f(more), f(x), 2 * tol, "adding an ignored image")
 
 
+def probabilities_as_labels(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """Probabilities of a quarter and three quarters for two classes cost a quarter and three quarters of each."""
+    if (x["cls"] == IGNORED).any():
+        return None
+    classes = x["logits"].shape[1]
+    one, other = x["cls"].astype(int), (x["cls"].astype(int) + 1) % classes
+    mixed = f({**x, "cls": 0.25 * np.eye(classes)[one] + 0.75 * np.eye(classes)[other]}, cls="float64")
+    if mixed is None:
+        return None
+    apart = 0.25 * f(x) + 0.75 * f({**x, "cls": other.astype(np.float64)})
+    return differs(mixed, apart, 4 * tol, "class probabilities in place of labels")
+
+
 def labels_of(cls: Tensor) -> Tensor:
     return torch.where(cls == IGNORED, 0, cls)
 
@@ -194,6 +207,7 @@ SPEC = Spec(
         classes_in_any_order,
         twice_the_batch,
         ignored_images_do_not_count,
+        probabilities_as_labels,
         permutation(0, "logits", "cls"),
     ),
     corners=(

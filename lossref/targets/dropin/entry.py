@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossref.hosts.worker.tensors import AS_EVALUATED
 from lossref.targets.dropin.forms import Formed
 
 Shapes = Mapping[str, tuple[int, ...]]
+ON_HEADS = ("scores", 1)  # the classes of what takes the predictions of a head, and a batch
+MORE_FORMS = (("classification", AS_EVALUATED),)
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -66,7 +69,7 @@ class Asked:
 
         Raises TypeError for what takes no batch, or that of a transformer, which has no other form.
         """
-        if self.entry.classes_at is None:
+        if self.entry.classes_at != ON_HEADS and (self.entry.spec, word) not in MORE_FORMS:
             raise TypeError(f"{self.entry.name} is called in one form")
         other = copy.copy(self)
         other.form = word

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.targets.dropin.entry import Entry, Mismatch, Shapes, parameters_of
+from lossref.targets.dropin.entry import ON_HEADS, Entry, Mismatch, Shapes, parameters_of
 from lossref.targets.dropin.yolo import edition_of, heads, make, terms_of, values_of, vector
 
 HEAD = ("imgsz", "strides", "reg_max", "tal_topk", "box_gain", "cls_gain", "dfl_gain")
@@ -195,7 +195,7 @@ _ON_MODELS = (
     Entry("tvp_segment", "TVPSegmentLoss", accepts("ori_nc", "overlap"), make, _tvp_segment),
 )
 ENTRIES: tuple[Entry, ...] = (
-    *(replace(entry, classes_at=("scores", 1)) for entry in _ON_MODELS),
+    *(replace(entry, classes_at=ON_HEADS) for entry in _ON_MODELS),
     Entry("kpts_decode", "v8PoseLoss", lambda kind: (), itself, _kpts_decode, {"form": "v8"}, method="kpts_decode"),
     Entry("angle", "v8OBBLoss", lambda kind: ("lambda_val",), _on_plain_model, _angle, method="calculate_angle_loss"),
     Entry("rle_keypoints", "PoseLoss26", lambda kind: (), _with_flow, _rle_keypoints, method="calculate_rle_loss"),

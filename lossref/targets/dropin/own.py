@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossref.losses import specs
 from lossref.targets import dropin
-from lossref.targets.dropin.entry import Entry, Mismatch, Shapes, parameters_of
+from lossref.targets.dropin.entry import ON_HEADS, Entry, Mismatch, Shapes, parameters_of
 from lossref.targets.dropin.signs import is_public
 from lossref.targets.dropin.yolo import SHARES, values_of
 
@@ -71,7 +71,7 @@ def _like_public(entry: Entry, kind: type, fixed: Mapping[str, Any]) -> Asking:
 
 def _wrapped(entry: Entry) -> Entry:
     """The entry with an object that says in which form it takes predictions, if it is made on a model and called."""
-    if entry.method or entry.classes_at != ("scores", 1):
+    if entry.method or entry.classes_at != ON_HEADS:
         return entry
     return replace(entry, make=partial(Own, entry), ask=partial(_in_its_form, entry))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from lossref.core.nouns import Spec
-from lossref.targets.dropin.entry import STARRED, Entry
+from lossref.targets.dropin.entry import ON_HEADS, STARRED, Entry
 
 Parameters = Mapping[str, inspect.Parameter]
 SIGNS = {"model", "batch", "sigmas", "cost_gain", "gt_groups"}
@@ -42,7 +42,7 @@ def is_flat(kind: type, spec: Spec) -> bool:
 
 def _takes_pair(entry: Entry, kind: type) -> bool:
     """Whether it is made of one thing and called with two, as what takes a model is, whatever it calls them."""
-    on_a_model = entry.classes_at == ("scores", 1)
+    on_a_model = entry.classes_at == ON_HEADS
     return on_a_model and len(_required(_constructor(kind))) == 1 and len(_required(_call(kind))) == 2
 
 

@@ -1,0 +1,329 @@
+"""Faults that show only in another form of the object, of its inputs or of its memory: each is seen, and said where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import lossref
+from lossref.checks.table import cases_for, check, named
+from lossref.core.nouns import Target, Verdict
+from lossref.hosts.probe import call_of, question_of
+from lossref.hosts.worker.carry import carried_out
+from lossref.hosts.worker.tensors import AS_EVALUATED, BATCHES, DOUBLED, LOADED, PICKLED
+from lossref.losses import spec
+from lossref.targets.dropin import ENTRIES, target_of
+from lossref.targets.dropin.entry import ON_HEADS
+
+Loss = Callable[..., Any]
+FOCAL, IOU = spec("focal").reference, spec("iou").reference
+
+
+def _verdict(word: str, target: Target) -> Verdict:
+    one = spec(target.spec)
+    return check(named(word), one, target, cases_for(named(word), one, target, "quick", 0), "float32")[0]
+
+
+def _of(name: str, build: Callable[..., Any]) -> Target:
+    return Target(name, build, "target", tuple(spec(name).params))
+
+
+# What becomes of the object --------------------------------------------------------------------------------
+
+
+class Module(torch.nn.Module):
+    """A focal loss whose settings are in its state; what is saved, loaded or made double of it is right."""
+
+    def __init__(self, gamma: float = 1.5, alpha: float = 0.25, **more: Any) -> None:
+        super().__init__()
+        self.register_buffer("settings", torch.tensor([gamma, alpha], dtype=torch.float64))
+        self.off, self.more = 1.0, more
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        gamma, alpha = self.settings.tolist()
+        return FOCAL(pred, label, gamma=gamma, alpha=alpha, **self.more) * self.off
+
+
+class Unpickled(Module):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Unpickled:
+        return self
+
+    def __reduce__(self) -> Any:
+        return Unpickled, ()
+
+
+class Halved(Module):
+    def double(self) -> Halved:
+        self.off = 2.0
+        return super().double()
+
+
+class Unloaded(Module):
+    def load_state_dict(self, state: Mapping[str, Any], *args: Any, **more: Any) -> Any:
+        self.off = 2.0
+        return super().load_state_dict(state, *args, **more)
+
+
+class Within:
+    """A module inside of something that is none."""
+
+    def __init__(self, kind: type[Module], **params: Any) -> None:
+        self.parts = kind(**params)
+
+    def __call__(self, pred: Tensor, label: Tensor) -> Tensor:
+        return self.parts(pred, label)
+
+
+TURNED = {"pickled": (Unpickled, PICKLED), "double": (Halved, DOUBLED), "loaded": (Unloaded, LOADED)}
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["itself", "within another"])
+@pytest.mark.parametrize(("kind", "said"), TURNED.values(), ids=list(TURNED))
+def test_what_becomes_of_the_object(kind: type[Module], said: str, within: bool) -> None:
+    verdict = _verdict("contexts", _of("focal", partial(Within, kind) if within else kind))
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+@pytest.mark.parametrize("build", [Module, partial(Within, Module)], ids=["itself", "within another"])
+def test_an_object_that_is_right(build: Callable[..., Any]) -> None:
+    assert _verdict("contexts", _of("focal", build)).status == "pass"
+
+
+# What it is given, and where it keeps its answer -----------------------------------------------------------
+
+
+def same_tensors(**params: Any) -> Loss:
+    kept: dict[tuple[int, ...], Tensor] = {}
+
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        key = (id(pred), id(label))
+        if torch.is_grad_enabled() and pred.requires_grad:
+            return FOCAL(pred, label, **params)
+        kept.setdefault(key, FOCAL(pred, label, **params))
+        return kept[key]
+
+    return loss
+
+
+def kept_graphs(**params: Any) -> Loss:
+    kept: dict[int, Tensor] = {}
+
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        scale = kept.setdefault(id(label), label.sum())  # noqa: F841 - what is kept of labels that were seen
+        return FOCAL(pred, label, **params) + (label.sum() - kept[id(label)])
+
+    return loss
+
+
+def one_buffer(usable: Callable[[], bool]) -> Callable[..., Loss]:
+    def build(**params: Any) -> Loss:
+        kept: list[Tensor] = []
+
+        def loss(pred: Tensor, label: Tensor) -> Tensor:
+            out = FOCAL(pred, label, **params)
+            if usable():
+                kept[:] = kept or [out.clone()]
+                if kept[0].dtype == out.dtype:
+                    return kept[0].copy_(out)
+            return out
+
+        return loss
+
+    return build
+
+
+def without_graph(**params: Any) -> Loss:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        wrong = pred.requires_grad and not torch.is_grad_enabled()
+        return FOCAL(pred, label, **params) * (1.01 if wrong else 1.0)
+
+    return loss
+
+
+def one_tensor(**params: Any) -> Loss:
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        return IOU(box1, box2, **params) * (0.5 if box1 is box2 else 1.0)
+
+    return loss
+
+
+def _plain() -> bool:
+    return not torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def other_rows(**params: Any) -> Loss:
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        found = IOU(box1, box2, **params)
+        return torch.where(found.isnan(), found, 0.0) if bool(box1.isnan().any()) else found
+
+    return loss
+
+
+def float_masks(**params: Any) -> Loss:
+    right = spec("keypoint").reference
+
+    def loss(pred: Tensor, gt: Tensor, mask: Tensor, *more: Tensor) -> Tensor:
+        return right(pred, gt, mask.bool(), *more, **params) * (1.01 if mask.is_floating_point() else 1.0)
+
+    return loss
+
+
+GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
+    "an answer for tensors": ("contexts", "focal", same_tensors, "filled anew, without gradients"),
+    "something of labels": ("contexts", "focal", kept_graphs, "on tensors that are filled anew"),
+    "a buffer without gradients": ("repeatable", "focal", one_buffer(_plain), "changed by a later call"),
+    "a buffer in inference mode": (
+        "repeatable",
+        "focal",
+        one_buffer(torch.is_inference_mode_enabled),
+        "changed by a later call",
+    ),
+    "gradients wanted, not kept": ("contexts", "focal", without_graph, "without gradients, of inputs that need one"),
+    "one tensor for both": ("contexts", "iou", one_tensor, "where both inputs are one tensor"),
+    "a NaN elsewhere": ("refuses", "iou", other_rows, "a NaN in box1 makes another number 0"),
+    "masks as floats": ("contexts", "keypoint", float_masks, "on labels in float32"),
+}
+
+
+@pytest.mark.parametrize(("word", "name", "build", "said"), GIVEN.values(), ids=list(GIVEN))
+def test_what_it_is_given(word: str, name: str, build: Callable[..., Any], said: str) -> None:
+    verdict = _verdict(word, _of(name, build))
+    assert verdict.status == "fail"
+    assert said in verdict.note
+
+
+# At other settings than the default ------------------------------------------------------------------------
+
+
+def _moved(params: Mapping[str, Any]) -> bool:
+    return params["gamma"] != 1.5
+
+
+def writes(**params: Any) -> Loss:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        out = FOCAL(pred, label, **params)
+        if _moved(params):
+            label.fill_(0.5)
+        return out
+
+    return loss
+
+
+def seeds(**params: Any) -> Loss:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        if _moved(params):
+            torch.rand(1)
+        return FOCAL(pred, label, **params)
+
+    return loss
+
+
+def counts(**params: Any) -> Loss:
+    calls: list[int] = []
+
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        calls.append(1)
+        return FOCAL(pred, label, **params) * (1 + 0.01 * (len(calls) > 1) * _moved(params))
+
+    return loss
+
+
+def elsewhere(**params: Any) -> Loss:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        wrong = _moved(params) and torch.get_num_threads() == 3
+        return FOCAL(pred, label, **params) * (1.01 if wrong else 1.0)
+
+    return loss
+
+
+SETTINGS = {"pure": writes, "state": seeds, "repeatable": counts, "contexts": elsewhere}
+
+
+@pytest.mark.parametrize("word", SETTINGS)
+def test_where_settings_are_moved(word: str) -> None:
+    assert _verdict(word, _of("focal", SETTINGS[word])).status == "fail"
+
+
+# Predictions and batches -----------------------------------------------------------------------------------
+
+
+class Columns(lossref.v8DetectionLoss):
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        wrong = batch["cls"].ndim == 2
+        return super().__call__(preds, {**batch, "cls": batch["cls"] * (0 if wrong else 1)})
+
+
+class Integers(lossref.v8DetectionLoss):
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        wrong = not batch["batch_idx"].is_floating_point()
+        return super().__call__(preds, {**batch, "bboxes": batch["bboxes"] * (0.5 if wrong else 1)})
+
+
+class Evaluated(lossref.v8DetectionLoss):
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        if isinstance(preds, tuple):
+            preds = {**preds[1], "scores": preds[1]["scores"] * 1.01}
+        return super().__call__(preds, batch)
+
+
+class Refusing(lossref.v8DetectionLoss):
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        if isinstance(preds, tuple) or batch["cls"].ndim == 2 or not batch["batch_idx"].is_floating_point():
+            raise TypeError("a dict, and vectors of floats")
+        return super().__call__(preds, batch)
+
+
+ENTRY = next(entry for entry in ENTRIES if entry.spec == "v8_detection")
+LOSSES = dict(zip(BATCHES, (Columns, Integers, Evaluated), strict=True))
+
+
+@pytest.mark.parametrize("word", LOSSES)
+def test_forms_of_a_batch(word: str) -> None:
+    verdict = _verdict("contexts", target_of(ENTRY, LOSSES[word], "own", False))
+    assert verdict.status == "fail"
+    assert word in verdict.note
+
+
+def test_a_form_may_be_refused() -> None:
+    assert _verdict("contexts", target_of(ENTRY, Refusing, "own", False)).status == "pass"
+
+
+class Classified(lossref.v8ClassificationLoss):
+    def __call__(self, preds: Any, batch: Mapping[str, Tensor]) -> Any:
+        return super().__call__(preds[0] if isinstance(preds, tuple) else preds, batch)
+
+
+def hardened(logits: Tensor, cls: Tensor) -> Tensor:
+    return spec("classification").reference(logits, cls.argmax(-1) if cls.is_floating_point() else cls)
+
+
+def test_a_classifier_that_is_evaluated() -> None:
+    entry = next(entry for entry in ENTRIES if entry.spec == "classification")
+    verdict = _verdict("contexts", target_of(entry, Classified, "own", False))
+    assert verdict.status == "fail"
+    assert AS_EVALUATED in verdict.note
+
+
+def test_class_probabilities() -> None:
+    one, target = spec("classification"), _of("classification", partial(partial, hardened))
+    verdict = check(named("laws"), one, target, cases_for(named("laws"), one, target, "quick", 0), "float64")[0]
+    assert "class probabilities in place of labels" in verdict.note
+
+
+@pytest.mark.parametrize("entry", [one for one in ENTRIES if one.classes_at == ON_HEADS], ids=lambda one: one.spec)
+def test_drop_ins_take_every_form(entry: Any) -> None:
+    """They refuse none, which a target may."""
+    one, target = spec(entry.spec), target_of(entry, getattr(lossref, entry.name), "dropin", False)
+    case = cases_for(named("contexts"), one, target, "quick", 0)[0]
+    calls = [call_of(one, case.inputs, "float32", one.wrt, context=word) for word in ("", *BATCHES)]
+    plain, *others = carried_out(target.build, question_of(one, target, case, calls)).returned
+    for other in others:
+        assert not other.raised
+        assert all(np.array_equal(*pair) for pair in zip(plain.values, other.values, strict=True))
