@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.behaviour import as_at_first
+from lossref.checks.cases.decided import decided
 from lossref.checks.cases.recalled import recalled
-from lossref.checks.cases.varied import decided
 from lossref.checks.evidence import (
     Evidence,
     beside,

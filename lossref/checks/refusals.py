@@ -50,7 +50,7 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
             spec, case, dtype, out, bad.good()
         ):
             total += wrong(f"{bad.label} gives {out.flat[0]:.6g}, expected an error or NaN", kind=bad.label)
-        if before is not None and bad.of_one:
+        if before is not None and bad.of_one and not spec.composite:
             total += _others_stay(spec, target, case, dtype, bad)
     total += _integers(spec, target, case)
     return total if before is None or not refused else total + _unmoved(spec, target, case, dtype, before, refused)

@@ -123,7 +123,8 @@ def small_side(pick: Pick, rows: int, given: Array | None, dims: Dims) -> Array:
     box[:, :2] = _at_sites(pick, rows, dims, 16) / UNIT
     upright = pick(0, 1, rows)[:, None] == np.arange(2)
     pixel = FINE / np.array(dims["imgsz"][::-1])
-    below = [pick(math.ceil(5 * k), math.ceil(dims["strides"][0] * k) - 1, rows) / FINE for k in pixel]
+    least = min(5, dims["strides"][0] * 5 / 8)  # pixels
+    below = [pick(math.ceil(least * k), math.ceil(dims["strides"][0] * k) - 1, rows) / FINE for k in pixel]
     box[:, 2:] = np.where(upright, np.stack(below, axis=1), box[:, 2:])
     return box
 

@@ -171,6 +171,14 @@ def name_of(mark: str) -> str:
     return f"lr{mark[:12]}"
 
 
+def _is_alive(one: psutil.Process) -> bool:
+    """Whether a process is neither gone by now nor waits to be looked at for the last time."""
+    try:
+        return bool(one.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
 def end_tree(process: Process, mark: str) -> None:
     """Kill a process, its group, its descendants, and whatever bears its mark, until nothing of it is left."""
     below = _tree(process.pid)
@@ -182,7 +190,7 @@ def end_tree(process: Process, mark: str) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5.0)
     for _ in range(20):
-        left = [one for one in marked(mark) if one.status() != psutil.STATUS_ZOMBIE]
+        left = [one for one in marked(mark) if _is_alive(one)]
         if not left:
             return
         for one in left:

@@ -28,7 +28,7 @@ from lossref.hosts.worker.tensors import (
     TRAINED,
     TWICE,
 )
-from lossref.oracle.budgets import gradient_budget, value_budget
+from lossref.oracle.budgets import gradient_budget, room_of, value_budget
 
 NO_GRADIENT = "of inputs of which none needs a gradient"
 WITHOUT = ("without gradients", "in inference mode", REFILLED[1], NO_GRADIENT)
@@ -42,6 +42,7 @@ EVERY = "where every input needs a gradient"
 FIRST_ORDER = 0.25  # of the budget: twice what rounding every step does, and 8 units of bfloat16 hide a factor of 2
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 LABELS = ("int32", "int16", "uint8", "float32")
+CONSTANTS = ("int64", "uint8", "bool")
 
 
 def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -64,11 +65,13 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     calls |= {EVERY: replace(plain, wrt=floating)} if wrt and len(floating) > len(wrt) else {}
     rounded = {kind: _rounded(case, kind) for kind in HALVES} if is_moderate(spec, case) else {}
     halves = [call_of(spec, inputs, each) for kind, inputs in rounded.items() for each in (kind, dtype)]
-    first, *others = ask(spec, target, case, [plain, *calls.values(), *halves]).returned
-    own = result_of(first)
-    found = sum((_same(spec, target, case, dtype, own, *pair) for pair in zip(calls, others, strict=False)), Evidence())
+    twice = replace(calls[DOUBLED], context="")
+    first, double, *others = ask(spec, target, case, [plain, twice, *calls.values(), *halves]).returned
+    own = {word: result_of(first) for word in calls} | ({} if double.raised else {DOUBLED: result_of(double)})
+    pairs = zip(calls, others, strict=False)
+    found = sum((_same(spec, target, case, dtype, own[word], word, one) for word, one in pairs), Evidence())
     rest = others[len(calls) :]
-    found += _one_for_both(spec, target, case, dtype)
+    found += _one_for_both(spec, target, case, dtype) + _other_constants(spec, target, case, dtype)
     return found + sum(
         (_in_half(spec, case, *one) for one in zip(rounded, rest[::2], rest[1::2], strict=True)), Evidence()
     )
@@ -84,6 +87,45 @@ def _one_for_both(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     return Evidence() if apart.raised else _same(spec, target, case, dtype, result_of(apart), ALIASED, one)
 
 
+def _other_constants(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
+    """What needs no gradient in float64 beside float32, or, where that is legal, as whole numbers of every kind."""
+    names = [name for name, domain in spec.inputs.items() if not domain.dtype and name not in spec.wrt]
+    if not names or spec.composite or not spec.wrt:
+        return Evidence()
+    whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
+    plain = call_of(spec, case.inputs, dtype)
+    asked = [("with constants in float64", replace(plain, dtypes={**plain.dtypes, **dict.fromkeys(names, "float64")}))]
+    if not spec.why_not(whole):
+        usual = call_of(spec, whole.inputs, dtype)
+        kinds = [kind for kind in CONSTANTS if all(_holds(kind, whole.inputs[name]) for name in names)]
+        asked += [("", usual)]
+        asked += [
+            (f"with constants in {k}", replace(usual, dtypes={**usual.dtypes, **dict.fromkeys(names, k)}))
+            for k in kinds
+        ]
+    first, mixed, *rest = ask(spec, target, case, [plain, *(one for _, one in asked)]).returned
+    pairs = [(case, first, asked[0][0], mixed)]
+    pairs += [(whole, rest[0], word, one) for (word, _), one in zip(asked[2:], rest[1:], strict=True)] if rest else []
+    return sum((_beside(spec, target, *pair, dtype) for pair in pairs), Evidence())
+
+
+def _holds(kind: str, x: Array) -> bool:
+    """Whether a dtype has all of these numbers."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.array_equal(x.astype(kind).astype(np.float64), x))
+
+
+def _beside(spec: Spec, target: Target, case: Case, usual: Returned, word: str, one: Returned, dtype: str) -> Evidence:
+    """Another dtype beside the usual one, where both give finite numbers: it may be refused, or be no number."""
+    if usual.raised or one.raised:
+        return Evidence(0, 0.0, 1)
+    want, got = result_of(usual), result_of(one).value
+    if got.size == want.value.size:
+        got = np.where(np.isfinite(got), got.reshape(want.value.shape), want.value)
+    room = fitted(room_of(spec, case, dtype, want.value), want.value)
+    return compare_values(spec, want.shapes, got, want.value, room, after=f" {word}").kept_apart(f" {word}")
+
+
 def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
     """The same with whole numbers, or flags as floats, in another dtype; None if there are none, or one is lost."""
     kinds = ("int64", "bool") if kind.startswith("float") else ("int64",)
@@ -95,6 +137,15 @@ def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
 
 def _rounded(case: Case, kind: str) -> dict[str, Array]:
     return {name: torch.tensor(x).to(HALVES[kind]).double().numpy() for name, x in case.inputs.items()}
+
+
+def _under_autocast(spec: Spec, case: Case, own: Result, word: str, result: Result) -> Evidence:
+    """What rounds its products to half precision gives about the same, where numbers are moderate."""
+    if not is_moderate(spec, case) or result.value.size != own.value.size:
+        return Evidence(own.value.size)
+    got = np.where(np.isfinite(result.value), result.value.reshape(own.value.shape), own.value)
+    room = fitted(FIRST_ORDER * value_budget(spec, case, "bfloat16"), own.value)
+    return compare_values(spec, own.shapes, got, own.value, room, after=f" {word}").kept_apart(f" {word}")
 
 
 def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) -> Evidence:
@@ -121,7 +172,7 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
             return Evidence(0, 0.0, 1)  # dtypes that it does not combine are refused loudly, which is no wrong number
         return wrong(f"raised {error} {word}", kind=f"raises {str(error).partition(':')[0]} {word}")
     if word in AUTOCAST and not target.trusted:
-        return Evidence(own.value.size)
+        return _under_autocast(spec, case, own, word, result)
     room = fitted(value_budget(spec, case, dtype), own.value)
     found = compare_values(spec, own.shapes, result.value, own.value, room, after=f" {word}")
     for name, was, now in one.moved:

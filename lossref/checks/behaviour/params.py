@@ -50,7 +50,10 @@ def at_own_values(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     found = wrong(f"returned shape {got.shapes}, expected {want}", kind="shape") if got.shapes != want else Evidence(1)
     after = f" at {', '.join(f'{name}={value!r}' for name, value in changed_in(spec, case, target.fixed).items())}"
     room = value_budget(spec, case, dtype)
-    return found + compare_values(spec, shapes_of(spec, case), got.value, true_value(spec, case), room, after=after)
+    found += compare_values(spec, shapes_of(spec, case), got.value, true_value(spec, case), room, after=after)
+    return (
+        found + gradient_of(spec, target, case, dtype) if spec.wrt and target.gradients and not found.problem else found
+    )
 
 
 def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:

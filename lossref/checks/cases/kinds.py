@@ -20,6 +20,7 @@ from lossref.oracle.remembered import MIB, remembered
 MODERATE = 64.0  # the largest number, and one over the smallest
 IMMODERATE = ("tiny", "huge", "small", "+-88", "+-1e4", "+-1000")  # families
 TRIES = 12
+MOVED = {"varied": varied, "valued": valued, "moved": moved}  # of settings that a target has
 FEW = 4  # of a composite, of which one question takes as long as twenty
 
 
@@ -31,11 +32,9 @@ def of_kind(
     "one" is every tenth of those of one item, "moderate" a few that half precision can do, "usual" cases at which
     settings can be left out. Where several settings are changed at once, it is those that a target `accepts`.
     """
-    if kind == "varied":
-        return varied(spec, seed, fixed)
-    if kind in ("valued", "moved"):
+    if kind in MOVED:
         stands = {name: value for name, value in spec.defaults().items() if name not in (accepts or spec.params)}
-        return (valued if kind == "valued" else moved)(spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
+        return MOVED[kind](spec, seed, fixed_of(spec, {**stands, **dict(fixed)}))
     if kind == "flat":
         return flat(spec, seed, fixed)
     if kind == "one":

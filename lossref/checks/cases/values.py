@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.cases.varied import decided
+from lossref.checks.cases.decided import decided
 from lossref.checks.material import Fixed, bytes_of, conventions, draw_case, same_shapes
 from lossref.checks.settings import apart
-from lossref.core.nouns import Case, Params, Spec
+from lossref.core.nouns import Case, Param, Params, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.remembered import MIB, remembered
 
@@ -30,7 +30,7 @@ def valued(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
     rng = np.random.default_rng([seed, sum(map(ord, f"{spec.name}valued"))])
     if spec.composite:
         return tuple(islice(_together(spec, rng, dict(fixed)), TOGETHER))
-    return tuple(_one_by_one(spec, rng, dict(fixed)))
+    return (*_one_by_one(spec, rng, dict(fixed)), *_pairs(spec, rng, dict(fixed)))
 
 
 @remembered(MIB, bytes_of)
@@ -84,11 +84,32 @@ def _shows(spec: Spec, case: Case, name: str) -> bool:
 
 def _changes(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[tuple[str, Any, str]]:
     """Each setting with a value, and the size of the input on which it is asked."""
-    for name, param in spec.params.items():
-        if name not in fixed and not param.convention:
-            yield from ((name, value, "single") for value in param.others)
-            if param.span is not None:
-                yield from ((name, value, "small") for value in param.span.values(rng, param.small))
+    for name, param in _free(spec, fixed).items():
+        yield from ((name, value, "single") for value in param.others)
+        if param.span is not None:
+            yield from ((name, value, "small") for value in param.span.values(rng, param.small))
+
+
+def _free(spec: Spec, fixed: Params) -> dict[str, Param]:
+    return {name: one for name, one in spec.params.items() if name not in fixed and not one.convention and one.others}
+
+
+def _pairs(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
+    """Every two settings moved at once, twice: what is wrong with both may be right with either."""
+    layouts = conventions(spec)
+    for number, (one, other) in enumerate(combinations(_free(spec, fixed).items(), 2)):
+        for turn in (0, -1):
+            moved = {name: _value(param, turn, rng) for name, param in (one, other)}
+            params = {**layouts[number % len(layouts)], **fixed, **moved}
+            tries = range(TRIES)
+            id = f"{' '.join(f'{name}={value!r}' for name, value in moved.items())} small"
+            drawn = (_asked(spec, rng, spec.sizes["small"][0], params, id) for _ in tries)
+            yield from islice((case for case in drawn if _can_be_done(spec, case)), 1)
+
+
+def _value(param: Param, turn: int, rng: np.random.Generator) -> Any:
+    """The first of the other values; or one that stands in no list, else the last of them."""
+    return param.span.any(rng) if turn and param.span is not None else param.others[turn]
 
 
 def _together(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:

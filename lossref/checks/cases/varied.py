@@ -7,33 +7,31 @@ held beside the reference, as those at full size are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.attempts import arithmetic, at
-from lossref.checks.cases.recalled import ROOMS
+from lossref.checks.cases.decided import decided, values
 from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
 from lossref.core.nouns import Array, Case, Domain, Params, Spec
-from lossref.hosts.probe import TargetRaised, call, itself
-from lossref.oracle.cache import shelf
-from lossref.oracle.kept import digest_of, once
+from lossref.hosts.probe import TargetRaised
 from lossref.oracle.remembered import MIB, remembered
 
 LENGTHS = {
-    "n": (1, 2, 7, 9, 17, 33, 65, 5003),
-    "b": (1, 3, 2, 5, 33, 4, 2, 1),
-    "A": (5, 1, 17, 9, 33, 2, 65, 7),
-    "q": (9, 5, 33, 1, 17, 65, 7, 129),
-    "c": (1, 81, 3, 130, 2, 300, 17, 8),
-    "h": (3, 1, 9, 17, 5, 4, 33, 2),
-    "w": (9, 7, 1, 5, 17, 64, 3, 2),
-    "H": (9, 7, 33, 5, 3, 17, 2, 65),
-    "W": (1, 33, 9, 17, 64, 5, 7, 3),
+    "n": (1, 2, 7, 9, 17, 33, 65, 5003, 65601, 12),
+    "b": (1, 3, 2, 5, 33, 4, 2, 300, 9, 2),
+    "A": (5, 1, 17, 9, 33, 2, 65, 7, 1100, 3),
+    "q": (9, 5, 33, 1, 17, 65, 7, 129, 1025, 300),
+    "c": (1, 81, 3, 130, 2, 300, 17, 8, 2, 301),
+    "h": (3, 1, 9, 17, 5, 4, 33, 2, 2, 3),
+    "w": (9, 7, 1, 5, 17, 64, 3, 2, 3, 5),
+    "H": (9, 7, 33, 5, 3, 17, 2, 65, 3, 160),
+    "W": (1, 33, 9, 17, 64, 5, 7, 3, 2, 140),
+    "K": (1, 5, 17, 2, 26, 3, 4, 1, 1, 133),
+    "k": (1, 32, 3, 33, 8, 64, 2, 4, 1, 16),
 }
 MANY = 300  # objects in one image: more than a list of 100 or a number of 8 bits can hold
 BYTE = 255
@@ -42,17 +40,30 @@ APART = (0, 60, 120, 200, 258, 299)  # of these, the ones that differ; the other
 FEWER = [number if number in APART else 0 for number in range(MANY)]
 SCENES: tuple[Mapping[str, Any], ...] = (
     {"b": 1, "n": 1, "G": 1, "c": 1},
-    {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32)},
-    {"b": 2, "n": 40, "G": 9, "c": 3, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8, "overlap": False},
-    {"b": 1, "n": 2, "G": 6, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64)},
-    {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,)},
-    {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64)},
+    {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32), "q": 129, "k": 33, "L": 6},
+    {
+        "b": 2,
+        "n": 48,
+        "G": 9,
+        "c": 3,
+        "q": 65,
+        "imgsz": (32, 128),
+        "strides": (8, 16),
+        "reg_max": 8,
+        "overlap": False,
+        "Hm": 16,
+    },
+    {"b": 1, "n": 2, "G": 6, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64), "kpt_shape": (5, 3), "A": 90}
+    | {"topk": 10, "updates": 3, "L": 4},
+    {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,), "q": 9, "Hm": 32, "Wm": 24, "L": 1},
+    {"b": 9, "n": 12, "G": 2, "c": 200, "imgsz": (64, 32), "strides": (4, 8), "kpt_shape": (26, 2), "updates": 60},
+    {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64), "q": 33, "A": 90, "Hp": 16, "Wp": 16},
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
+OF_CONSTANTS = (1.0, 1.0, 16.0, 1 / 16, 1.75)  # of what an elementary spec has no gradient to, where that is legal
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
 FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
-ROUNDED = 1e-4  # relative: what float32 makes of a loss whose decisions stay as they are
 DRAWS = 24  # until one has no choice among equals
 
 
@@ -67,69 +78,41 @@ def _drawn(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case
     layouts = conventions(spec)
     for number, dims in enumerate(_sizes(spec)):
         free = {name: size for name, size in dims.items() if name not in fixed}
-        params = {**layouts[number % len(layouts)], **fixed}
-        cases = (_crowded(spec, draw_case(spec, rng, free, params)) for _ in range(DRAWS))
-        drawn = (_with_other_numbers(spec, rng, case, SCALES[number % len(SCALES)]) for case in cases)
-        named = (replace(case, id=f"varied {number}") for case in drawn)
-        yield from islice((case for case in named if _is_certain(spec, case) and _last_count(spec, case)), 1)
+        usual = {**layouts[number % len(layouts)], **fixed}
+        moved = {**_moved(spec, number), **usual}
+        for params in (moved, usual) if moved != usual else (usual,):
+            cases = (_crowded(spec, draw_case(spec, rng, free, params)) for _ in range(DRAWS))
+            scales = SCALES[number % len(SCALES)], OF_CONSTANTS[number % len(OF_CONSTANTS)]
+            drawn = (_with_other_numbers(spec, rng, case, *scales) for case in cases)
+            named = (replace(case, id=f"varied {number}") for case in drawn)
+            found = next((case for case in named if _is_certain(spec, case) and _last_count(spec, case)), None)
+            if found is not None:
+                yield found
+                break
+
+
+def _moved(spec: Spec, number: int) -> dict[str, Any]:
+    """Settings of an elementary spec that are moved at every second size: a fault of both may show at neither alone."""
+    if spec.composite or number % 2 == 0:
+        return {}
+    others = [(name, one.others) for name, one in spec.params.items() if one.others and not one.convention]
+    return {name: values[(number // 2 + turn) % len(values)] for turn, (name, values) in enumerate(others)}
 
 
 def _is_certain(spec: Spec, case: Case) -> bool:
-    """Whether the case is decided in every dtype in which it is put."""
-    return all(decided(spec, in_full(spec, case, dtype)) for dtype in ("float32", "float64"))
-
-
-@lru_cache(maxsize=512)
-def decided(spec: Spec, case: Case) -> bool:
-    """Whether no choice among equals shows, and none that float32 makes otherwise.
-
-    Where few anchors have a metric above 0, any may fill up the top k; which have, depends on how small sides count.
-    """
-    if not spec.composite:
-        return True
-    place = shelf(spec, digest_of("decided", arithmetic(), case), ROOMS)
-    return bool(once(place, lambda: _decided(spec, case)))
-
-
-def _decided(spec: Spec, case: Case) -> bool:
-    try:
-        exact, rough = _values(spec, case, "float64", "float32")
-        alike = bool(np.allclose(exact, rough, rtol=ROUNDED, atol=ROUNDED, equal_nan=True))
-        small = (at(case, (("small_boxes", word),)) for word in _words(spec, "small_boxes"))
-        return alike and all(_no_zeros(spec, one) for one in small)
-    except TargetRaised:
-        return False
-
-
-def _no_zeros(spec: Spec, case: Case) -> bool:
-    """Whether candidates of metric 0 make no difference, also if all of them are taken, whichever fill up the top k."""
-    sizes = {
-        word: size
-        for name, one in spec.inputs.items()
-        for word, size in zip(one.axes.split(), case.inputs[name].shape, strict=True)
-    }
-    every = [(name, sizes.get("A", 0)) for name in spec.params if name.removeprefix("tal_") in ("topk", "topk2")]
-    words = [(("zero_metric", word),) for word in _words(spec, "zero_metric")]
-    return all(
-        _alike(_values_at(spec, case, [(*settings, *word) for word in words])) for settings in ((), tuple(every))
+    """Whether the case is legal, and decided in every dtype in which it is put."""
+    return (
+        spec.why_not(case) is None
+        and _has_numbers(spec, case)
+        and all(decided(spec, in_full(spec, case, dtype)) for dtype in ("float32", "float64"))
     )
 
 
-def _values_at(spec: Spec, case: Case, settings: Sequence[tuple[tuple[str, Any], ...]]) -> list[Array]:
-    return [_values(spec, at(case, one), "float64")[0] for one in settings]
-
-
-def _alike(found: Sequence[Array]) -> bool:
-    return all(np.array_equal(one, found[0], equal_nan=True) for one in found)
-
-
-def _words(spec: Spec, name: str) -> tuple[Any, ...]:
-    param = spec.params.get(name)
-    return (param.default, *param.others) if param else ()
-
-
-def _values(spec: Spec, case: Case, *dtypes: str) -> list[Array]:
-    return [call(spec, itself(spec), case, dtype).value for dtype in dtypes]
+def _has_numbers(spec: Spec, case: Case) -> bool:
+    try:
+        return spec.composite or bool(np.isfinite(values(spec, case, "float64")[0]).any())
+    except TargetRaised:
+        return False
 
 
 def _sizes(spec: Spec) -> Iterator[Mapping[str, Any]]:
@@ -165,7 +148,7 @@ def _last_count(spec: Spec, case: Case) -> bool:
     if rows and "masks" in case.inputs and "masks" not in rows:
         others.append({"masks": case.inputs["masks"] % (BYTE + 1)})
     cases = [case, *(replace(case, inputs={**case.inputs, **one}) for one in others)]
-    own, *found = (_values(spec, one, "float64")[0] for one in cases)
+    own, *found = (values(spec, one, "float64")[0] for one in cases)
     return not any(np.array_equal(one, own, equal_nan=True) for one in found)
 
 
@@ -181,13 +164,16 @@ def _is_set(spec: Spec, name: str, value: Any) -> bool:
     return name in spec.params and isinstance(value, type(spec.params[name].default))
 
 
-def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale: float) -> Case:
+def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale: float, of_constants: float) -> Case:
     params = {**spec.defaults(), **case.params}
-    drawn = {
-        name: _other(rng, domain, case.inputs[name], params, scale if name in spec.wrt and domain.unit else 1.0)
-        for name, domain in spec.inputs.items()
-        if _any_number(domain)
-    }
+    drawn = dict[str, Array]()
+    for name, domain in spec.inputs.items():
+        constant = not (spec.composite or name in spec.wrt or domain.dtype or domain.indexes)
+        factor = of_constants if constant else scale if name in spec.wrt and domain.unit else 1.0
+        if _any_number(domain):
+            drawn[name] = _other(rng, domain, case.inputs[name], params, factor)
+        elif constant and not domain.why_not(case.inputs[name] * factor, params):
+            drawn[name] = case.inputs[name] * factor
     return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
 
 

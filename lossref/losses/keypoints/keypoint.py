@@ -98,6 +98,12 @@ def keypoints_in_any_order(f: Any, x: Mapping[str, Array], params: Mapping[str, 
     return differs(f({**x, **turned, "sigmas": x["sigmas"][::-1].copy()}), f(x), 2 * tol, "reversing the keypoints")
 
 
+def masks_are_weights(f: Any, x: Mapping[str, Array], params: Mapping[str, Any], tol: Array) -> str | None:
+    """A floating mask weighs the terms, and its nonzero entries are what is counted: twice the mask, twice the loss."""
+    twice = f({**x, "kpt_mask": 2.0 * x["kpt_mask"]}, kpt_mask="float64")
+    return None if twice is None else differs(twice, 2 * f(x), 4 * tol, "a mask of 2 in place of 1, halved,")
+
+
 class KeypointLoss(nn.Module):
     """Drop-in for the class of that name; attribute sigmas (K,). See `keypoint`."""
 
@@ -184,6 +190,7 @@ SPEC = Spec(
     },
     laws=(
         not_negative,
+        masks_are_weights,
         at_most_one,
         symmetric,
         moved,

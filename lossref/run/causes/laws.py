@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from lossref.checks.behaviour.laws import law_name
 from lossref.checks.table import Failing
 from lossref.core.nouns import Array, Case, Params, Spec, Target
 from lossref.hosts.probe import TargetRaised, call_of, call_on
+from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import value_budget
 from lossref.run.causes.explain.variants.mistakes import Variant, changed, mistakes
 from lossref.run.causes.judged import Tracing, given_time
 
 MOST = 2  # failing cases whose questions are put to others, too
 NEAR = 1e-9
-Asked = list[tuple[Mapping[str, Array], Array]]
+Asked = list[tuple[Call, Array]]
 
 
 def of_law(tracing: Tracing, failing: Failing) -> str:
@@ -45,9 +47,16 @@ def _questions(tracing: Tracing, kind: str, case: Case) -> Asked:
     spec, asked = tracing.spec, Asked()
     tol = value_budget(spec, case, "float64")
 
-    def f(inputs: Mapping[str, Array]) -> Array:
-        found = _given(spec, tracing.held, case, {}, inputs)
-        asked.append((inputs, found))
+    def f(inputs: Mapping[str, Array], **dtypes: str) -> Array | None:
+        usual = call_of(spec, inputs, "float64")
+        one = replace(usual, dtypes={**usual.dtypes, **dtypes})
+        try:
+            found = _given(spec, tracing.held, case, {}, one)
+        except TargetRaised:
+            if dtypes:
+                return None
+            raise
+        asked.append((one, found))
         return found.reshape(tol.shape) if found.size == tol.size else found
 
     for law in spec.laws:
@@ -56,17 +65,17 @@ def _questions(tracing: Tracing, kind: str, case: Case) -> Asked:
     return asked
 
 
-def _given(spec: Spec, who: Target, case: Case, change: Params, inputs: Mapping[str, Array]) -> Array:
-    return call_on(spec, who, at(case, tuple(change.items())), call_of(spec, inputs, "float64")).value
+def _given(spec: Spec, who: Target, case: Case, change: Params, one: Call) -> Array:
+    return call_on(spec, who, at(case, tuple(change.items())), one).value
 
 
 def _answers_alike(spec: Spec, one: Variant, asked: list[tuple[Case, Asked]]) -> bool:
-    return all(_alike(spec, one, case, inputs, got) for case, them in asked for inputs, got in them)
+    return all(_alike(spec, one, case, call, got) for case, them in asked for call, got in them)
 
 
-def _alike(spec: Spec, one: Variant, case: Case, inputs: Mapping[str, Array], got: Array) -> bool:
+def _alike(spec: Spec, one: Variant, case: Case, call: Call, got: Array) -> bool:
     try:
-        mine = _given(spec, one.who, case, one.change, inputs)
+        mine = _given(spec, one.who, case, one.change, call)
     except TargetRaised:
         return False
     return mine.size == got.size and np.allclose(mine.ravel(), got.ravel(), rtol=NEAR, atol=NEAR, equal_nan=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lossref.hosts.worker.tensors import AS_EVALUATED, COLUMNS, INTEGERS
+from lossref.hosts.worker.tensors import AS_EVALUATED, COLUMNS, INTEGERS, TURNED
 
 LISTED = ("batch_idx", "cls")  # one number for each object
+MAP = 4  # axes of a feature map
 Batch = Mapping[str, Any]
 
 
@@ -40,7 +42,20 @@ class Formed:
         """What the loss gives."""
         if self.word == AS_EVALUATED:
             return self.loss((_decoded(preds), preds), batch)
+        if self.word == TURNED:
+            with contextlib.suppress(Exception):  # of such images it may say what it likes
+                self.loss(_turned(preds), batch)
+            return self.loss(preds, batch)
         return self.loss(preds, BATCHES[self.word](batch))
+
+
+def _turned(preds: Any, name: str = "") -> Any:
+    """The same with height and width of every feature map exchanged: as many anchors, elsewhere."""
+    if isinstance(preds, Mapping):
+        return {key: _turned(part, key) for key, part in preds.items()}
+    if isinstance(preds, (tuple, list)):
+        return type(preds)(_turned(part, "feats" if isinstance(preds, list) else "") for part in preds)
+    return preds.transpose(-1, -2).contiguous() if name == "feats" and preds.ndim == MAP else preds
 
 
 def _decoded(preds: Any) -> Tensor:
