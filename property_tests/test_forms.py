@@ -27,7 +27,8 @@ FOCAL, IOU = spec("focal").reference, spec("iou").reference
 
 def _verdict(word: str, target: Target) -> Verdict:
     one = spec(target.spec)
-    return check(named(word), one, target, cases_for(named(word), one, target, "quick", 0), "float32")[0]
+    dtype = "float32" if "float32" in named(word).dtypes else "float64"
+    return check(named(word), one, target, cases_for(named(word), one, target, "quick", 0), dtype)[0]
 
 
 def _of(name: str, build: Callable[..., Any]) -> Target:
@@ -175,6 +176,59 @@ def float_masks(**params: Any) -> Loss:
     return loss
 
 
+def floored_masks(**params: Any) -> Loss:
+    right = spec("keypoint").reference
+    return lambda pred, gt, mask, *more: right(pred, gt, mask != 0, *more, **params)
+
+
+def of_kind(kind: torch.dtype, name: str) -> Callable[..., Any]:
+    """One that takes its last input for something else where it has a dtype that others have not."""
+
+    def build(**params: Any) -> Loss:
+        def loss(first: Tensor, *more: Tensor) -> Tensor:
+            wrong = more[-1].dtype == kind != first.dtype
+            return spec(name).reference(first, *(x.to(first.dtype) for x in more), **params) * (1.5 if wrong else 1.0)
+
+        return loss
+
+    return build
+
+
+def autocast(**params: Any) -> Loss:
+    return lambda pred, label: FOCAL(pred, label, **params) * (1.5 if torch.is_autocast_enabled("cpu") else 1.0)
+
+
+def two_settings(**params: Any) -> Loss:
+    fast = params["gamma"] == 2.0 and params["alpha"] != 0.25
+    return lambda pred, label: FOCAL(pred, label, **({**params, "alpha": 0.25} if fast else params))
+
+
+def two_flags(**params: Any) -> Loss:
+    weighed = params["residual"] or params["size_average"]
+    return lambda *x: spec("rle").reference(*x, **params) * (1.0 if weighed else 2.0)
+
+
+def no_slope(**params: Any) -> Loss:
+    def loss(pred: Tensor, label: Tensor) -> Tensor:
+        out = FOCAL(pred, label, **params)
+        return out * 0.5 + out.detach() * 0.5 if params["gamma"] == 2.0 else out
+
+    return loss
+
+
+def least_sigma(**params: Any) -> Loss:
+    right = spec("keypoint").reference
+    return lambda pred, gt, mask, area, sigmas: right(pred, gt, mask, area, sigmas.clamp(min=0.1), **params)
+
+
+def first_rows(**params: Any) -> Loss:
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        found = IOU(box1, box2, **params)
+        return found * (torch.arange(len(found)) < 65536).to(found.dtype).reshape(-1, *[1] * (found.ndim - 1))
+
+    return loss
+
+
 GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "an answer for tensors": ("contexts", "focal", same_tensors, "filled anew, without gradients"),
     "something of labels": ("contexts", "focal", kept_graphs, "on tensors that are filled anew"),
@@ -189,6 +243,17 @@ GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "one tensor for both": ("contexts", "iou", one_tensor, "where both inputs are one tensor"),
     "a NaN elsewhere": ("refuses", "iou", other_rows, "a NaN in box1 makes another number 0"),
     "masks as floats": ("contexts", "keypoint", float_masks, "on labels in float32"),
+    "masks as weights": ("laws", "keypoint", floored_masks, "masks are weights"),
+    "targets in 8 bits": ("contexts", "dice", of_kind(torch.uint8, "dice"), "with constants in uint8"),
+    "targets as flags": ("contexts", "bce_dice", of_kind(torch.bool, "bce_dice"), "with constants in bool"),
+    "labels as integers": ("contexts", "varifocal", of_kind(torch.int64, "varifocal"), "with constants in int64"),
+    "targets in float64": ("contexts", "dfl", of_kind(torch.float64, "dfl"), "with constants in float64"),
+    "under autocast": ("contexts", "focal", autocast, "under autocast in bfloat16"),
+    "two settings": ("params", "focal", two_settings, "gamma=2.0"),
+    "two flags": ("params", "rle", two_flags, "residual=False"),
+    "a gradient at a setting": ("params", "focal", no_slope, "d/dpred"),
+    "a small sigma": ("varied", "keypoint", least_sigma, "loss: got"),
+    "more than 65,536 rows": ("varied", "iou", first_rows, ""),
 }
 
 
@@ -273,6 +338,19 @@ class Evaluated(lossref.v8DetectionLoss):
         return super().__call__(preds, batch)
 
 
+class AnchorsByNumber(lossref.v8DetectionLoss):
+    """Keeps the shapes of its feature maps, by the number of anchors."""
+
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        if isinstance(preds, dict):
+            kept = KEPT.setdefault((id(self), preds["scores"].shape[-1], preds["feats"][0].dtype), preds["feats"])
+            preds = {**preds, "feats": [x[:1].expand(len(preds["scores"]), *x.shape[1:]) for x in kept]}
+        return super().__call__(preds, batch)
+
+
+KEPT: dict[Any, list[Tensor]] = {}
+
+
 class Refusing(lossref.v8DetectionLoss):
     def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
         if isinstance(preds, tuple) or batch["cls"].ndim == 2 or not batch["batch_idx"].is_floating_point():
@@ -281,7 +359,7 @@ class Refusing(lossref.v8DetectionLoss):
 
 
 ENTRY = next(entry for entry in ENTRIES if entry.spec == "v8_detection")
-LOSSES = dict(zip(BATCHES, (Columns, Integers, Evaluated), strict=True))
+LOSSES = dict(zip(BATCHES, (Columns, Integers, Evaluated, AnchorsByNumber), strict=True))
 
 
 @pytest.mark.parametrize("word", LOSSES)

@@ -151,7 +151,10 @@ def _against(
     budgets: dict[str, Array] = {}
     mine: dict[str, Array | None] = dict(got.gradient)
     for name, room in rooms.items():
-        mine[name], want[name], budgets[name] = _required(got.gradient.get(name), _known(exact.gradient[name]), room)
+        none = exact.gradient[name] is None and got.gradient.get(name) is None
+        true = np.zeros(room.shape) if exact.gradient[name] is None else exact.gradient[name]
+        own = true if none else got.gradient.get(name)
+        mine[name], want[name], budgets[name] = _required(own, np.asarray(true), room)
     return found + compare_gradients(spec, replace(got, gradient=mine if got.gradient else {}), want, budgets, slack)
 
 
@@ -163,20 +166,32 @@ def varied(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
 
 
 def bulk_truth(spec: Spec, case: Case, dtype: str) -> tuple[Result, Array, dict[str, Array]]:
-    """The reference in float64, and the budgets of a dtype: of the value, and of the gradient by input."""
+    """The reference in float64, and the budgets of a dtype: of the value, and of the gradient by input.
+
+    There is no budget where the reference has no number in the dtype: 0 / 0 at an eps that it rounds away.
+    """
     exact, rough = trusted(spec, case, dtype)
-    room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
+    near = _where_finite(rough.value, exact.value)
+    room = np.maximum(measured(exact.value, near, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
     room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
-    slopes = {name: (_known(exact.gradient[name]), _known(rough.gradient[name])) for name in spec.wrt}
-    return exact, room, {name: _row_budget(spec, name, case, *pair, dtype) for name, pair in slopes.items()}
+    rooms = dict[str, Array]()
+    for name in spec.wrt:
+        here, there = (_known(one.gradient[name], case.inputs[name]) for one in (exact, rough))
+        found = _row_budget(spec, name, case, here, _where_finite(there, here), dtype)
+        rooms[name] = np.where(np.isfinite(there) | ~np.isfinite(here), found, np.inf)
+    return exact, np.where(np.isfinite(rough.value) | ~np.isfinite(exact.value), room, np.inf), rooms
+
+
+def _where_finite(rough: Array, exact: Array) -> Array:
+    return np.where(np.isfinite(rough), rough, exact)
 
 
 def _required(got: Array | None, want: Array, budget: Array) -> tuple[Any, Array, Array]:
-    """What was given, the truth and the budget, with 0 in both and no budget wherever the reference gives NaN.
+    """What was given, the truth and the budget, with 0 in both wherever the reference gives NaN, or there is no budget.
 
     There the formula has no number (0 / 0, at an eps of 0), and nothing is asked.
     """
-    nothing = np.isnan(want)
+    nothing = np.isnan(want) | np.isinf(np.broadcast_to(budget, want.shape))
     if not nothing.any():
         return got, want, budget
     room = np.where(nothing, np.inf, np.broadcast_to(budget, want.shape))
@@ -191,13 +206,15 @@ def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, d
     """
     if spec.inputs[name].unit:
         logits = np.abs(case.inputs[name]).max(axis=-1, keepdims=True, initial=FLOOR) if exact.ndim else FLOOR
-        return np.maximum(measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
+        room = np.maximum(measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
+        return np.asarray(room)
     extents = [domain.extent(case.inputs[key], case.params) for key, domain in spec.inputs.items() if domain.extent]
     largest = np.abs(np.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0)).max(axis=-1, keepdims=True)
     row = np.maximum(largest, 1 / np.min(extents, axis=0))
-    return np.asarray(row * measured(exact / row, rough / row, dtype, BULK_GRADIENT))
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        return np.asarray(row * measured(exact / row, rough / row, dtype, BULK_GRADIENT))
 
 
-def _known(gradient: Array | None) -> Array:
-    assert gradient is not None
-    return gradient
+def _known(gradient: Array | None, given: Array) -> Array:
+    """A gradient; zeros where none is connected, as at a setting that takes an input out."""
+    return np.zeros(given.shape) if gradient is None else gradient

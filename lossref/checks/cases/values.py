@@ -95,10 +95,10 @@ def _free(spec: Spec, fixed: Params) -> dict[str, Param]:
 
 
 def _pairs(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
-    """Every two settings moved at once, twice: what is wrong with both may be right with either."""
+    """Every two settings moved at once, three times: what is wrong with both may be right with either."""
     layouts = conventions(spec)
     for number, (one, other) in enumerate(combinations(_free(spec, fixed).items(), 2)):
-        for turn in (0, -1):
+        for turn in (0, -1, None):
             moved = {name: _value(param, turn, rng) for name, param in (one, other)}
             params = {**layouts[number % len(layouts)], **fixed, **moved}
             tries = range(TRIES)
@@ -107,9 +107,9 @@ def _pairs(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case
             yield from islice((case for case in drawn if _can_be_done(spec, case)), 1)
 
 
-def _value(param: Param, turn: int, rng: np.random.Generator) -> Any:
-    """The first of the other values; or one that stands in no list, else the last of them."""
-    return param.span.any(rng) if turn and param.span is not None else param.others[turn]
+def _value(param: Param, turn: int | None, rng: np.random.Generator) -> Any:
+    """The first of the other values, or the last; or one that stands in no list, if it may be any."""
+    return param.span.any(rng) if turn is None and param.span is not None else param.others[turn or 0]
 
 
 def _together(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:

@@ -40,7 +40,7 @@ APART = (0, 60, 120, 200, 258, 299)  # of these, the ones that differ; the other
 FEWER = [number if number in APART else 0 for number in range(MANY)]
 SCENES: tuple[Mapping[str, Any], ...] = (
     {"b": 1, "n": 1, "G": 1, "c": 1},
-    {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32), "q": 129, "k": 33, "L": 6},
+    {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32), "q": 129, "k": 33, "L": 6, "Hp": 16},
     {
         "b": 2,
         "n": 48,
@@ -57,14 +57,14 @@ SCENES: tuple[Mapping[str, Any], ...] = (
     | {"topk": 10, "updates": 3, "L": 4},
     {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,), "q": 9, "Hm": 32, "Wm": 24, "L": 1},
     {"b": 9, "n": 12, "G": 2, "c": 200, "imgsz": (64, 32), "strides": (4, 8), "kpt_shape": (26, 2), "updates": 60},
-    {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64), "q": 33, "A": 90, "Hp": 16, "Wp": 16},
+    {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64), "q": 33},
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
 OF_CONSTANTS = (1.0, 1.0, 16.0, 1 / 16, 1.75)  # of what an elementary spec has no gradient to, where that is legal
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
 FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
-DRAWS = 24  # until one has no choice among equals
+DRAWS = 80  # until one has no choice among equals
 
 
 @remembered(64 * MIB, bytes_of)

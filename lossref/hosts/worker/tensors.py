@@ -45,7 +45,7 @@ REFILLED = ("on tensors that are filled anew", "on tensors that are filled anew,
 ALIASED = "where both inputs are one tensor"
 COLUMNS, INTEGERS = "with batch_idx and cls as columns", "with batch_idx and cls as integers"
 AS_EVALUATED = "with the predictions of a model in evaluation mode"
-TURNED = "after a call with images of the other orientation"
+TURNED = "after a call with images of another shape, and as many anchors"
 BATCHES = (COLUMNS, INTEGERS, AS_EVALUATED, TURNED)
 """Forms of predictions and batches, of what is given such: `in_form` gives what takes its inputs in one of them."""
 _forms = dict(FORMS)  # a target can change the table, not this

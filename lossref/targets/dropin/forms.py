@@ -50,12 +50,15 @@ class Formed:
 
 
 def _turned(preds: Any, name: str = "") -> Any:
-    """The same with height and width of every feature map exchanged: as many anchors, elsewhere."""
+    """The same with every feature map twice as high and half as wide, or the reverse: as many anchors, elsewhere."""
     if isinstance(preds, Mapping):
         return {key: _turned(part, key) for key, part in preds.items()}
     if isinstance(preds, (tuple, list)):
         return type(preds)(_turned(part, "feats" if isinstance(preds, list) else "") for part in preds)
-    return preds.transpose(-1, -2).contiguous() if name == "feats" and preds.ndim == MAP else preds
+    if name != "feats" or preds.ndim != MAP:
+        return preds
+    *_, height, width = preds.shape
+    return preds.reshape(*preds.shape[:2], *((height * 2, width // 2) if width % 2 == 0 else (width, height)))
 
 
 def _decoded(preds: Any) -> Tensor:
