@@ -31,6 +31,7 @@ from lossref.run.atomic import append_line
 from lossref.run.causes.causes import traced
 from lossref.run.causes.failures import saved
 from lossref.run.causes.judged import CHECK_SECONDS, Judged
+from lossref.run.causes.replied import kept_of
 from lossref.run.golden.feeding import fed
 from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome
@@ -115,17 +116,18 @@ def _of(job: Job, target: Target, cpu: dict[str, float]) -> Iterator[Row]:
     fed(losses.spec(job.spec))
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
     unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
+    heard = kept_of(target) if spec.composite else target  # an elementary loss answers faster than it is told apart
     for row in job.rows:
         if ended == ENOUGH:
             yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        judged = _as_it_went(target, _row(job, row, spec, target, cases, unable))
+        judged = _as_it_went(target, _row(job, row, spec, heard, cases, unable))
         ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
     judged_by = time.process_time()
-    yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing))
+    yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing, heard))
     cpu |= {"checks": round(judged_by - begin, 3), "causes": round(time.process_time() - judged_by, 3)}
 
 

@@ -55,12 +55,13 @@ class Judged:
 
 @dataclass
 class Tracing:
-    """The failing rows of one job, and what has been found out about them."""
+    """The failing rows of one job, and what has been found out about them; `heard` of its target are kept replies."""
 
     job: Job
     spec: Spec
     target: Target
     known: Attempts
+    heard: Target | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     smallest: dict[tuple[str, ...], Case] = field(default_factory=dict)
     claims: dict[tuple[str, ...], str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from lossref.core.axes import frozen
 from lossref.core.nouns import Case, Spec, Target
 from lossref.hosts.limits import limited
 from lossref.run.causes.judged import CHECK_SECONDS, Judged, Tracing, given_time
+from lossref.run.causes.replied import told_again
 from lossref.run.causes.settings import found as dialects
 from lossref.run.causes.settings.cases import apart, drawn, held_out
 from lossref.run.causes.settings.compared import Settings
@@ -117,7 +118,8 @@ def _under(tracing: Tracing, row: Judged) -> Judged:
     moved = [case for case in moved if not row.one.legal or not tracing.spec.why_not(case)]
     try:
         with limited(CHECK_SECONDS[tracing.job.tier]):
-            verdict, failing = table.check(row.one, tracing.spec, tracing.held, moved, row.dtype)
+            asked = told_again(tracing.held, tracing.heard or tracing.held)
+            verdict, failing = table.check(row.one, tracing.spec, asked, moved, row.dtype)
     except TimeoutError:
         return row
     return Judged(row.one, replace(verdict, dtype=row.verdict.dtype), moved, failing, row.instead)
