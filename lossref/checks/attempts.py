@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,10 +13,13 @@ import torch
 from lossref.core.nouns import Array, Case, Params, Spec, Target
 from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import TargetRaised, call, itself
+from lossref.oracle.kept import digest_of
 
 MOST_BYTES = 128 * 2**20
 Change = tuple[tuple[str, Any], ...]
 Question = tuple[Target, Case, Change, str]
+Settings = tuple[tuple[str, str], ...]
+Asked = tuple[int, bytes, Settings, str]
 
 
 class Attempt(NamedTuple):
@@ -39,6 +43,9 @@ class Attempt(NamedTuple):
 class Attempts:
     """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
 
+    A question is its numbers and settings: a case that was moved to other settings is the same as one that is asked
+    at them, and what was asked for last is the youngest.
+
     own:    the reference of the spec
     heard:  where questions are listed as they are put, known or not; None: nowhere
     beside: what is concluded from them; it is forgotten with them
@@ -49,26 +56,47 @@ class Attempts:
         self.beside: object = None
         self.heard: list[Question] | None = None
         self._spec, self._room = spec, most_bytes
-        self._known: dict[tuple[int, Case, Change, str], tuple[Target, Attempt | None]] = {}
+        self._known: dict[Asked, tuple[Target, Attempt | None]] = {}
+        self._cases: dict[tuple[Case, Change], tuple[Case, Settings]] = {}
+        self._inputs: dict[int, tuple[Mapping[str, Array], bytes]] = {}
 
     def has(self, target: Target, case: Case, change: Params) -> bool:
         """Whether the target was asked about the case, at these other settings, in float64."""
-        return (id(target), case, tuple(change.items()), "float64") in self._known
+        return self._told_apart(target, case, tuple(change.items()), "float64")[0] in self._known
 
     def of(self, target: Target, case: Case, change: Params | None = None, dtype: str = "float64") -> Attempt | None:
         """What a target gives on a case, at other settings if there is a change; None where it raises."""
         changes = tuple((change or {}).items())
         if self.heard is not None:
             self.heard.append((target, case, changes, dtype))
-        key = (id(target), case, changes, dtype)  # the target is kept, so that its id stays its own
-        if key not in self._known:
-            found = _attempt(self._spec, target, at(case, changes), dtype)
-            self._known[key] = target, found
-            self._room -= _size(found)
-            while self._room < 0 and len(self._known) > 1:
+        key, there = self._told_apart(target, case, changes, dtype)
+        known = self._known.pop(key, None)
+        if known is None:
+            known = (
+                target,
+                _attempt(self._spec, target, there, dtype),
+            )  # the target is kept, so that its id stays its own
+            self._room -= _size(known[1])
+            while self._room < 0 and self._known:
                 self._room += _size(self._known.pop(next(iter(self._known)))[1])
-            return found
-        return self._known[key][1]
+        self._known[key] = known
+        return known[1]
+
+    def _told_apart(self, target: Target, case: Case, changes: Change, dtype: str) -> tuple[Asked, Case]:
+        """What tells a question from others: its arrays, and its settings in any order; and the case at them."""
+        if (case, changes) not in self._cases:
+            there = at(case, changes)
+            asked = {f"asked {name}": value for name, value in there.asked.items()}
+            told = sorted((name, repr(value)) for name, value in {**there.params, **asked}.items())
+            self._cases[case, changes] = there, tuple(told)
+        there, settings = self._cases[case, changes]
+        return (id(target), self._numbers(there.inputs), settings, dtype), there
+
+    def _numbers(self, inputs: Mapping[str, Array]) -> bytes:
+        """The digest of the arrays of a case: what is drawn once more has others with the same numbers."""
+        if id(inputs) not in self._inputs:
+            self._inputs[id(inputs)] = inputs, digest_of(inputs)
+        return self._inputs[id(inputs)][1]
 
     def given(self, target: Target, case: Case) -> tuple[Attempt | None, Attempt | None]:
         """What a target gives on a case: in float64, or in float32 where it raises there."""
