@@ -16,6 +16,7 @@ from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.kept import digest_of
 
 MOST_BYTES = 128 * 2**20
+LARGE = 2**20  # bytes of an attempt, of which three at full size would drive out thousands of small ones
 Change = tuple[tuple[str, Any], ...]
 Question = tuple[Target, Case, Change, str]
 Settings = tuple[tuple[str, str], ...]
@@ -43,6 +44,8 @@ class Attempt(NamedTuple):
 class Attempts:
     """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
 
+    Large and small ones have as much room each.
+
     A question is its numbers and settings: a case that was moved to other settings is the same as one that is asked
     at them, and what was asked for last is the youngest.
 
@@ -55,14 +58,15 @@ class Attempts:
         self.own = itself(spec)
         self.beside: object = None
         self.heard: list[Question] | None = None
-        self._spec, self._room = spec, most_bytes
-        self._known: dict[Asked, tuple[Target, Attempt | None]] = {}
+        self._spec, self._room = spec, {True: most_bytes, False: most_bytes}
+        self._known: dict[bool, dict[Asked, tuple[Target, Attempt | None]]] = {True: {}, False: {}}
         self._cases: dict[tuple[Case, Change], tuple[Case, Settings]] = {}
         self._inputs: dict[int, tuple[Mapping[str, Array], bytes]] = {}
 
     def has(self, target: Target, case: Case, change: Params) -> bool:
         """Whether the target was asked about the case, at these other settings, in float64."""
-        return self._told_apart(target, case, tuple(change.items()), "float64")[0] in self._known
+        key, _ = self._told_apart(target, case, tuple(change.items()), "float64")
+        return any(key in kept for kept in self._known.values())
 
     def of(self, target: Target, case: Case, change: Params | None = None, dtype: str = "float64") -> Attempt | None:
         """What a target gives on a case, at other settings if there is a change; None where it raises."""
@@ -70,17 +74,19 @@ class Attempts:
         if self.heard is not None:
             self.heard.append((target, case, changes, dtype))
         key, there = self._told_apart(target, case, changes, dtype)
-        known = self._known.pop(key, None)
+        known = next((kept.pop(key) for kept in self._known.values() if key in kept), None)
         if known is None:
-            known = (
-                target,
-                _attempt(self._spec, target, there, dtype),
-            )  # the target is kept, so that its id stays its own
-            self._room -= _size(known[1])
-            while self._room < 0 and self._known:
-                self._room += _size(self._known.pop(next(iter(self._known)))[1])
-        self._known[key] = known
+            known = target, _attempt(self._spec, target, there, dtype)  # it is kept, so that its id stays its own
+            self._make_room(_size(known[1]))
+        self._known[_size(known[1]) > LARGE][key] = known
         return known[1]
+
+    def _make_room(self, size: int) -> None:
+        """Forget the oldest among those of about a size until there is room for it."""
+        kept = self._known[size > LARGE]
+        self._room[size > LARGE] -= size
+        while self._room[size > LARGE] < 0 and kept:
+            self._room[size > LARGE] += _size(kept.pop(next(iter(kept)))[1])
 
     def _told_apart(self, target: Target, case: Case, changes: Change, dtype: str) -> tuple[Asked, Case]:
         """What tells a question from others: its arrays, and its settings in any order; and the case at them."""
