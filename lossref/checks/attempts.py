@@ -16,6 +16,7 @@ from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.kept import digest_of
 
 MOST_BYTES = 128 * 2**20
+FEW = 64  # numbers that are kept as they are
 LARGE = 2**20  # bytes of an attempt, of which three at full size would drive out thousands of small ones
 Change = tuple[tuple[str, Any], ...]
 Question = tuple[Target, Case, Change, str]
@@ -41,6 +42,21 @@ class Attempt(NamedTuple):
         return values | {f"gradient {name}": found for name, found in zip(spec.wrt, self.gradients, strict=False)}
 
 
+class Sparse(NamedTuple):
+    """An array without its zeros: the places of all others, in a row, and what stands there."""
+
+    shape: tuple[int, ...]
+    places: Array
+    numbers: Array
+
+
+class Thin(NamedTuple):
+    """An attempt as it is kept: the value and every gradient."""
+
+    arrays: tuple[Array | Sparse, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
 class Attempts:
     """What was given on the cases of one spec; where that takes more than so many bytes, the oldest is forgotten.
 
@@ -59,7 +75,7 @@ class Attempts:
         self.beside: object = None
         self.heard: list[Question] | None = None
         self._spec, self._room = spec, {True: most_bytes, False: most_bytes}
-        self._known: dict[bool, dict[Asked, tuple[Target, Attempt | None]]] = {True: {}, False: {}}
+        self._known: dict[bool, dict[Asked, tuple[Target, Thin | None]]] = {True: {}, False: {}}
         self._cases: dict[tuple[Case, Change], tuple[Case, Settings]] = {}
         self._inputs: dict[int, tuple[Mapping[str, Array], bytes]] = {}
 
@@ -76,10 +92,13 @@ class Attempts:
         key, there = self._told_apart(target, case, changes, dtype)
         known = next((kept.pop(key) for kept in self._known.values() if key in kept), None)
         if known is None:
-            known = target, _attempt(self._spec, target, there, dtype)  # it is kept, so that its id stays its own
+            known = (
+                target,
+                _thin(_attempt(self._spec, target, there, dtype)),
+            )  # it is kept, so that its id stays its own
             self._make_room(_size(known[1]))
         self._known[_size(known[1]) > LARGE][key] = known
-        return known[1]
+        return _whole(known[1])
 
     def _make_room(self, size: int) -> None:
         """Forget the oldest among those of about a size until there is room for it."""
@@ -133,5 +152,34 @@ def _attempt(spec: Spec, target: Target, case: Case, dtype: str) -> Attempt | No
     return Attempt(result.value, tuple(zeros) if result.gradient else (), result.shapes)
 
 
-def _size(attempt: Attempt | None) -> int:
-    return 500 + (sum(array.nbytes for array in (attempt.value, *attempt.gradients)) if attempt else 0)
+def _thin(attempt: Attempt | None) -> Thin | None:
+    """The attempt as it is kept: most gradients of a composite are 0 wherever nothing was assigned."""
+    if attempt is None:
+        return None
+    return Thin(tuple(_without_zeros(x) for x in (attempt.value, *attempt.gradients)), attempt.shapes)
+
+
+def _without_zeros(x: Array) -> Array | Sparse:
+    """An array that is 0 almost everywhere as what is not, to the bit: -0.0 is none of the zeros."""
+    places = np.flatnonzero(x.reshape(-1).view(np.int64)) if x.dtype == np.float64 and x.size > FEW else None
+    return x if places is None or 2 * places.size > x.size else Sparse(x.shape, places, x.reshape(-1)[places])
+
+
+def _whole(kept: Thin | None) -> Attempt | None:
+    if kept is None:
+        return None
+    value, *gradients = map(_with_zeros, kept.arrays)
+    return Attempt(value, tuple(gradients), kept.shapes)
+
+
+def _with_zeros(x: Array | Sparse) -> Array:
+    if not isinstance(x, Sparse):
+        return x
+    found = np.zeros(x.shape)
+    found.reshape(-1)[x.places] = x.numbers
+    return found
+
+
+def _size(kept: Thin | None) -> int:
+    arrays = [(x.places, x.numbers) if isinstance(x, Sparse) else (x,) for x in kept.arrays] if kept else []
+    return 500 + sum(array.nbytes for parts in arrays for array in parts)
