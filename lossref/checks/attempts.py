@@ -34,6 +34,11 @@ class Attempt(NamedTuple):
     gradients: tuple[Array, ...]
     shapes: tuple[tuple[int, ...], ...] = ()
 
+    def is_same(self, other: Attempt) -> bool:
+        """Whether every number is the same to the bit."""
+        pairs = zip((self.value, *self.gradients), (other.value, *other.gradients), strict=False)
+        return self.shapes == other.shapes and all(x.tobytes() == y.tobytes() for x, y in pairs)
+
     def named(self, spec: Spec) -> dict[str, Array]:
         """Every quantity by the kind of failure that it would be: "value TERM", "gradient INPUT"."""
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])

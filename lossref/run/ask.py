@@ -181,14 +181,15 @@ def _row(
     try:
         with limited(CHECK_SECONDS[job.tier], waiting):
             asked_on = cases if dtype == row[1] else fair(one, spec, cases, dtype)
-            verdict, failing = table.check(one, spec, target, asked_on, dtype)
+            verdict, failing = table.check(one, spec, target, asked_on, dtype, known := table.Known())
     except TimeoutError:
         return not_asked("timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing")
     except Exception as error:  # a target can return what nobody thought of; the other checks go on
         return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
     if dtype != row[1]:
         verdict = replace(verdict, dtype=row[1], note=verdict.note or f"judged in {dtype}: it {unable[row[1]]}")
-    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype)
+    known = known if one.alone and spec.composite else {}
+    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype, known)
     if verdict.status in ENDINGS:
         case, problem = failing[0].found[0]
         return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))

@@ -24,7 +24,9 @@ def recalled(spec: Spec, about: Sequence[Any], compare: Callable[[], Evidence]) 
     before = kept(place)
     if before is not None:
         examined, worst, left_out, problems = frozen(before)
-        return Evidence(examined, worst, left_out, tuple(Problem(*one, dict(detail)) for *one, detail in problems))
+        return Evidence(
+            examined, worst, left_out, tuple(Problem(kind, said, dict(detail)) for kind, said, detail in problems)
+        )
     found = compare()
     problems = [(one.kind, one.sentence, list(one.detail.items())) for one in found.problems]
     keep(place, [found.examined, float(found.worst), found.left_out, problems])

@@ -93,8 +93,9 @@ def _decided(spec: Spec, case: Case) -> bool:
 
 def _no_zeros(spec: Spec, case: Case) -> bool:
     """Whether candidates of metric 0 make no difference."""
-    found = [_values(spec, at(case, (("zero_metric", word),)), "float64")[0] for word in _words(spec, "zero_metric")]
-    return all(np.array_equal(one, found[0], equal_nan=True) for one in found)
+    found = (_values(spec, at(case, (("zero_metric", word),)), "float64")[0] for word in _words(spec, "zero_metric"))
+    first = next(found, None)
+    return first is None or all(np.array_equal(one, first, equal_nan=True) for one in found)
 
 
 def _words(spec: Spec, name: str) -> tuple[Any, ...]:
