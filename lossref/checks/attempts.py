@@ -36,8 +36,9 @@ class Attempt(NamedTuple):
 
     def is_same(self, other: Attempt) -> bool:
         """Whether every number is the same to the bit."""
-        pairs = zip((self.value, *self.gradients), (other.value, *other.gradients), strict=False)
-        return self.shapes == other.shapes and all(x.tobytes() == y.tobytes() for x, y in pairs)
+        mine, theirs = (self.value, *self.gradients), (other.value, *other.gradients)
+        alike = self.shapes == other.shapes and len(mine) == len(theirs)
+        return alike and all(x.tobytes() == y.tobytes() for x, y in zip(mine, theirs, strict=True))
 
     def named(self, spec: Spec) -> dict[str, Array]:
         """Every quantity by the kind of failure that it would be: "value TERM", "gradient INPUT"."""

@@ -194,11 +194,11 @@ def check(
     begin = time.perf_counter()
     total, failing = Evidence(), dict[str, list[tuple[Case, Problem]]]()
     ended: TargetEnded | None = None
-    asked, known = list[Case](), {} if known is None else known
+    asked, before, known = list[Case](), {**(known or {})}, {} if known is None else known
     for case in (one.put(spec, case, dtype) for case in cases):
         asked.append(case)
         try:
-            found = known[case] = known[case] if case in known else examine(one, spec, target, case, dtype)
+            found = known[case] = before[case] if case in before else examine(one, spec, target, case, dtype)
         except CannotAnswer as error:
             names = (spec.name, target.label, one.name, dtype)
             return Verdict(*names, "unsupported", note=str(error), device=target.device, where=target.where), ()
