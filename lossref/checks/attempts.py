@@ -15,7 +15,7 @@ from lossref.hosts.endings import DeviceLost
 from lossref.hosts.probe import TargetRaised, call, itself
 from lossref.oracle.kept import digest_of
 
-MOST_BYTES = 128 * 2**20
+MOST_BYTES = 64 * 2**20
 FEW = 64  # numbers that are kept as they are
 LARGE = 2**20  # bytes of an attempt, of which three at full size would drive out thousands of small ones
 Change = tuple[tuple[str, Any], ...]
