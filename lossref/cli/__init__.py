@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lossref.cli import bench, diff, doctor, explain, impostors, look, new, recorded, report, review, validate
+from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, validate
+from lossref.cli.between import diff
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 

@@ -41,7 +41,7 @@ def report(
 
 def _difference(before: Path, after: Path) -> None:
     from lossref.hosts.worker.words import printable
-    from lossref.report.difference import difference, told
+    from lossref.report.between.difference import difference, told
 
     found = difference(*(_verdicts(one) for one in (before, after)))
     for line in told(found):
