@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, validate
-from lossref.cli.between import diff
+from lossref.cli.between import diff, matrix
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
@@ -16,6 +16,7 @@ __all__ = [
     "impostors",
     "look",
     "main",
+    "matrix",
     "new",
     "recorded",
     "report",

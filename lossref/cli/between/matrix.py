@@ -1,0 +1,116 @@
+"""`lossref matrix`: releases of a package, or several packages, beside each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossref.cli.common import CONFORMS, INCOMPLETE, NoCache, SpecFiles, SpecGlob, app, globs, plain_errors, stop
+
+if TYPE_CHECKING:
+    from lossref.core.nouns import Spec
+    from lossref.hosts.process import Lodging
+    from lossref.run.causes.beside.matrix.asked import Cell, Column
+
+
+@app.command()
+def matrix(
+    package: Annotated[str, typer.Argument(metavar="[PACKAGE]", help="Whose releases: ultralytics.")] = "",
+    releases: Annotated[
+        str, typer.Option("--releases", help="8.3.0,8.4.0..latest:15: versions, and every 15th with the last one.")
+    ] = "",
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="A TARGET, or PACKAGE==VERSION; two or more, in place of PACKAGE."),
+    ] = None,
+    spec: SpecGlob = None,
+    specs: SpecFiles = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
+    out: Annotated[Path | None, typer.Option("--out", help="Where page, CSV and JSON go [reports/matrix].")] = None,
+    python: Annotated[
+        list[str] | None, typer.Option("--python", help="The Python that they live in; or one for each --target.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
+    no_cache: NoCache = False,
+) -> None:
+    """Set releases of a package, or several packages, side by side: what each follows, and what is new or gone."""
+    if bool(package) == bool(target) or bool(package) != bool(releases):
+        stop(
+            "say which releases, lossref matrix ultralytics --releases 8.3.0,8.4.0..latest:15, or two or more --target"
+        )
+    from lossref import losses as catalog
+    from lossref.hosts import keeper
+    from lossref.hosts.endings import memory_for
+    from lossref.hosts.interrupts import deaf
+    from lossref.hosts.process import Lodging
+    from lossref.report.between import matrix as page
+    from lossref.run.causes.beside.matrix import agreement, columns, told
+
+    folder = out or Path("reports") / "matrix"
+    if python and package and len(python) > 1:
+        stop("--python is given once for all releases")
+    with plain_errors(), keeper.kept():
+        wanted = catalog.matching(globs(spec))
+        lodging = Lodging(timeout=timeout, memory=memory_for(jobs))
+        if package:
+            here = Lodging((python or [""])[0], timeout=timeout, memory=lodging.memory)
+            words = [(name, word, here) for name, word in columns.of_releases(package, releases, here)]
+        else:
+            words = columns.of_words(target or [], python or [], lodging)
+        folder.mkdir(parents=True, exist_ok=True)
+        there = _columns(words)
+        cells: list[Cell] = []
+        try:
+            there, missing = _asked(there, wanted, seed, jobs, cells)
+        except KeyboardInterrupt:
+            deaf()
+            stop(
+                f"interrupted: {len(cells)} cells are known, and kept; the same command goes on from there", INCOMPLETE
+            )
+        rows = told.told(there, cells, in_a_row=bool(package))
+        agree = [] if package else agreement.of(there, wanted, cells, seed)
+        written = page.write(folder, there, rows, agree, seed)
+    for line in page.lines(there, rows, agree):
+        typer.echo(line)
+    typer.echo(f"report: {written}")
+    if not any(cell.verdicts for cell in cells):
+        stop("nothing could be asked", INCOMPLETE)
+    raise typer.Exit(INCOMPLETE if missing else CONFORMS)
+
+
+def _columns(words: Sequence[tuple[str, str, Lodging]]) -> list[Column]:
+    from lossref.report.terminal import track
+    from lossref.run.causes.beside.matrix.columns import column
+
+    return [column(*one) for one in track(words, "releases")]
+
+
+def _asked(
+    columns: Sequence[Column], wanted: Sequence[Spec], seed: int, jobs: int, cells: list[Cell]
+) -> tuple[list[Column], bool]:
+    """Fill in the cells; gives the columns with what is the matter with them, and whether a cell could not be asked."""
+    from lossref.report.terminal import console
+    from lossref.run.about import progress
+    from lossref.run.causes.beside.matrix.carried import carried_out, planned
+
+    known, tasks, there = planned(columns, wanted, seed)
+    cells += known
+    left = {(task.column.name, task.spec) for task in tasks}
+
+    def now() -> str:
+        waiting = next(
+            (f"{task.spec} of {task.column.name}" for task in tasks if (task.column.name, task.spec) in left), ""
+        )
+        return f"asking {waiting}" if waiting else ""
+
+    with progress("cells", len(tasks), console(stderr=True), now) as advance:
+        for cell in carried_out(tasks, jobs):
+            cells.append(cell)
+            left.discard((cell.column, cell.spec))
+            advance(1)
+    return there, any(cell.reason.startswith("not asked: ") for cell in cells)
