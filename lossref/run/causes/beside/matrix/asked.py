@@ -97,7 +97,7 @@ def _asked(task: Task) -> Cell:
     alike = _alike(task, spec, ready, like)
     if alike is not None:
         return replace(alike, seconds=round(time.process_time() - begin, 2))
-    job = Job(column.word, spec.name, task.label, rows_of(spec), "quick", task.seed, "", thing=task.thing)
+    job = Job(column.word, spec.name, task.label, rows_of(spec), "quick", task.seed, "", thing=task.thing, small=False)
     outcome = asked(replace(job, lodging=column.lodging), ready)
     verdicts = tuple(replace(one, seconds=0.0, where=one.where.replace(column.place, "")) for one in outcome.verdicts)
     replies = _keep(task, spec, like, ears, verdicts) if ears.steady else ""
