@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, validate
-from lossref.cli.between import diff, matrix
+from lossref.cli.between import diff, history, matrix
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
@@ -13,6 +13,7 @@ __all__ = [
     "diff",
     "doctor",
     "explain",
+    "history",
     "impostors",
     "look",
     "main",

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, NoCache, SpecFiles, SpecGlob, app, globs, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    INCOMPLETE,
+    NoCache,
+    SpecFiles,
+    SpecGlob,
+    app,
+    globs,
+    listed,
+    only,
+    plain_errors,
+    stop,
+)
 
 if TYPE_CHECKING:
     from lossref.core.nouns import Spec
     from lossref.hosts.process import Lodging
-    from lossref.run.causes.beside.matrix.asked import Cell, Column
+    from lossref.run.causes.beside.matrix.agreement import Agreement
+    from lossref.run.causes.beside.matrix.asked import Cell, Column, How
 
 
 @app.command()
@@ -35,6 +48,9 @@ def matrix(
         list[str] | None, typer.Option("--python", help="The Python that they live in; or one for each --target.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
+    dtype: Annotated[
+        list[str] | None, typer.Option("--dtype", help="float64 or float32, or both: a,b [float64].")
+    ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
     no_cache: NoCache = False,
 ) -> None:
@@ -43,6 +59,8 @@ def matrix(
         stop(
             "say which releases, lossref matrix ultralytics --releases 8.3.0,8.4.0..latest:15, or two or more --target"
         )
+    dtypes = listed(dtype, "float64")
+    only("float64 float32", *dtypes)
     from lossref import losses as catalog
     from lossref.hosts import keeper
     from lossref.hosts.endings import memory_for
@@ -50,6 +68,7 @@ def matrix(
     from lossref.hosts.process import Lodging
     from lossref.report.between import matrix as page
     from lossref.run.causes.beside.matrix import agreement, columns, told
+    from lossref.run.causes.beside.matrix.asked import How
 
     folder = out or Path("reports") / "matrix"
     if python and package and len(python) > 1:
@@ -65,19 +84,21 @@ def matrix(
         folder.mkdir(parents=True, exist_ok=True)
         there = _columns(words)
         cells: list[Cell] = []
+        agree: list[Agreement] = []
+        missing, interrupted = False, False
         try:
-            there, missing = _asked(there, wanted, seed, jobs, cells)
+            there, missing = _asked(there, wanted, How(seed, dtypes), jobs, cells)
+            agree = [] if package else agreement.of(there, wanted, cells, seed)
         except KeyboardInterrupt:
             deaf()
-            stop(
-                f"interrupted: {len(cells)} cells are known, and kept; the same command goes on from there", INCOMPLETE
-            )
+            interrupted = True
         rows = told.told(there, cells, in_a_row=bool(package))
-        agree = [] if package else agreement.of(there, wanted, cells, seed)
         written = page.write(folder, there, rows, agree, seed)
     for line in page.lines(there, rows, agree):
         typer.echo(line)
     typer.echo(f"report: {written}")
+    if interrupted:
+        stop(f"interrupted: {len(cells)} cells are known, and kept; the same command goes on from there", INCOMPLETE)
     if not any(cell.verdicts for cell in cells):
         stop("nothing could be asked", INCOMPLETE)
     raise typer.Exit(INCOMPLETE if missing else CONFORMS)
@@ -91,14 +112,14 @@ def _columns(words: Sequence[tuple[str, str, Lodging]]) -> list[Column]:
 
 
 def _asked(
-    columns: Sequence[Column], wanted: Sequence[Spec], seed: int, jobs: int, cells: list[Cell]
+    columns: Sequence[Column], wanted: Sequence[Spec], how: How, jobs: int, cells: list[Cell]
 ) -> tuple[list[Column], bool]:
     """Fill in the cells; gives the columns with what is the matter with them, and whether a cell could not be asked."""
     from lossref.report.terminal import console
     from lossref.run.about import progress
     from lossref.run.causes.beside.matrix.carried import carried_out, planned
 
-    known, tasks, there = planned(columns, wanted, seed)
+    known, tasks, there = planned(columns, wanted, how)
     cells += known
     left = {(task.column.name, task.spec) for task in tasks}
 

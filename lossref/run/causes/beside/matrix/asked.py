@@ -65,6 +65,13 @@ class Cell:
     seconds: float = 0.0
 
 
+class How(NamedTuple):
+    """How every cell is asked: the seed of the drawn cases, and in which dtypes."""
+
+    seed: int = 0
+    dtypes: tuple[str, ...] = ("float64",)
+
+
 class Task(NamedTuple):
     """A cell that is to be asked; plain words, so that it travels to any process."""
 
@@ -72,7 +79,7 @@ class Task(NamedTuple):
     spec: str
     thing: int
     label: str
-    seed: int
+    how: How
 
 
 def cell_of(task: Task) -> Cell:
@@ -97,7 +104,8 @@ def _asked(task: Task) -> Cell:
     alike = _alike(task, spec, ready, like)
     if alike is not None:
         return replace(alike, seconds=round(time.process_time() - begin, 2))
-    job = Job(column.word, spec.name, task.label, rows_of(spec), "quick", task.seed, "", thing=task.thing, small=False)
+    rows = rows_of(spec, dtypes=task.how.dtypes)
+    job = Job(column.word, spec.name, task.label, rows, "quick", task.how.seed, "", thing=task.thing, small=False)
     outcome = asked(replace(job, lodging=column.lodging), ready)
     verdicts = tuple(replace(one, seconds=0.0, where=one.where.replace(column.place, "")) for one in outcome.verdicts)
     replies = _keep(task, spec, like, ears, verdicts) if ears.steady else ""
@@ -135,7 +143,7 @@ def _index(task: Task, spec: Spec, like: Any) -> list[str]:
 
 
 def _index_at(task: Task, spec: Spec, like: Any) -> Any:
-    return shelf(spec, _digest("index", like, task.label, task.seed), ROOMS)
+    return shelf(spec, _digest("index", like, task.label, task.how), ROOMS)
 
 
 def _digest(*parts: Any) -> bytes:
@@ -149,20 +157,20 @@ def _verdicts(plain: Any) -> Iterator[Verdict]:
 # Kept from run to run -----------------------------------------------------------------------------------
 
 
-def kept_cell(column: Column, spec: Spec, seed: int) -> Cell | None:
+def kept_cell(column: Column, spec: Spec, how: How) -> Cell | None:
     """The cell as an earlier run has kept it, of the same release, code and surroundings; None where none has."""
-    plain = stored.kept(_cell_at(column, spec, seed)) if column.digest else None
+    plain = stored.kept(_cell_at(column, spec, how)) if column.digest else None
     if plain is None:
         return None
     return Cell(**{**plain, "column": column.name, "verdicts": tuple(_verdicts(plain["verdicts"]))})
 
 
-def keep_cell(column: Column, cell: Cell, seed: int) -> None:
+def keep_cell(column: Column, cell: Cell, how: How) -> None:
     """Keep it for the next run; not one of which a target hung or died, which may be the machine's fault."""
     if column.digest and not any(one.status in ("timeout", "crashed") for one in cell.verdicts):
         plain = json.loads(json.dumps(asdict(cell)))
-        stored.keep(_cell_at(column, find(cell.spec), seed), plain)
+        stored.keep(_cell_at(column, find(cell.spec), how), plain)
 
 
-def _cell_at(column: Column, spec: Spec, seed: int) -> Any:
-    return shelf(spec, _digest("cell", column.digest, column.lodging.timeout, seed), ROOMS)
+def _cell_at(column: Column, spec: Spec, how: How) -> Any:
+    return shelf(spec, _digest("cell", column.digest, column.lodging.timeout, how), ROOMS)

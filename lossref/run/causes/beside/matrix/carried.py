@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lossref.core.nouns import Spec, Target
 from lossref.hosts.interrupts import deferred
 from lossref.hosts.worker.words import plain
-from lossref.run.causes.beside.matrix.asked import Cell, Column, Task, cell_of, keep_cell, kept_cell
+from lossref.run.causes.beside.matrix.asked import Cell, Column, How, Task, cell_of, keep_cell, kept_cell
 from lossref.run.jobs import processes
 from lossref.targets.lodged import lodged
 from lossref.targets.resolve import Unavailable, UnknownTarget
@@ -24,11 +24,11 @@ class Plan(NamedTuple):
     columns: list[Column]
 
 
-def planned(columns: Sequence[Column], wanted: Sequence[Spec], seed: int) -> Plan:
+def planned(columns: Sequence[Column], wanted: Sequence[Spec], how: How) -> Plan:
     """What is to be asked of these columns; of one of which all is kept not even its import."""
     known, tasks, told = list[Cell](), list[Task](), list[Column]()
     for column in columns:
-        kept = {} if column.reason else {spec.name: kept_cell(column, spec, seed) for spec in wanted}
+        kept = {} if column.reason else {spec.name: kept_cell(column, spec, how) for spec in wanted}
         known += [cell for cell in kept.values() if cell]
         left = [spec for spec in wanted if kept and not kept[spec.name]]
         try:
@@ -42,9 +42,9 @@ def planned(columns: Sequence[Column], wanted: Sequence[Spec], seed: int) -> Pla
             if target is None or target.unsupported:
                 reason = target.unsupported if target else f"{column.name} has no {spec.name}"
                 known.append(Cell(column.name, spec.name, reason=plain(reason)))
-                keep_cell(column, known[-1], seed)
+                keep_cell(column, known[-1], how)
             else:
-                tasks.append(Task(column, spec.name, thing, target.label, seed))
+                tasks.append(Task(column, spec.name, thing, target.label, how))
     return Plan(known, _long_first(tasks, wanted, columns), told)
 
 
@@ -84,5 +84,5 @@ def carried_out(tasks: Sequence[Task], jobs: int) -> Iterator[Cell]:
 
 def _kept(task: Task, cell: Cell) -> Cell:
     if cell.verdicts:
-        keep_cell(task.column, cell, task.seed)
+        keep_cell(task.column, cell, task.how)
     return cell
