@@ -28,6 +28,9 @@ def report(
         Path | None, typer.Option("--out", help="Where merge puts the whole, and history its page [beside FILE].")
     ] = None,
     over: Annotated[str, typer.Option("--over", help="What a history is drawn over: date or release.")] = "date",
+    new_only: Annotated[
+        bool, typer.Option("--new-only", help="Of diff: exit with 1 only where a finding is new.")
+    ] = False,
     form: Format = "text",
     specs: SpecFiles = None,
 ) -> None:
@@ -36,7 +39,7 @@ def report(
     only("date release", over)
     with plain_errors():
         if len(words) == 3 and words[0] == "diff":
-            _difference(Path(words[1]), Path(words[2]))
+            _difference(Path(words[1]), Path(words[2]), new_only)
         if words[0] == "merge" and len(words) > 1:
             _merged([Path(word) for word in words[1:]], out, form)
         if words[0] == "history" and len(words) == 2:
@@ -46,14 +49,15 @@ def report(
         _again(Path(words[0]), form)
 
 
-def _difference(before: Path, after: Path) -> None:
+def _difference(before: Path, after: Path, new_only: bool) -> None:
     from lossref.hosts.worker.words import printable
     from lossref.report.between.difference import difference, told
 
     found = difference(*(_verdicts(one) for one in (before, after)))
     for line in told(found):
         typer.echo(printable(line))
-    raise typer.Exit(DOES_NOT if found.new or found.gone or found.changed else CONFORMS)
+    moved = found.new or (not new_only and (found.gone or found.changed))
+    raise typer.Exit(DOES_NOT if moved else CONFORMS)
 
 
 def _verdicts(directory: Path) -> list[Verdict]:
