@@ -93,7 +93,7 @@ def matrix(
             deaf()
             interrupted = True
         rows = told.told(there, cells, in_a_row=bool(package))
-        written = page.write(folder, there, rows, agree, seed)
+        written = page.write(folder, package, there, rows, agree, seed)
     for line in page.lines(there, rows, agree):
         typer.echo(line)
     typer.echo(f"report: {written}")

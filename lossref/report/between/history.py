@@ -55,6 +55,7 @@ def write(file: Path, folder: Path, over: str = "date") -> Path:
         counts={},
         runs=found,
         over=over,
+        timed=any(one.kind == "timings" for one in found),
         lines=list(_lines(found, told)),
         changed=[(a, b, rows) for a, b, rows in changed if rows],
     )

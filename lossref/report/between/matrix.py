@@ -38,8 +38,10 @@ class Run(NamedTuple):
     wide: int
 
 
-def write(folder: Path, columns: Sequence[Column], rows: Sequence[Told], agree: Sequence[Agreement], seed: int) -> Path:
-    """Write all three; returns the path of the page."""
+def write(
+    folder: Path, package: str, columns: Sequence[Column], rows: Sequence[Told], agree: Sequence[Agreement], seed: int
+) -> Path:
+    """Write all three; returns the path of the page. `package` is that of releases, else nothing."""
     content = {**plain(columns, rows), "agreement": [{**vars(one), "sentence": one.sentence} for one in agree]}
     run = facts(len(rows), seed, 1)
     write_text(folder / "matrix.json", json.dumps({"run": run, **content}, indent=1) + "\n")
@@ -52,6 +54,7 @@ def write(folder: Path, columns: Sequence[Column], rows: Sequence[Told], agree: 
         incomplete=False,
         commit="",
         columns=columns,
+        package=package,
         lines=_lines(columns, rows),
         changed=[(name, found) for name, found in changes(rows) if found],
         agree=agree,
