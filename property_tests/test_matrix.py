@@ -21,7 +21,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.hosts.process import HERE
 from lossref.hosts.worker.messages import Call, Question, Reply, Returned
 from lossref.run.causes.beside import known
-from lossref.run.causes.beside.matrix import heard
+from lossref.run.causes.beside.matrix import carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
 from lossref.run.causes.beside.matrix.asked import Cell, Column
 from lossref.run.causes.beside.matrix.told import told
@@ -76,16 +76,23 @@ def _installed(here: Path) -> None:
         (place / "python").chmod(0o755)
 
 
-def test_releases_side_by_side(here: Path) -> None:
-    """A fault comes and goes, and one release cannot be imported."""
+def test_releases_side_by_side(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault comes and goes, one release cannot be imported; killed, it goes on; a second time nobody is asked."""
     _installed(here)
-    result = run("tiny_loss", "--releases", ",".join(CODE), "--spec", "xywh2xyxy", "-j", "1", "--out", "out")
+    words = ("tiny_loss", "--releases", ",".join(CODE), "--spec", "xywh2xyxy", "-j", "1", "--out", "out")
+    left, ask = [True, True], carried.cell_of
+    monkeypatch.setattr(carried, "cell_of", lambda task: ask(task) if left and left.pop() else _interrupt())
+    first = run(*words)
+    assert (first.exit_code, "interrupted: 2 cells are known" in first.output) == (3, True), first.output
+    monkeypatch.setattr(carried, "cell_of", ask)
+    result = run(*words)
     assert result.exit_code == 0, result.output
     assert (
         "1.3  tiny_loss cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name'"
         in result.output
     )
-    rows = list(csv.DictReader((here / "out" / "matrix.csv").open()))
+    text = (here / "out" / "matrix.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     assert [(row["column"], row["status"]) for row in rows] == [
         ("1.0", "conforms"), ("1.1", "conforms"), ("1.2", "fails"), ("1.4", "conforms"),
     ]  # fmt: skip
@@ -97,6 +104,13 @@ def test_releases_side_by_side(here: Path) -> None:
     content = json.loads((here / "out" / "matrix.json").read_text())
     assert [one["name"] for one in content["columns"]] == list(CODE)
     assert "1.3</strong> was not asked" in (here / "out" / "index.html").read_text()
+    monkeypatch.setattr(carried, "cell_of", lambda task: pytest.fail(f"{task.column.name} is asked again"))
+    assert run(*words).exit_code == 0
+    assert (here / "out" / "matrix.csv").read_text() == text
+
+
+def _interrupt() -> Cell:
+    raise KeyboardInterrupt
 
 
 UNREADABLE = {

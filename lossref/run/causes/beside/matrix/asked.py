@@ -100,7 +100,7 @@ def _asked(task: Task) -> Cell:
     assert target.host is not None
     ears = heard.Listening(target.host, column.place)
     ready = settled(replace(target, host=ears))
-    like = tuple(getattr(ready, name) for name in LIKENESS)
+    like = tuple(getattr(ready, name) for name in (*LIKENESS, "only", "defaults"))
     alike = _alike(task, spec, ready, like)
     if alike is not None:
         return replace(alike, seconds=round(time.process_time() - begin, 2))
