@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +68,8 @@ def matrix(
     from lossref.hosts.process import Lodging
     from lossref.report.between import matrix as page
     from lossref.run.causes.beside.matrix import agreement, columns, told
-    from lossref.run.causes.beside.matrix.asked import How
+    from lossref.run.causes.beside.matrix.asked import NOT_ASKED, How
+    from lossref.run.causes.beside.matrix.carried import barred
 
     folder = out or Path("reports") / "matrix"
     if python and package and len(python) > 1:
@@ -85,13 +86,15 @@ def matrix(
         there = _columns(words)
         cells: list[Cell] = []
         agree: list[Agreement] = []
-        missing, interrupted = False, False
+        interrupted = False
         try:
-            there, missing = _asked(there, wanted, How(seed, dtypes), jobs, cells)
+            for cell in _asked(there, wanted, How(seed, dtypes), jobs):
+                cells.append(cell)
             agree = [] if package else agreement.of(there, wanted, cells, seed)
         except KeyboardInterrupt:
             deaf()
             interrupted = True
+        there, cells = barred(there, cells)
         rows = told.told(there, cells, in_a_row=bool(package))
         written = page.write(folder, package, there, rows, agree, seed)
     for line in page.lines(there, rows, agree):
@@ -101,7 +104,7 @@ def matrix(
         stop(f"interrupted: {len(cells)} cells are known, and kept; the same command goes on from there", INCOMPLETE)
     if not any(cell.verdicts for cell in cells):
         stop("nothing could be asked", INCOMPLETE)
-    raise typer.Exit(INCOMPLETE if missing else CONFORMS)
+    raise typer.Exit(INCOMPLETE if any(cell.reason.startswith(NOT_ASKED) for cell in cells) else CONFORMS)
 
 
 def _columns(words: Sequence[tuple[str, str, Lodging]]) -> list[Column]:
@@ -111,27 +114,22 @@ def _columns(words: Sequence[tuple[str, str, Lodging]]) -> list[Column]:
     return [column(*one) for one in track(words, "releases")]
 
 
-def _asked(
-    columns: Sequence[Column], wanted: Sequence[Spec], how: How, jobs: int, cells: list[Cell]
-) -> tuple[list[Column], bool]:
-    """Fill in the cells; gives the columns with what is the matter with them, and whether a cell could not be asked."""
+def _asked(columns: Sequence[Column], wanted: Sequence[Spec], how: How, jobs: int) -> Iterator[Cell]:
+    """Every cell: those that are kept, then those that are asked, with a progress bar."""
     from lossref.report.terminal import console
     from lossref.run.about import progress
     from lossref.run.causes.beside.matrix.carried import carried_out, planned
 
-    known, tasks, there = planned(columns, wanted, how)
-    cells += known
-    left = {(task.column.name, task.spec) for task in tasks}
-
-    def now() -> str:
-        waiting = next(
-            (f"{task.spec} of {task.column.name}" for task in tasks if (task.column.name, task.spec) in left), ""
-        )
-        return f"asking {waiting}" if waiting else ""
-
-    with progress("cells", len(tasks), console(stderr=True), now) as advance:
+    known, tasks = planned(columns, wanted, how)
+    yield from known
+    left = [(task.column.name, task.spec) for task in tasks]
+    with progress("cells", len(tasks), console(stderr=True), lambda: _first(left)) as advance:
         for cell in carried_out(tasks, jobs):
-            cells.append(cell)
-            left.discard((cell.column, cell.spec))
+            yield cell
+            left.remove((cell.column, cell.spec))
             advance(1)
-    return there, any(cell.reason.startswith("not asked: ") for cell in cells)
+
+
+def _first(left: Sequence[tuple[str, str]]) -> str:
+    """What is waited for."""
+    return f"asking {left[0][1]} of {left[0][0]}" if left else ""

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from lossref.checks.attempts import arithmetic
 from lossref.core.nouns import Spec, Target, Verdict, verdict_of
 from lossref.hosts.command import CannotAnswer
 from lossref.hosts.endings import TargetEnded
+from lossref.hosts.kept import close_all
 from lossref.hosts.process import Lodging
+from lossref.hosts.worker.words import plain
 from lossref.losses import spec as find
 from lossref.oracle import kept as stored
 from lossref.oracle.cache import shelf
@@ -28,6 +30,7 @@ from lossref.targets.resolve import Unavailable, UnknownTarget
 
 MOST_KEPT = 8  # of one spec: ways in which releases reply
 FORM = "matrix 1"
+NOT_ASKED = "not asked: "  # how a reason begins that is not the implementation's
 
 
 class Column(NamedTuple):
@@ -77,39 +80,58 @@ class Task(NamedTuple):
 
     column: Column
     spec: str
-    thing: int
-    label: str
     how: How
 
 
 def cell_of(task: Task) -> Cell:
-    """The verdicts of a cell: those of another one that replied the same to everything, or judged, and then kept.
+    """The verdicts of a cell: those of another one that replied the same to everything, or judged.
 
-    Where the implementation cannot be had any more, why.
+    Where the implementation has no such loss, or cannot be had, why.
     """
+    column, begin = task.column, time.process_time()
     of_one_spec(task.spec)
     try:
-        return _asked(task)
+        reason = _barred(column)
+        found = () if reason else lodged(column.word, None, column.lodging)
+        target = next((one for one in found if one.spec == task.spec), None)
+        if target is not None and not target.unsupported:
+            cell = _asked(task, target)
+            return replace(cell, seconds=round(time.process_time() - begin, 2))
     except (Unavailable, UnknownTarget, TargetEnded, CannotAnswer) as error:
-        return Cell(task.column.name, task.spec, reason=f"not asked: {error}")
+        reason = str(error)
+    if reason:
+        return Cell(column.name, task.spec, reason=f"{NOT_ASKED}{reason}")
+    return Cell(column.name, task.spec, reason=plain(target.unsupported if target else f"it has no {task.spec}"))
 
 
-def _asked(task: Task) -> Cell:
-    column, spec, begin = task.column, find(task.spec), time.process_time()
-    target = replace(lodged(column.word, None, column.lodging)[task.thing], label=task.label)
+@lru_cache(maxsize=1)
+def _barred(column: Column) -> str:
+    """Why nothing of a column can be asked; those of the one before leave: each takes the memory of a torch."""
+    close_all()
+    try:
+        lodged(column.word, None, column.lodging)
+    except (Unavailable, UnknownTarget) as error:
+        return str(error)
+    return ""
+
+
+def _asked(task: Task, target: Target) -> Cell:
+    column, spec = task.column, find(task.spec)
     assert target.host is not None
     ears = heard.Listening(target.host, column.place)
     ready = settled(replace(target, host=ears))
-    like = tuple(getattr(ready, name) for name in (*LIKENESS, "only", "defaults"))
+    like = tuple(getattr(ready, name) for name in (*LIKENESS, "label", "only", "defaults"))
     alike = _alike(task, spec, ready, like)
     if alike is not None:
-        return replace(alike, seconds=round(time.process_time() - begin, 2))
+        return alike
     rows = rows_of(spec, dtypes=task.how.dtypes)
-    job = Job(column.word, spec.name, task.label, rows, "quick", task.how.seed, "", thing=task.thing, small=False)
-    outcome = asked(replace(job, lodging=column.lodging), ready)
+    job = Job(
+        column.word, spec.name, target.label, rows, "quick", task.how.seed, "", lodging=column.lodging, small=False
+    )
+    outcome = asked(job, ready)
     verdicts = tuple(replace(one, seconds=0.0, where=one.where.replace(column.place, "")) for one in outcome.verdicts)
     replies = _keep(task, spec, like, ears, verdicts) if ears.steady else ""
-    return Cell(column.name, spec.name, verdicts, "", replies, round(time.process_time() - begin, 2))
+    return Cell(column.name, spec.name, verdicts, "", replies)
 
 
 def _alike(task: Task, spec: Spec, target: Target, like: Any) -> Cell | None:
@@ -143,7 +165,7 @@ def _index(task: Task, spec: Spec, like: Any) -> list[str]:
 
 
 def _index_at(task: Task, spec: Spec, like: Any) -> Any:
-    return shelf(spec, _digest("index", like, task.label, task.how), ROOMS)
+    return shelf(spec, _digest("index", like, task.how), ROOMS)
 
 
 def _digest(*parts: Any) -> bytes:
@@ -166,8 +188,9 @@ def kept_cell(column: Column, spec: Spec, how: How) -> Cell | None:
 
 
 def keep_cell(column: Column, cell: Cell, how: How) -> None:
-    """Keep it for the next run; not one of which a target hung or died, which may be the machine's fault."""
-    if column.digest and not any(one.status in ("timeout", "crashed") for one in cell.verdicts):
+    """Keep it for the next run; not one that was not asked, or hung or died, which may be the machine's fault."""
+    gone = any(one.status in ("timeout", "crashed") for one in cell.verdicts)
+    if column.digest and not gone and not cell.reason.startswith(NOT_ASKED):
         plain = json.loads(json.dumps(asdict(cell)))
         stored.keep(_cell_at(column, find(cell.spec), how), plain)
 

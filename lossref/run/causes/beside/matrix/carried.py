@@ -5,62 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
 
-from lossref.core.nouns import Spec, Target
+from lossref.core.nouns import Spec
 from lossref.hosts.interrupts import deferred
-from lossref.hosts.worker.words import plain
-from lossref.run.causes.beside.matrix.asked import Cell, Column, How, Task, cell_of, keep_cell, kept_cell
+from lossref.run.causes.beside.matrix.asked import NOT_ASKED, Cell, Column, How, Task, cell_of, keep_cell, kept_cell
 from lossref.run.jobs import processes
-from lossref.targets.lodged import lodged
-from lossref.targets.resolve import Unavailable, UnknownTarget
+
+ENDED = "a process of this run was ended from outside"
 
 
-class Plan(NamedTuple):
-    """Cells that are known, columns of which nothing can be known with their reasons, and what is to be asked."""
-
-    known: list[Cell]
-    tasks: list[Task]
-    columns: list[Column]
-
-
-def planned(columns: Sequence[Column], wanted: Sequence[Spec], how: How) -> Plan:
-    """What is to be asked of these columns; of one of which all is kept not even its import."""
-    known, tasks, told = list[Cell](), list[Task](), list[Column]()
+def planned(columns: Sequence[Column], wanted: Sequence[Spec], how: How) -> tuple[list[Cell], list[Task]]:
+    """The cells that are kept, and what is to be asked: column by column, in each what takes long first."""
+    known, tasks = list[Cell](), list[Task]()
     for column in columns:
-        kept = {} if column.reason else {spec.name: kept_cell(column, spec, how) for spec in wanted}
-        known += [cell for cell in kept.values() if cell]
-        left = [spec for spec in wanted if kept and not kept[spec.name]]
-        try:
-            found = _first(lodged(column.word, None, column.lodging)) if left else {}
-        except (Unavailable, UnknownTarget) as error:
-            told.append(column._replace(reason=str(error)))
-            continue
-        told.append(column)
-        for spec in left:
-            thing, target = found.get(spec.name, (0, None))
-            if target is None or target.unsupported:
-                reason = target.unsupported if target else f"{column.name} has no {spec.name}"
-                known.append(Cell(column.name, spec.name, reason=plain(reason)))
-                keep_cell(column, known[-1], how)
+        for spec in () if column.reason else sorted(wanted, key=lambda spec: not spec.composite):
+            cell = kept_cell(column, spec, how)
+            if cell is None:
+                tasks.append(Task(column, spec.name, how))
             else:
-                tasks.append(Task(column, spec.name, thing, target.label, how))
-    return Plan(known, _long_first(tasks, wanted, columns), told)
-
-
-def _first(targets: Sequence[Target]) -> dict[str, tuple[int, Target]]:
-    """By spec the first target, and its number."""
-    found = dict[str, tuple[int, Target]]()
-    for number, one in enumerate(targets):
-        found.setdefault(one.spec, (number, one))
-    return found
-
-
-def _long_first(tasks: list[Task], wanted: Sequence[Spec], columns: Sequence[Column]) -> list[Task]:
-    """Column by column, for each wants a process of its own; in each what takes long first."""
-    short = {spec.name: not spec.composite for spec in wanted}
-    order = {column.name: number for number, column in enumerate(columns)}
-    return sorted(tasks, key=lambda task: (order[task.column.name], short[task.spec]))
+                known.append(cell)
+    return known, tasks
 
 
 def carried_out(tasks: Sequence[Task], jobs: int) -> Iterator[Cell]:
@@ -75,14 +39,26 @@ def carried_out(tasks: Sequence[Task], jobs: int) -> Iterator[Cell]:
         for future in as_completed(waiting):
             task = waiting[future]
             try:
-                yield _kept(task, future.result())
+                cell = future.result()
             except BrokenProcessPool:
-                yield Cell(
-                    task.column.name, task.spec, reason="not asked: a process of this run was ended from outside"
+                cell = Cell(
+                    task.column.name, task.spec, reason=f"{NOT_ASKED}a process of this run was ended from outside"
                 )
+            yield _kept(task, cell)
 
 
 def _kept(task: Task, cell: Cell) -> Cell:
-    if cell.verdicts:
-        keep_cell(task.column, cell, task.how)
+    keep_cell(task.column, cell, task.how)
     return cell
+
+
+def barred(columns: Sequence[Column], cells: Sequence[Cell]) -> tuple[list[Column], list[Cell]]:
+    """Columns of which nothing could be asked, for one reason, with that as theirs, and the cells of the others."""
+    there = list[Column]()
+    for column in columns:
+        reasons = {cell.reason for cell in cells if cell.column == column.name}
+        (reason,) = reasons if len(reasons) == 1 else ("",)
+        why = reason.removeprefix(NOT_ASKED) if reason.startswith(NOT_ASKED) else column.reason
+        there.append(column._replace(reason=why))
+    asked = {column.name for column in there if not column.reason}
+    return there, [cell for cell in cells if cell.column in asked]

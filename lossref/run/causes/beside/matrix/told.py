@@ -9,7 +9,7 @@ from typing import Any
 
 from lossref.core.nouns import Finding
 from lossref.hosts.worker.words import short
-from lossref.run.causes.beside.matrix.asked import Cell, Column
+from lossref.run.causes.beside.matrix.asked import NOT_ASKED, Cell, Column
 from lossref.run.findings import findings
 from lossref.run.findings.words import KINDS_IN_ORDER, count
 
@@ -98,7 +98,7 @@ def _told(cell: Cell, found: Sequence[Finding], before: Told | None) -> Told:
 
 def _status(cell: Cell, said: Sequence[Said]) -> str:
     if cell.reason:
-        return UNKNOWN if cell.reason.startswith("not asked: ") else ABSENT
+        return UNKNOWN if cell.reason.startswith(NOT_ASKED) else ABSENT
     if said:
         return DIALECT if all(one.kind == "dialect" for one in said) else FAILS
     statuses = {row.status for row in cell.verdicts}
