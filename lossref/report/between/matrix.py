@@ -81,11 +81,14 @@ def _lines(columns: Sequence[Column], rows: Sequence[Told]) -> list[tuple[str, l
     found = list[tuple[str, list[Run]]]()
     for spec in sorted({row.spec for row in rows}):
         cells = [there.get((one.name, spec), Told(one.name, spec, "unknown", reason=one.reason)) for one in columns]
-        groups = (
-            list(group) for _, group in itertools.groupby(cells, lambda cell: (cell.status, cell.brief, cell.said))
-        )
+        groups = (list(group) for _, group in itertools.groupby(cells, _likeness))
         found.append((spec, [Run(group[0], len(group)) for group in groups]))
     return sorted(found, key=lambda line: all(run.cell.status == "absent" for run in line[1]))
+
+
+def _likeness(cell: Told) -> tuple[str, str, list[str]]:
+    """What neighbours of one block have in common; the numbers in their sentences may differ."""
+    return cell.status, cell.brief, [one.id for one in cell.said]
 
 
 # In lines -----------------------------------------------------------------------------------------------
