@@ -20,6 +20,7 @@ from lossref.core.nouns import Failure, Target, Verdict
 from lossref.hosts.endings import TargetEnded
 from lossref.hosts.process import HERE
 from lossref.hosts.worker.messages import Call, Question, Reply, Returned
+from lossref.report.between import matrix
 from lossref.run.causes.beside import known
 from lossref.run.causes.beside.matrix import carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
@@ -330,6 +331,20 @@ def test_what_is_new_and_what_is_gone(cells: list[Cell], statuses: list[str], mo
     )
     apart = told([Column(cell.column, "t", HERE) for cell in cells], cells, in_a_row=False)
     assert not any(row.new or row.gone for row in apart), "packages do not come after each other"
+
+
+def test_the_page_and_the_table_take_no_word_for_a_command(tmp_path: Path) -> None:
+    """What a target says stands in a cell as it is, and is no formula, no markup, no escape."""
+    bad = _cell("a", "fail")
+    failures = (replace(FAILED, kind="raises E", problem="raised =E: <b>x</b> \x1b[31m"),)
+    cell = replace(bad, verdicts=tuple(replace(row, failures=failures) for row in bad.verdicts))
+    columns = [Column("=1+1", "t", HERE)]
+    rows = told(columns, [replace(cell, column="=1+1")], in_a_row=True)
+    matrix.write(tmp_path, "t", columns, rows, [], 0)
+    page = (tmp_path / "index.html").read_text() + "\n".join(matrix.lines(columns, rows, []))
+    assert "<b>x" not in page
+    assert "\x1b" not in page + (tmp_path / "matrix.csv").read_text()
+    assert "'=1+1,ciou,fails,1 crash" in (tmp_path / "matrix.csv").read_text()
 
 
 AGREE = {

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lossref.hosts.worker.words import printable
 from lossref.report.frame import filled
+from lossref.report.stored import cell
 from lossref.run.about import facts
 from lossref.run.atomic import write_text
 from lossref.run.causes.beside.matrix.agreement import Agreement
@@ -71,7 +72,8 @@ def _csv(rows: Sequence[Told]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         moved = ("; ".join(one.sentence for one in found) for found in (row.new, row.gone))
-        writer.writerow([row.column, row.spec, row.status, row.brief, row.sentence, *moved, row.replies])
+        said = (row.column, row.spec, row.status, row.brief, row.sentence, *moved, row.replies)
+        writer.writerow(map(cell, said))
     return text.getvalue()
 
 
