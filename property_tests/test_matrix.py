@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import sys
 import zipfile
@@ -26,7 +27,8 @@ from lossref.run.causes.beside.matrix import carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
 from lossref.run.causes.beside.matrix.asked import Cell, Column
 from lossref.run.causes.beside.matrix.told import told
-from lossref.targets.resolve import UnknownTarget
+from lossref.targets.adapters import ultralytics
+from lossref.targets.resolve import Unavailable, UnknownTarget
 
 HEAD = """
 import lossref
@@ -359,3 +361,24 @@ AGREE = {
 @pytest.mark.parametrize(("groups", "sentence"), AGREE.values(), ids=list(AGREE))
 def test_who_agrees_in_words(groups: tuple[tuple[str, ...], ...], sentence: str) -> None:
     assert Agreement("ciou", groups).sentence == sentence
+
+
+# Which releases the adapter knows ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("release", "old"),
+    [("8.2.103", True), ("7.9", True), ("8.3.0", False), ("8.3.0rc1", False), ("8.10.1", False), ("9.0.0", False)],
+)
+def test_a_release_before_the_first_known_one_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, release: str, old: bool
+) -> None:
+    """It is not asked, nor even imported: what it would be accused of is that it is another one."""
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: release)
+    monkeypatch.setattr(ultralytics, "_module", lambda *words: pytest.fail("it is imported"))
+    if not old:
+        with pytest.raises(pytest.fail.Exception, match="it is imported"):
+            ultralytics.targets()
+        return
+    with pytest.raises(Unavailable, match=f"ultralytics {release} is older than 8.3, .*: it is not asked"):
+        ultralytics.targets()

@@ -66,11 +66,10 @@ def _too_old() -> str:
         here = importlib.metadata.version(NAME)
     except importlib.metadata.PackageNotFoundError:  # a checkout: what it lacks shows itself
         return ""
-    numbers = tuple(map(int, re.findall(r"\d+", here)[:2]))
+    if tuple(map(int, re.findall(r"\d+", here)[:2])) >= OLDEST:
+        return ""
     oldest = ".".join(map(str, OLDEST))
-    return f"{NAME} {here} is older than {oldest}, where what is known of it begins: it is not asked" * (
-        numbers < OLDEST
-    )
+    return f"{NAME} {here} is older than {oldest}, where what is known of it begins: it is not asked"
 
 
 def _find(name: str, package: str = NAME) -> Any:
