@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from lossref import losses
 from lossref.cli import app
 from lossref.core.nouns import Failure, Target, Verdict
 from lossref.hosts.endings import TargetEnded
@@ -23,7 +24,7 @@ from lossref.hosts.process import HERE
 from lossref.hosts.worker.messages import Call, Question, Reply, Returned
 from lossref.report.between import matrix
 from lossref.run.causes.beside import known
-from lossref.run.causes.beside.matrix import carried, heard
+from lossref.run.causes.beside.matrix import agreement, carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
 from lossref.run.causes.beside.matrix.asked import Cell, Column
 from lossref.run.causes.beside.matrix.told import told
@@ -350,17 +351,44 @@ def test_the_page_and_the_table_take_no_word_for_a_command(tmp_path: Path) -> No
 
 
 AGREE = {
-    "all": ((("a", "b", "c"),), "all 3 agree"),
-    "everyone but one": ((("a", "b"), ("c",)), "everyone but c agrees"),
-    "two and two": ((("a", "b"), ("c", "d")), "a, b | c, d"),
-    "two, and two alone": ((("a", "b"), ("c",), ("d",)), "a, b | c | d"),
-    "two that differ": ((("a",), ("b",)), "no two agree"),
+    "all": ([("a", "b", "c")], "all 3 agree"),
+    "everyone but one": ([("a", "b"), ("c",)], "everyone but c agrees"),
+    "two and two": ([("a", "b"), ("c", "d")], "a, b | c, d"),
+    "two, and two alone": ([("a", "b"), ("c",), ("d",)], "a, b | c | d"),
+    "two that differ": ([("a",), ("b",)], "no two agree"),
+    "two that cannot be compared": ([], "no two can be compared"),
 }
 
 
 @pytest.mark.parametrize(("groups", "sentence"), AGREE.values(), ids=list(AGREE))
-def test_who_agrees_in_words(groups: tuple[tuple[str, ...], ...], sentence: str) -> None:
-    assert Agreement("ciou", groups).sentence == sentence
+def test_who_agrees_in_words(groups: list[tuple[str, ...]], sentence: str) -> None:
+    assert Agreement("ciou", (tuple(groups),) if groups else ()).sentence == sentence
+
+
+PEERS = {  # who is like whom, who cannot be compared
+    "two that agree, one that does not": ("ab", "", ((("a", "b"), ("c",)),)),
+    "nearly is not handed on": ("ab bc", "", ((("a", "b"), ("c",)),)),
+    "all": ("ab bc ac", "", ((("a", "b", "c"),),)),
+    "nobody": ("", "", ((("a",), ("b",), ("c",)),)),
+    "one that has another convention": ("ab", "ac bc", ((("a", "b"),),)),
+    "no two can be compared": ("", "ab ac bc", ()),
+}
+
+
+@pytest.mark.parametrize(("alike", "silent", "clusters"), PEERS.values(), ids=list(PEERS))
+def test_who_goes_with_whom(monkeypatch: pytest.MonkeyPatch, alike: str, silent: str, clusters: Any) -> None:
+    def beside(spec: Any, one: Column, other: Column, seed: int) -> tuple[str, list[list[Any]], int]:
+        pair = one.name + other.name
+        reason = "no case can be put to both" if pair in silent.split() else ""
+        return reason, [] if reason or pair in alike.split() else [["ciou", 1, 0.5]], 9
+
+    monkeypatch.setattr(agreement, "_beside", beside)
+    columns = [*(Column(name, "t", HERE) for name in "abc"), Column("d", "t", HERE, reason="gone")]
+    cells = [_cell(name, "pass") for name in "abc"]
+    (found,) = agreement.of(agreement.pairs(columns), [losses.spec("ciou")], cells, 0)
+    assert found.clusters == clusters
+    assert len(found.apart) == 3 - len(alike.split()) - len(silent.split())
+    assert len(found.silent) == len(silent.split())
 
 
 # Which releases the adapter knows ---------------------------------------------------------------------

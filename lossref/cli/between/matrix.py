@@ -67,6 +67,7 @@ def matrix(
     from lossref.hosts.interrupts import deaf
     from lossref.hosts.process import Lodging
     from lossref.report.between import matrix as page
+    from lossref.report.terminal import track
     from lossref.run.causes.beside.matrix import agreement, columns, told
     from lossref.run.causes.beside.matrix.asked import NOT_ASKED, How
     from lossref.run.causes.beside.matrix.carried import barred
@@ -90,7 +91,7 @@ def matrix(
         try:
             for cell in _asked(there, wanted, How(seed, dtypes), jobs):
                 cells.append(cell)
-            agree = [] if package else agreement.of(there, wanted, cells, seed)
+            agree = [] if package else agreement.of(track(agreement.pairs(there), "pairs"), wanted, cells, seed)
         except KeyboardInterrupt:
             deaf()
             interrupted = True

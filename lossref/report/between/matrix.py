@@ -106,7 +106,10 @@ def lines(columns: Sequence[Column], rows: Sequence[Told], agree: Sequence[Agree
         for sign, one, specs in told.get(column.name, ()):
             yield printable(f"    {'+' if sign == 'new' else '-'} {_brief(one)} ({listed(specs, MOST)})")
     for row in agree:
-        yield printable(f"{row.spec}  {row.sentence} ({', '.join(itertools.chain(*row.groups))})")
+        pairs = [pair for pair, _ in (*row.apart, *row.silent)]
+        names = dict.fromkeys([*itertools.chain(*itertools.chain(*row.clusters)), *itertools.chain(*pairs)])
+        beside = f" ({', '.join(names)})" if len(row.clusters) < 2 else ""
+        yield printable(f"{row.spec}  {row.sentence}{beside}")
 
 
 def _brief(one: Said) -> str:

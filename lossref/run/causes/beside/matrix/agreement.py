@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,55 +25,83 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Agreement:
-    """The implementations of one loss, those together that give the same numbers, the largest group first.
+    """The implementations of one loss: those that can be asked the same, and of these who gives the same numbers.
 
-    apart:  for two that do not, what differs, and on how many cases of how many
-    silent: pairs that no case can be put to, or one of which has ended, with the reason
+    clusters: such as can be compared, each as groups that agree, the largest group first; none where no two can
+    apart:    for two that do not agree, what differs, and on how many cases of how many
+    silent:   pairs that no case can be put to, for they have other conventions, or one of which ended, with the reason
     """
 
     spec: str
-    groups: tuple[tuple[str, ...], ...]
+    clusters: tuple[tuple[tuple[str, ...], ...], ...]
     apart: tuple[tuple[Pair, str], ...] = ()
     silent: tuple[tuple[Pair, str], ...] = ()
 
     @property
     def sentence(self) -> str:
-        """All agree; everyone but one; or who is with whom."""
-        first, *others = self.groups
-        if not others:
-            return f"all {len(first)} agree"
-        alone = [group[0] for group in others if len(group) == 1]
-        if len(first) > 1 and len(others) == len(alone) == 1:
-            return f"everyone but {alone[0]} agrees"
-        if len(first) == 1:
-            return "no two agree"
-        return " | ".join(", ".join(group) for group in self.groups)
+        """All agree; everyone but one; or who is with whom. That two cannot be compared is no disagreement."""
+        if not self.clusters:
+            return "no two can be compared"
+        if len(self.clusters) == 1:
+            return _sentence(self.clusters[0])
+        return "; ".join(f"{', '.join(itertools.chain(*groups))}: {_sentence(groups)}" for groups in self.clusters)
 
 
-def of(columns: Sequence[Column], wanted: Sequence[Spec], cells: Sequence[Cell], seed: int) -> list[Agreement]:
-    """For every loss that two of the columns have, who agrees with whom."""
+def _sentence(groups: Sequence[tuple[str, ...]]) -> str:
+    first, *others = groups
+    if not others:
+        return f"all {len(first)} agree"
+    if len(first) == 1:
+        return "no two agree"
+    if len(others) == len(others[0]) == 1:
+        return f"everyone but {others[0][0]} agrees"
+    return " | ".join(", ".join(group) for group in groups)
+
+
+def pairs(columns: Sequence[Column]) -> list[tuple[Column, Column]]:
+    """Every two columns that can be asked. No more than two hosts live at a time, so a pair has its turn once."""
+    return list(itertools.combinations((one for one in columns if not one.reason), 2))
+
+
+def of(
+    told: Iterable[tuple[Column, Column]], wanted: Sequence[Spec], cells: Sequence[Cell], seed: int
+) -> list[Agreement]:
+    """For every loss that two of the pairs have, who agrees with whom."""
     there = {(cell.column, cell.spec) for cell in cells if cell.verdicts}
-    found = list[Agreement]()
-    for spec in wanted:
-        mine = [column for column in columns if (column.name, spec.name) in there]
-        if len(mine) > 1:
-            found.append(_of_spec(spec, mine, seed))
-    return found
+    rows = dict[str, dict[Pair, tuple[str, list[list[Any]], int]]]()
+    for one, other in told:
+        for spec in wanted:
+            if {(one.name, spec.name), (other.name, spec.name)} <= there:
+                rows.setdefault(spec.name, {})[one.name, other.name] = _beside(spec, one, other, seed)
+    return [_of_spec(spec.name, rows[spec.name]) for spec in wanted if spec.name in rows]
 
 
-def _of_spec(spec: Spec, columns: Sequence[Column], seed: int) -> Agreement:
-    rows = {(a.name, b.name): _beside(spec, a, b, seed) for a, b in itertools.combinations(columns, 2)}
+def _of_spec(spec: str, rows: Mapping[Pair, tuple[str, list[list[Any]], int]]) -> Agreement:
     alike = [pair for pair, (reason, parts, _) in rows.items() if not reason and not parts]
     apart = tuple((pair, _words(parts, cases)) for pair, (reason, parts, cases) in rows.items() if parts and not reason)
     silent = tuple((pair, reason) for pair, (reason, _, _) in rows.items() if reason)
-    return Agreement(spec.name, tuple(_groups([one.name for one in columns], alike)), apart, silent)
+    compared = [pair for pair, (reason, _, _) in rows.items() if not reason]
+    clusters = tuple(tuple(_groups(names, alike)) for names in _clusters(compared))
+    return Agreement(spec, clusters, apart, silent)
+
+
+def _clusters(compared: Sequence[Pair]) -> list[list[str]]:
+    """Names that are joined by pairs, directly or by way of others."""
+    found = list[list[str]]()
+    for pair in compared:
+        joined = [names for names in found if {*names} & {*pair}]
+        found = [names for names in found if names not in joined]
+        found.append(list(dict.fromkeys([*itertools.chain(*joined), *pair])))
+    return found
 
 
 def _groups(names: Sequence[str], alike: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
     """Those of which each agrees with every other one of the group: to agree "nearly" is not handed on."""
     found = list[list[str]]()
     for name in names:
-        home = next((group for group in found if all((other, name) in alike for other in group)), None)
+        home = next(
+            (group for group in found if all({(other, name), (name, other)} & {*alike} for other in group)), None
+        )
         if home is None:
             found.append([name])
         else:
@@ -103,4 +132,6 @@ def _target(spec: Spec, column: Column) -> Target:
 
 def _words(parts: Sequence[Sequence[Any]], cases: int) -> str:
     names = ", ".join(str(name) for name, _, _ in parts)
-    return f"{names}: on {max(count for _, count, _ in parts)} of {cases} cases"
+    far = max(far for _, _, far in parts)
+    size = "one has no number where the other has" if math.isinf(far) else f"by {far:.1g} of the largest number"
+    return f"{names}: on {max(count for _, count, _ in parts)} of {cases} cases, {size}"
