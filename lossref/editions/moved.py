@@ -31,6 +31,7 @@ MOVES = (
     ("lossref", "lossref.run.causes", "explain"),
     ("lossref", "lossref.run.causes.smallest", "faults:shrink"),
     ("lossref", "lossref.report", "terminal"),
+    ("lossref.report", "lossref.report.between", "difference"),
     (
         "lossref",
         "lossref.bench",

@@ -51,7 +51,7 @@ def work(job: Job) -> Outcome:
 
     Raises `OSError` where they cannot be written.
     """
-    _of_one_spec(job.spec)
+    of_one_spec(job.spec)
     state.allow_tf32(job.lodging.tf32)
     cpu = dict[str, float]()
     return _gathered((_noted(job, one) for one in _each(job, cpu)), cpu)
@@ -64,7 +64,7 @@ def asked(job: Job, target: Target) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _of_one_spec(name: str) -> None:
+def of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
     for one in (outcome_of, true_gradient, reached, gradient_budget, in_both, material, setting, weights):
         one.cache_clear()
