@@ -197,7 +197,7 @@ def replay(
     only("cpu cuda", *filter(None, [device]))
     with plain_errors():
         from lossref.hosts.worker.words import printable
-        from lossref.run import replay as replaying
+        from lossref.run.saved import replay as replaying
 
         lines, passes = replaying.replay(file, trust, device, python, command)
     for line in lines:
