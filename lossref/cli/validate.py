@@ -121,7 +121,7 @@ def validate(
 
 def _where(executor: str, memory: int) -> tuple[str, int]:
     """The cluster, if a run is carried out on one, and the bytes that a host may use there. Stops at a bad address."""
-    from lossref.run.cluster.cluster import BadAddress, address
+    from lossref.run.cluster.client import BadAddress, address
 
     try:
         return (executor, memory) if executor and address(executor) else NOWHERE_ELSE
@@ -171,7 +171,7 @@ def _carry_out(
     from lossref.run.about import check_docs
     from lossref.run.atomic import InUse, write_text
     from lossref.run.causes import dialect_files as dialects
-    from lossref.run.cluster.cluster import ClusterError
+    from lossref.run.cluster.client import ClusterError
 
     kept, interrupted = session.Session(folder, words, plan, tier, seed, resume, known, more), False
     try:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import os
 import pickle
-import re
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
@@ -29,35 +25,17 @@ from lossref.run.ask import ENDING, ENOUGH, VERDICTS
 from lossref.run.atomic import append_line, write_bytes
 from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.cluster import errand
+from lossref.run.cluster.client import ANYWHERE, CONNECT, ClusterError, connected
 from lossref.run.cluster.dispatch import REFUSED, Dispatch, said_of
 from lossref.run.cluster.order import Done, Order
 from lossref.run.plan import Job, is_short, planned
 from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session
 
-CONNECT = 10.0  # seconds that a scheduler has to answer, also after the connection was lost
 ENLIST = 120.0  # and a worker, to say whether it is fit; it imports torch meanwhile
 SILENT = 30.0  # without a sign of life, and a worker is gone
 LOOK = 1.0  # between two looks at who is there
 LONGEST = 20  # times what a check may compute is what a job may take, beside what is waited for
-ADDRESS = re.compile(r"dask://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):([1-9]\d{0,4})")
-ANYWHERE = "a scheduler is started by `dask scheduler`, its workers by `dask worker HOST:PORT`"
-
-
-class BadAddress(Exception):
-    """A word names no cluster; the message says how one is written."""
-
-
-class ClusterError(Exception):
-    """There is no cluster at the address, or none that can carry out this run; the message says why."""
-
-
-def address(word: str) -> str:
-    """The address of the scheduler that a word like dask://HOST:PORT names, as Dask writes it. Raises `BadAddress`."""
-    match = ADDRESS.fullmatch(word)
-    if not match or int(match[2]) > 65535:
-        raise BadAddress(f"{short(word)} names no executor; write dask://HOST:PORT, where the scheduler is")
-    return f"tcp://{match[1]}:{match[2]}"
 
 
 @contextmanager
@@ -66,45 +44,13 @@ def joined(word: str, order: Order, tell: Callable[[str], None]) -> Iterator[Clu
 
     `tell` is told, in a sentence, of each worker that is not. Raises `BadAddress` or `ClusterError`.
     """
-    scheduler = address(word)
-    try:
-        import cloudpickle
-        import distributed
-    except ImportError as error:
-        needs = "a Dask cluster needs the package distributed, here and on its workers"
-        raise ClusterError(f"{needs}; pip install 'lossref[scale]' ({error})") from None
-    for name in ("distributed", "tornado", "asyncio"):  # what they would log is said here in one sentence
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    cloudpickle.register_pickle_by_value(errand)
-    client = _connected(lambda: distributed.Client(scheduler, timeout=CONNECT, set_as_default=False), word)
-    found = Cluster(word, client, order, tell)
-    try:
-        found.enlist()
-        yield found
-    finally:
-        found.leave()
-        cloudpickle.unregister_pickle_by_value(errand)
-
-
-def _connected(connect: Callable[[], Any], word: str) -> Any:
-    """A client, in a thread of its own: it waits for ever for somebody who listens there, and is no scheduler."""
-    found, failed = list[Any](), list[str]()
-
-    def tried() -> None:
+    with connected(word) as client:
+        found = Cluster(word, client, order, tell)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found.append(connect())
-        except Exception as error:
-            failed.append(plain(str(error)) or type(error).__name__)
-
-    thread = threading.Thread(target=tried, daemon=True)
-    thread.start()
-    thread.join(2 * CONNECT)
-    if not found:
-        why = failed[0] if failed else f"whoever listens there has not said within {2 * CONNECT:.0f} s that it is one"
-        raise ClusterError(f"no Dask scheduler answers at {word} ({why}); {ANYWHERE}")
-    return found[0]
+            found.enlist()
+            yield found
+        finally:
+            found.leave()
 
 
 class Cluster:
@@ -175,8 +121,6 @@ class Cluster:
     def leave(self) -> None:
         """Ask for nothing any more; what is still carried out comes to its end there, and nobody looks at it."""
         self._ended.set()
-        with contextlib.suppress(Exception):
-            self._client.close(timeout=LOOK)
 
     def _watch(self) -> None:
         """Ask the scheduler again and again who is there: in a thread of its own, for it may never answer."""
@@ -230,6 +174,7 @@ class Cluster:
 def follow(kept: Session, afar: Cluster, console: Console) -> None:
     """Carry out what is left of a run's plan on a cluster, with a progress bar on a terminal. Raises `ClusterError`."""
     left = sorted(kept.left(), key=is_short)
+    kept.at_once = len(afar.places()) if len(left) == len(kept.plan) else 0
     with progress("verdicts", planned(left), console, afar.now) as advance:
         for job, outcome in afar.carried_out(left):
             kept.keep(job, outcome)
