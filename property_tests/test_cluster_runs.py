@@ -58,7 +58,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder, self.workers = folder, dict[str, subprocess.Popen[bytes]]()
         at = folder / "scheduler.json"
-        self._scheduler = self._started(
+        self.scheduler = self._started(
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(at)
         )
         until(at.exists)
@@ -79,7 +79,7 @@ class Site:
             return subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=log, stderr=log)
 
     def end(self) -> None:
-        for one in (*self.workers.values(), self._scheduler):
+        for one in (*self.workers.values(), self.scheduler):
             one.kill()
             one.wait()
 
@@ -140,6 +140,26 @@ def test_a_run_of_which_a_worker_is_killed_is_the_serial_run(site: Site, tmp_pat
     ]
     assert cases[0] == cases[1] != {}
     assert json.loads((tmp_path / "afar" / "run.json").read_text())["finished"] is True
+
+
+def test_a_run_whose_scheduler_is_killed_goes_on_elsewhere(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    site.worker("a")
+
+    def kill() -> None:
+        until((tmp_path / "asked-a").exists)
+        site.scheduler.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    told = run(tmp_path, "afar", "--executor", f"dask://127.0.0.1:{site.port}")
+    killer.join()
+    assert (told.exit_code, len(told.output.splitlines())) == (3, 1), told.output
+    assert f"the scheduler at dask://127.0.0.1:{site.port} does not answer any more" in told.output
+    assert json.loads((tmp_path / "afar" / "run.json").read_text())["finished"] is False
+    resumed = run(tmp_path, "afar", "--resume", "--jobs", "1")
+    known = json.loads((tmp_path / "afar" / "run.json").read_text())
+    assert (resumed.exit_code, known["finished"], len(rows(tmp_path / "afar"))) == (1, True, known["planned"])
 
 
 def _another(place: Path) -> Path:

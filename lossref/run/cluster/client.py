@@ -48,8 +48,8 @@ def connected(word: str) -> Iterator[Any]:
     except ImportError as error:
         needs = "a Dask cluster needs the package distributed, here and on its workers"
         raise ClusterError(f"{needs}; pip install 'lossref[scale]' ({error})") from None
-    for name in ("distributed", "tornado", "asyncio"):  # what they would log is said here in one sentence
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    before = logging.root.manager.disable
+    logging.disable()  # what Dask and its loop would log, is said here in one sentence
     cloudpickle.register_pickle_by_value(errand)
     try:
         client = _connected(lambda: distributed.Client(scheduler, timeout=CONNECT, set_as_default=False), word)
@@ -60,6 +60,7 @@ def connected(word: str) -> Iterator[Any]:
                 client.close(timeout=1)
     finally:
         cloudpickle.unregister_pickle_by_value(errand)
+        logging.disable(before)
 
 
 def _connected(connect: Callable[[], Any], word: str) -> Any:

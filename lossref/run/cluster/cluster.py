@@ -79,9 +79,10 @@ class Cluster:
         asked = self._asked()
         limit = time.monotonic() + ENLIST
         while asked and time.monotonic() < limit:
-            for future in wait(asked, LOOK, FIRST_COMPLETED).done:
+            answered = wait(asked, LOOK, FIRST_COMPLETED).done
+            there = self.places()  # first, for where the scheduler is gone all that it was asked is cancelled
+            for future in answered:
                 self._judge(asked.pop(future), *said_of(future)[:2])
-            there = self.places()
             for future in [one for one, place in asked.items() if place not in there]:
                 self._judge(asked.pop(future), REFUSED, f"nothing was heard of it for {SILENT:.0f} s")
         for place in asked.values():
@@ -113,7 +114,9 @@ class Cluster:
 
     def places(self) -> Mapping[str, Executor]:
         """Where a job can be carried out now. Raises `ClusterError` where the scheduler is gone."""
-        if time.monotonic() - self._looked >= LOOK:
+        if self._client.status != "running":
+            self._lost = self._lost or "it has closed the connection"
+        if self._lost or time.monotonic() - self._looked >= LOOK:
             self._look()
             self._looked = time.monotonic()
         return self._places

@@ -95,7 +95,9 @@ class Dispatch:
         if not self._out:
             time.sleep(BEAT)
             return
-        for future in wait(self._out, BEAT, FIRST_COMPLETED).done:
+        done = wait(self._out, BEAT, FIRST_COMPLETED).done
+        self._places()  # raises where all places are gone at once: what was cancelled with them did not fail
+        for future in done:
             one, said = self._out.pop(future), said_of(future)
             if said.kind == DONE:
                 yield one.job, said.body
