@@ -88,13 +88,18 @@ def refuses(call: int) -> Said:
 
 LOSSES: dict[str, tuple[Callable[[Yard], Callable[[int], Said | None]], float, str]] = {
     "nothing is lost": (lambda yard: lambda call: None, 30.0, ""),
-    "a place is gone": (lambda yard: yard.vanishes, 30.0, "a is gone; spec0 of mine is asked again elsewhere"),
-    "a place hangs": (lambda yard: yard.hangs, 0.5, "a had it for 0.5 s; spec0 of mine is asked again elsewhere"),
+    "a place is gone": (lambda yard: yard.vanishes, 30.0, "a is gone; spec0 of mine is asked again"),
+    "a place hangs": (lambda yard: yard.hangs, 0.5, "a had it for 0.5 s; spec0 of mine is asked again"),
     "a place is not fit": (lambda yard: refuses, 30.0, "a is left out: its torch is 1.0"),
     "a first try fails": (
         lambda yard: lambda call: fails(call) if call == 1 else None,
         30.0,
         "failed on a: its process ended with -11; spec0",
+    ),
+    "a place fails at everything": (
+        lambda yard: fails,
+        30.0,
+        "its process ended with -11; spec0 of mine is asked again",
     ),
     "a first try raises": (lambda yard: lambda call: raises(call) if call == 1 else None, 30.0, "SystemExit no; spec0"),
 }

@@ -131,7 +131,7 @@ def test_a_run_of_which_a_worker_is_killed_is_the_serial_run(site: Site, tmp_pat
     killer.join()
     assert (serial.exit_code, told.exit_code) == (1, 1), told.output
     assert "is gone; " in told.output
-    assert "is asked again elsewhere" in told.output
+    assert "is asked again" in told.output
     assert rows(tmp_path / "afar") == rows(tmp_path / "serial")
     done = [json.loads(line)["job"] for line in (tmp_path / "afar" / "jobs.jsonl").read_text().splitlines()]
     assert sorted(done) == [0, 1, 2, 3]
@@ -183,6 +183,18 @@ UNFIT: dict[str, tuple[Callable[[Path], Path], str]] = {
     "it hangs": (lambda place: ROOT, "nothing was heard of it for 3 s"),
     "no worker at all": (lambda place: ROOT, "has no worker; a scheduler is started by"),
 }
+
+
+def test_a_worker_that_is_not_fit_is_left_out_and_lives(site: Site, tmp_path: Path) -> None:
+    """It is another's, and goes on with its own work; the run is carried out by those that are fit."""
+    (tmp_path / "mine.py").write_text(MINE)
+    site.worker("a", _none(tmp_path / "other"))
+    site.worker("b")
+    told = run(tmp_path, "afar", "--spec", "iou", "--executor", f"dask://127.0.0.1:{site.port}")
+    assert told.exit_code == 0, told.output
+    assert "has no lossref, or another version" in told.output.splitlines()[0]
+    assert site.workers["a"].poll() is None
+    assert b"Failed to deserialize" not in (tmp_path / "worker-a.log").read_bytes()
 
 
 @pytest.mark.parametrize("name", UNFIT)

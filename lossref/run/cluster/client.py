@@ -7,8 +7,10 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from lossref.hosts.worker.words import plain, short
@@ -37,20 +39,18 @@ def address(word: str) -> str:
 
 @contextmanager
 def connected(word: str) -> Iterator[Any]:
-    """A client of the scheduler that a word names; errands travel by value meanwhile, and Dask logs nothing.
+    """A client of the scheduler that a word names; Dask logs nothing meanwhile.
 
     Raises `BadAddress` or `ClusterError`.
     """
     scheduler = address(word)
     try:
-        import cloudpickle
         import distributed
     except ImportError as error:
         needs = "a Dask cluster needs the package distributed, here and on its workers"
         raise ClusterError(f"{needs}; pip install 'lossref[scale]' ({error})") from None
     before = logging.root.manager.disable
     logging.disable()  # what Dask and its loop would log, is said here in one sentence
-    cloudpickle.register_pickle_by_value(errand)
     try:
         client = _connected(lambda: distributed.Client(scheduler, timeout=CONNECT, set_as_default=False), word)
         try:
@@ -59,8 +59,18 @@ def connected(word: str) -> Iterator[Any]:
             with contextlib.suppress(Exception):
                 client.close(timeout=1)
     finally:
-        cloudpickle.unregister_pickle_by_value(errand)
         logging.disable(before)
+
+
+@cache
+def errands() -> Mapping[str, Callable[..., Any]]:
+    """The functions that are sent to a cluster, by name, as those of a script: they travel by value, to workers, too.
+
+    Those of a module travel by name, wherever that can be imported, and break a worker that has another lossref.
+    """
+    file, names = Path(errand.__file__), dict[str, Any](__name__="__main__")
+    exec(compile(file.read_text(), str(file), "exec"), names)
+    return names
 
 
 def _connected(connect: Callable[[], Any], word: str) -> Any:

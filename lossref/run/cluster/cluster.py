@@ -24,9 +24,8 @@ from lossref.run.about import progress
 from lossref.run.ask import ENDING, ENOUGH, VERDICTS
 from lossref.run.atomic import append_line, write_bytes
 from lossref.run.causes.judged import CHECK_SECONDS
-from lossref.run.cluster import errand
-from lossref.run.cluster.client import ANYWHERE, CONNECT, ClusterError, connected
-from lossref.run.cluster.dispatch import REFUSED, Dispatch, said_of
+from lossref.run.cluster.client import ANYWHERE, CONNECT, ClusterError, connected, errands
+from lossref.run.cluster.dispatch import REFUSED, Dispatch, machine, said_of
 from lossref.run.cluster.order import Done, Order
 from lossref.run.plan import Job, is_short, planned
 from lossref.run.saved.finished import Outcome
@@ -84,7 +83,9 @@ class Cluster:
             for future in answered:
                 self._judge(asked.pop(future), *said_of(future)[:2])
             for future in [one for one, place in asked.items() if place not in there]:
-                self._judge(asked.pop(future), REFUSED, f"nothing was heard of it for {SILENT:.0f} s")
+                silent = machine(asked[future]) in self._seen
+                why = f"nothing was heard of it for {SILENT:.0f} s" if silent else "it went while it was asked"
+                self._judge(asked.pop(future), REFUSED, why)
         for place in asked.values():
             self._judge(place, REFUSED, f"it did not say within {ENLIST:.0f} s whether it is fit")
         if not self.places():
@@ -129,7 +130,7 @@ class Cluster:
         """Ask the scheduler again and again who is there: in a thread of its own, for it may never answer."""
         while not self._ended.is_set():
             try:
-                self._seen, self._seen_at = self._client.run_on_scheduler(errand.seen), time.monotonic()
+                self._seen, self._seen_at = self._client.run_on_scheduler(errands()["seen"]), time.monotonic()
             except Exception as error:
                 self._lost = plain(str(error)) or type(error).__name__
                 return
@@ -156,22 +157,22 @@ class Cluster:
 
     def _asked(self) -> dict[Future[Any], str]:
         """The first place of every worker, asked whether it is fit."""
-        firsts = {place.rpartition("/")[0]: place for place in reversed(list(self._places))}
+        firsts = {machine(place): place for place in reversed(list(self._places))}
         return {self._places[one].submit(*self._task(one, None)): one for one in firsts.values()}
 
     def _judge(self, place: str, kind: str, why: str) -> None:
         if kind != "done":
-            who = place.rpartition("/")[0]
+            who = machine(place)
             self._left_out[who] = why
-            self._places = {name: one for name, one in self._places.items() if name.rpartition("/")[0] != who}
+            self._places = {name: one for name, one in self._places.items() if machine(name) != who}
 
     def _task(self, place: str, at: int | None) -> tuple[Any, ...]:
         """The errand to a place, as an executor is given it."""
-        threads = sum(one.rpartition("/")[0] == place.rpartition("/")[0] for one in self._places)
+        threads = sum(machine(one) == machine(place) for one in self._places)
         order = pickle.dumps(replace(self._order, at=at, places=max(threads, 1)))
         told = {name: os.environ[name] for name in (FILES, SWITCH) if name in os.environ}
         seconds = ENLIST if at is None else longest(self._order.plan[at])
-        return errand.errand, f"{self._run}/{place}", order, os.getcwd(), told, seconds
+        return errands()["errand"], f"{self._run}/{place}", order, os.getcwd(), told, seconds
 
 
 def follow(kept: Session, afar: Cluster, console: Console) -> None:

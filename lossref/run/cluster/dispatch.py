@@ -32,12 +32,12 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Try:
-    """A job that is being carried out at a place, since when, and which try at it this is."""
+    """A job that is being carried out at a place, since when, and the machines that failed at it before."""
 
     job: Job
     place: str
     since: float
-    number: int
+    failed: tuple[str, ...]
 
 
 class Dispatch:
@@ -46,7 +46,7 @@ class Dispatch:
     def __init__(
         self, jobs: Sequence[Job], places: Places, task: Callable[[Job, str], Task], tell: Callable[[str], None]
     ) -> None:
-        self._waiting = [(job, 1) for job in jobs]
+        self._waiting: list[tuple[Job, tuple[str, ...]]] = [(job, ()) for job in jobs]
         self._places, self._task, self._tell = places, task, tell
         self._out: dict[Future[Said], Try] = {}
         self._unfit = set[str]()
@@ -86,10 +86,12 @@ class Dispatch:
 
     def _hand_out(self, there: Mapping[str, Executor]) -> None:
         busy = {one.place for one in self._out.values()}
+        machines = {machine(one) for one in there if one not in self._unfit}
         for name in [one for one in there if one not in busy and one not in self._unfit]:
-            if self._waiting:
-                job, number = self._waiting.pop(0)
-                self._out[there[name].submit(*self._task(job, name))] = Try(job, name, time.monotonic(), number)
+            at = next((at for at, one in enumerate(self._waiting) if _may(one[1], machine(name), machines)), None)
+            if at is not None:
+                job, failed = self._waiting.pop(at)
+                self._out[there[name].submit(*self._task(job, name))] = Try(job, name, time.monotonic(), failed)
 
     def _done(self) -> Iterator[tuple[Job, Any]]:
         if not self._out:
@@ -104,18 +106,29 @@ class Dispatch:
             elif said.kind == REFUSED:
                 self._unfit.add(one.place)
                 self._tell(f"{one.place} is left out: {said.sentence}")
-                self._waiting.insert(0, (one.job, one.number))
+                self._waiting.insert(0, (one.job, one.failed))
             else:
                 self._again(one, f"{one.job.spec} failed on {one.place}: {said.sentence}")
 
     def _again(self, one: Try, why: str) -> None:
         """Put a job at the head of what is waiting, unless that was tried too often."""
-        if one.number < TRIES:
-            self._tell(f"{why}; {one.job.spec} of {one.job.label} is asked again elsewhere")
-            self._waiting.insert(0, (one.job, one.number + 1))
+        failed = (*one.failed, machine(one.place))
+        if len(failed) < TRIES:
+            self._tell(f"{why}; {one.job.spec} of {one.job.label} is asked again")
+            self._waiting.insert(0, (one.job, failed))
         else:
             self._tell(f"{why}; {one.job.spec} of {one.job.label} is given up after {TRIES} tries")
             self.given_up.append(one.job)
+
+
+def machine(place: str) -> str:
+    """Where a place is: what its name says before the last stroke."""
+    return place.rpartition("/")[0] or place
+
+
+def _may(failed: Sequence[str], here: str, machines: set[str]) -> bool:
+    """Whether a job is given to this machine: not where it failed, as long as there are others."""
+    return here not in failed or machines <= set(failed)
 
 
 def said_of(future: Future[Said]) -> Said:

@@ -35,8 +35,10 @@ def errand(place: str, order: bytes, folder: str, environment: dict[str, str], s
     if not os.path.isdir(folder):
         return "refused", f"it has no folder {folder}, where the run was started", None
     with tempfile.TemporaryDirectory(prefix="lossref-", dir=worker.local_directory) as scratch:
+        for name in [name for name, one in list(crews.items()) if one.poll() is not None]:
+            crews.pop(name, None)  # of runs that are over: their processes have ended, and are not kept as dead ones
         crew, fresh = crews.get(place), False
-        if crew is None or crew.poll() is not None:
+        if crew is None:
             crew, fresh = _started(folder, environment), True
         Path(scratch, ORDER).write_bytes(order)
         said = _answered(crew, scratch, time.monotonic() + seconds)
