@@ -37,13 +37,12 @@ def errand(place: str, order: bytes, folder: str, environment: dict[str, str], s
     with tempfile.TemporaryDirectory(prefix="lossref-", dir=worker.local_directory) as scratch:
         for name in [name for name, one in list(crews.items()) if one.poll() is not None]:
             crews.pop(name, None)  # of runs that are over: their processes have ended, and are not kept as dead ones
-        crew, fresh = crews.get(place), False
+        crew, fresh = crews.pop(place, None), False  # nobody else's meanwhile: of a run that gave up on it, say
         if crew is None:
             crew, fresh = _started(folder, environment), True
         Path(scratch, ORDER).write_bytes(order)
         said = _answered(crew, scratch, time.monotonic() + seconds)
         if said:
-            crews.pop(place, None)
             return _why(said, fresh, *_ended(crew))
         crews[place] = crew
         kind, sentence, body = Path(scratch, ANSWER).read_bytes().split(b"\n", 2)
