@@ -24,8 +24,8 @@ from lossref.hosts.process import Lodging
 from lossref.hosts.worker.described import described
 from lossref.run.ask import work
 from lossref.run.plan import plan
-from lossref.run.replay import replay
 from lossref.run.saved import distinct, file_name
+from lossref.run.saved.replay import replay
 from lossref.targets.declaring import UnknownTarget, checked_slack, declared
 from lossref.targets.marks import Mark
 from lossref.targets.resolve import ready

@@ -22,7 +22,9 @@ FORMATS = "text json junit github"
 def report(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="DIR | diff A B | merge A B ... | history FILE", help="Where verdicts.jsonl is."),
+        typer.Argument(
+            metavar="DIR | diff A B | merge A B ... | history FILE | cost DIR ...", help="Where verdicts.jsonl is."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Where merge puts the whole, and history its page [beside FILE].")
@@ -34,7 +36,7 @@ def report(
     form: Format = "text",
     specs: SpecFiles = None,
 ) -> None:
-    """Write page, CSV and badge again from verdicts.jsonl; compare two runs, merge the parts of one, draw a history."""
+    """Write page, CSV and badge again from verdicts.jsonl; compare runs, merge parts, draw a history, tell costs."""
     only(FORMATS, form)
     only("date release", over)
     with plain_errors():
@@ -42,6 +44,8 @@ def report(
             _difference(Path(words[1]), Path(words[2]), new_only)
         if words[0] == "merge" and len(words) > 1:
             _merged([Path(word) for word in words[1:]], out, form)
+        if words[0] == "cost" and len(words) > 1:
+            _priced([Path(word) for word in words[1:]])
         if words[0] == "history" and len(words) == 2:
             _drawn(Path(words[1]), out, over)
         if len(words) != 1:
@@ -83,6 +87,15 @@ def _drawn(file: Path, out: Path | None, over: str) -> None:
     from lossref.report.between.history import write
 
     typer.echo(f"report: {write(file, out or file.parent, over)}")
+    raise typer.Exit(CONFORMS)
+
+
+def _priced(folders: list[Path]) -> None:
+    from lossref.hosts.worker.words import printable
+    from lossref.report.between.cost import cost, told
+
+    for line in told([cost(folder) for folder in folders]):
+        typer.echo(printable(line))
     raise typer.Exit(CONFORMS)
 
 

@@ -75,11 +75,11 @@ def of_one_spec(name: str) -> None:
 
 def _gathered(rows: Iterable[Row], cpu: dict[str, float]) -> Outcome:
     """One verdict for each row, the last one, in the order in which they were first given."""
-    verdicts, drawn = dict[tuple[str, str], Verdict](), Counter[str]()
+    verdicts, drawn, begin = dict[tuple[str, str], Verdict](), Counter[str](), time.monotonic()
     for verdict, families in rows:
         verdicts[verdict.check, verdict.dtype] = verdict
         drawn.update(families)
-    return Outcome(list(verdicts.values()), dict(drawn), cpu)
+    return Outcome(list(verdicts.values()), dict(drawn), cpu, round(time.monotonic() - begin, 3))
 
 
 def _noted(job: Job, row: Row) -> Row:
