@@ -62,9 +62,10 @@ lint: $(VENV)/.test ## ruff, ruff format --check, mypy (also on property_tests/t
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Whole runs over targets that hang and die, and runs that are killed: four minutes on two cores. And whether the
-# drawn cases tell every setting, which changes with the generators alone (of recorded cases unit asks it).
-RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_settings.py
+# Whole runs over targets that hang and die, runs that are killed, and on a cluster: five minutes on two cores. And
+# whether the drawn cases tell every setting, which changes with the generators alone (of recorded cases unit asks it).
+RUNS := property_tests/test_hostile.py property_tests/test_interrupted.py property_tests/test_settings.py \
+	property_tests/test_cluster_runs.py
 # And the dearest of the rest, which are about words, or have a cheaper test beside them.
 DEAR := property_tests/test_explanations.py::test_impostors_are_explained_without_themselves \
 	property_tests/test_explanations.py::test_a_planted_fault_of_a_composite_is_named_beside_a_setting \

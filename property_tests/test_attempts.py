@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossref.checks import numbers
-from lossref.checks.attempts import Attempts
+from lossref.checks import attempts, numbers
+from lossref.checks.attempts import Attempt, Attempts
 from lossref.checks.material import material
 from lossref.checks.table import named
 from lossref.core.nouns import Spec, Target
@@ -67,6 +67,49 @@ def test_the_oldest_is_forgotten() -> None:
         known.of(target, case)
     assert known.has(target, cases[-1], {})
     assert not known.has(target, cases[0], {})
+
+
+def test_what_is_kept_without_its_zeros_comes_back_to_the_bit() -> None:
+    nearly_nothing = np.zeros((40, 50))
+    nearly_nothing[3, 4:8] = -0.0, np.nan, np.inf, 5e-324
+    full, none = np.arange(100.0) + 1, np.zeros((0, 4))
+    spec, arrays = find("giou"), (nearly_nothing, full, np.asfortranarray(nearly_nothing), none, np.array(3.0))
+    kept = attempts._thin(Attempt(nearly_nothing, arrays, ((40, 50),)))
+    found = attempts._whole(kept)
+    assert found is not None
+    for one, other in zip((nearly_nothing, *arrays), (found.value, *found.gradients), strict=True):
+        assert (one.shape, one.tobytes()) == (other.shape, other.tobytes())
+    assert attempts._size(kept) < nearly_nothing.nbytes
+    target, case = counted(spec, []), material(spec, "bulk", "quick", 0)[0]
+    known = Attempts(spec)
+    first, again = (known.of(target, case) for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert [x.tobytes() for x in first.gradients] == [x.tobytes() for x in again.gradients]
+
+
+def test_large_attempts_do_not_drive_out_small_ones() -> None:
+    spec = find("giou")
+    target, known = counted(spec, []), Attempts(spec, most_bytes=2 * 2**20)
+    small = material(spec, "single", "quick", 0)[0]
+    known.of(target, small)
+    for number in range(6):
+        large = replace(small, inputs={name: np.tile(x, (40_000 + number, 1)) for name, x in small.inputs.items()})
+        known.of(target, large)
+    assert known.has(target, small, {})
+    assert known.has(target, large, {})
+
+
+def test_the_same_numbers_and_settings_are_the_same_question() -> None:
+    """However a case came by them: drawn once more, or moved to a setting beforehand."""
+    spec, asked = find("giou"), list[dict[str, Any]]()
+    target, known = counted(spec, asked), Attempts(spec)
+    case = material(spec, "single", "quick", 0)[0]
+    drawn_again = replace(case, inputs={name: x.copy() for name, x in case.inputs.items()})
+    for one in (case, drawn_again):
+        known.of(target, one, {"eps": 0.5, "xywh": False})
+        known.of(target, attempts.at(one, (("xywh", False), ("eps", 0.5))))
+    assert len(asked) == 1
 
 
 def test_what_was_concluded_goes_with_the_attempts() -> None:

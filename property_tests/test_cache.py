@@ -21,8 +21,8 @@ from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.losses import spec as find
 from lossref.oracle import answers, budgets, cache, kept, outcomes
 from lossref.oracle.tape import Tie, Uncertified, Undecided
-from lossref.run import replay
 from lossref.run.golden.checking import Share, check
+from lossref.run.saved import replay
 
 NAMES = ("detr", "task_aligned", "hungarian", "rotated_bbox", "v8_detection")
 DTYPES = ("float64", "float32")

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from lossref.core.nouns import Failure, Target, Verdict
+from lossref.checks import table
+from lossref.checks.attempts import Attempts
+from lossref.checks.evidence import Evidence
+from lossref.checks.material import material
+from lossref.checks.table import Known, check, named
+from lossref.core.nouns import Case, Failure, Target, Verdict
 from lossref.losses import spec as find
 from lossref.run.ask import asked
 from lossref.run.causes import causes
 from lossref.run.causes.dialect_files import BadDialect, read, shipped, written
 from lossref.run.causes.explain.variants.mistakes import EPSILONS as ITS_EPSILONS
+from lossref.run.causes.judged import Judged, Tracing
+from lossref.run.causes.settings import adoption
 from lossref.run.causes.settings.found import EPSILONS
 from lossref.run.findings import accepted, findings
 from lossref.run.plan import Job, plan, rows_of
@@ -258,3 +266,33 @@ def test_what_is_judged_in_another_dtype_is_traced_in_that_one() -> None:
     assert (found.status, found.dtype, failure.kind) == ("fail", "float64", "value iou")
     assert "not on every call" not in failure.problem
     assert failure.explanation == "agrees when the result is doubled"
+
+
+def test_cases_that_settings_leave_alone_are_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row comes out as if they were; those that failed, or that the settings move, are asked and judged anew."""
+    spec, one = find("v8_detection"), named("value")
+    target = following("v8_detection", {"small_boxes": "raised"})
+    cases = [case for kind in ("single", "small", "corner") for case in material(spec, kind, "quick", 0)[:8]]
+    known = Known()
+    verdict, failing = check(one, spec, target, cases, "float64", known)
+    tracing = Tracing(cast(Job, SimpleNamespace(tier="quick")), spec, target, Attempts(spec))
+    tracing.settings = {"small_boxes": "raised"}
+    examined, examine = list[Case](), table.examine
+    monkeypatch.setattr(table, "examine", lambda *args: (examined.append(args[3]), examine(*args))[1])
+    under = [adoption._under(tracing, Judged(one, verdict, cases, failing, "", kept)) for kept in (known, {})]
+    again = len(examined) - len(cases)
+    assert 0 < again < len(cases)
+    first, other = (replace(row.verdict, seconds=0.0) for row in under)
+    assert first == other
+    assert [row.failing for row in under] == [(), ()]
+    failed = {case for kind in failing for case in kind.cases}
+    assert failed
+    assert {adoption.at(case, tracing.change) for case in failed} <= {*examined[:again]}
+
+
+def test_a_row_that_knows_of_a_case_is_believed_only_where_the_case_is_the_same() -> None:
+    spec, one, target = find("v8_detection"), named("value"), following("v8_detection", {})
+    case = material(spec, "corner", "quick", 0)[0]
+    known = Known({case: Evidence(7, 0.5)})
+    assert check(one, spec, target, [case], "float64", known)[0].examined == 7
+    assert check(one, spec, target, [replace(case)], "float64", known)[0].examined != 7

@@ -82,6 +82,16 @@ def test_json_is_for_programs(here: Path) -> None:
     assert all(one["cases"] <= one["of"] == row["cases"] for one in row["differences"])
 
 
+def test_the_smallest_case_is_drawn(here: Path) -> None:
+    result = run("old.py", "gated.py", "--picture")
+    head, _, drawn = result.output.partition("ciou, the smallest case of those that differ: ")
+    assert head == run("old.py", "gated.py").output
+    assert "(8 numbers)\n" in drawn, "one pair of boxes"
+    assert "── box1" in drawn
+    assert any("\N{BRAILLE PATTERN BLANK}" < letter <= "\N{BRAILLE PATTERN DOTS-12345678}" for letter in drawn)
+    assert run("old.py", "old.py", "--picture").output == run("old.py", "old.py").output
+
+
 # Releases ---------------------------------------------------------------------------------------------
 
 

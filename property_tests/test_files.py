@@ -224,7 +224,7 @@ def test_what_is_as_it_was_is_read(tmp_path: Path) -> None:
 def test_code_from_elsewhere_wants_trust(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, asks: bool
 ) -> None:
-    from lossref.run.replay import _outside
+    from lossref.run.saved.replay import _outside
 
     here, out = tmp_path / "here", tmp_path / "out"
     (here / "sub").mkdir(parents=True)
@@ -255,7 +255,7 @@ PYTHONS = {
 @pytest.mark.parametrize("python", PYTHONS)
 def test_a_program_from_elsewhere_wants_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str) -> None:
     """So does any command; not what the caller names."""
-    from lossref.run.replay import _outside
+    from lossref.run.saved.replay import _outside
 
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").symlink_to("/usr/bin/python3")

@@ -27,7 +27,7 @@ from lossref.core.nouns import STATUSES, Verdict
 from lossref.editions.typed import Edition83, Edition84, Edition84190
 from lossref.losses import UnknownSpec
 from lossref.run.golden.recorded import read
-from lossref.run.replay import replay
+from lossref.run.saved.replay import replay
 from lossref.targets.resolve import UnknownTarget
 
 pytest_plugins = ["pytester"]

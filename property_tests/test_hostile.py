@@ -18,8 +18,8 @@ import pytest
 from lossref.core.nouns import Verdict
 from lossref.hosts.nursery import NAMED
 from lossref.report import page
-from lossref.run.replay import replay
 from lossref.run.saved import load
+from lossref.run.saved.replay import replay
 
 HEAD = "import ctypes, os, signal, sys, threading, time\nimport torch\nimport lossref\nfrom lossref import bbox_iou\n"
 IOU = '@lossref.target("iou")\ndef {}(box1, box2, xywh=True, eps=1e-7):\n    '

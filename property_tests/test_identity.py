@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -22,8 +24,8 @@ from lossref.hosts.process import Lodging
 from lossref.hosts.worker.described import described
 from lossref.run.ask import work
 from lossref.run.plan import plan
-from lossref.run.replay import replay
 from lossref.run.saved import distinct, file_name
+from lossref.run.saved.replay import replay
 from lossref.targets.declaring import UnknownTarget, checked_slack, declared
 from lossref.targets.marks import Mark
 from lossref.targets.resolve import ready
@@ -232,3 +234,40 @@ def test_no_slack_lets_another_number_pass(factor: float, fits: bool) -> None:
 
 def test_a_budget_that_is_wider_than_any_slack_stays() -> None:
     assert not compare("value", np.array([3.0]), np.array([1.0]), np.array([5.0]), slack=2.0).problems
+
+
+CLASSES = """class First:
+    class Inner:
+        pass
+
+@decorated
+class Second:
+    pass
+
+def made():
+    class Local:
+        class Deeper:
+            pass
+    return Local
+
+if True:
+    class Last: pass
+"""
+LINES = {"First": 1, "First.Inner": 2, "Second": 5, "made.<locals>.Local": 10, "made.<locals>.Local.Deeper": 11}
+
+
+def test_every_class_of_a_file_is_found_where_inspect_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "standing.py"
+    path.write_text("decorated = lambda x: x\n" + CLASSES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("standing")
+    local = module.made()
+    things = [module.First, module.First.Inner, module.Second, local, local.Deeper, module.Last, module.made]
+    lines = [int(described(one, "")["where"].partition(".py:")[2].split()[0]) for one in things]
+    assert lines == [inspect.getsourcelines(one)[1] for one in things]
+    assert lines[:5] == [line + 1 for line in LINES.values()]
+
+
+@pytest.mark.parametrize("thing", [int, type("Made", (), {"__module__": "nowhere"}), len], ids=["C", "made", "C too"])
+def test_what_has_no_source_stands_on_no_line(thing: Any) -> None:
+    assert ":0 " in described(thing, "")["where"]

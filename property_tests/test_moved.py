@@ -15,8 +15,8 @@ from lossref.checks.table import named
 from lossref.core import nouns
 from lossref.editions.moved import FOLDERS, MODULES, NAMES
 from lossref.losses import spec
-from lossref.run.replay import replay
 from lossref.run.saved import load
+from lossref.run.saved.replay import replay
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,7 +22,7 @@ from lossref.core.nouns import Case, Failure, Verdict
 from lossref.losses import specs
 from lossref.report import machine, terminal
 from lossref.report import page as report
-from lossref.report.difference import difference, told
+from lossref.report.between.difference import difference, told
 from lossref.report.pictures import picture
 from lossref.run import about
 from lossref.run.findings import AGAINST, findings

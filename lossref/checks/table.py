@@ -29,8 +29,8 @@ from lossref.hosts.probe import TargetRaised, applicable, on_device
 from lossref.oracle.tape import Tie, Uncertified
 
 Examine = Callable[[Spec, Target, Case, str], Evidence]
-F64, F32 = ("float64",), ("float32",)
-BOTH = (*F64, *F32)
+Known = dict[Case, Evidence]
+F64, F32, BOTH = ("float64",), ("float32",), ("float64", "float32")
 LOST = "device lost"  # the kind of a failure that cost no more than its device
 VALUES = ("corner", "single", "small")
 SHAPES = ("shape", "small")
@@ -65,6 +65,11 @@ class Check:
     one_call: bool = False
     legal: bool = True
     put: Callable[[Spec, Case, str], Case] = lambda spec, case, dtype: case
+
+    @property
+    def alone(self) -> bool:
+        """Whether what it finds on a case hangs on one reply and on the certified answer, and on no other case."""
+        return self.one_call and self.certified and self.explained_on == VALUES
 
     @property
     def doc(self) -> str:
@@ -179,20 +184,21 @@ class Failing:
 
 
 def check(
-    one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: str
+    one: Check, spec: Spec, target: Target, cases: Iterable[Case], dtype: str, known: Known | None = None
 ) -> tuple[Verdict, tuple[Failing, ...]]:
     """Run one check over all of its cases; returns the verdict, and what failed by kind, the first one first.
 
-    It ends early only where the target ends its process, which is then the one failure.
+    It ends early only where the target ends its process, which is then the one failure. What is `known` of a case is
+    not asked, and what is found is put there.
     """
     begin = time.perf_counter()
     total, failing = Evidence(), dict[str, list[tuple[Case, Problem]]]()
     ended: TargetEnded | None = None
-    asked = list[Case]()
+    asked, before, known = list[Case](), {**(known or {})}, {} if known is None else known
     for case in (one.put(spec, case, dtype) for case in cases):
         asked.append(case)
         try:
-            found = examine(one, spec, target, case, dtype)
+            found = known[case] = before[case] if case in before else examine(one, spec, target, case, dtype)
         except CannotAnswer as error:
             names = (spec.name, target.label, one.name, dtype)
             return Verdict(*names, "unsupported", note=str(error), device=target.device, where=target.where), ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lossref.cli import bench, diff, doctor, explain, impostors, look, new, recorded, report, review, validate
+from lossref.cli import bench, doctor, explain, impostors, look, new, recorded, report, review, validate
+from lossref.cli.between import diff, history, matrix
 from lossref.cli.common import app, heard, plain_output
 from lossref.hosts.interrupts import answered
 
@@ -12,9 +13,11 @@ __all__ = [
     "diff",
     "doctor",
     "explain",
+    "history",
     "impostors",
     "look",
     "main",
+    "matrix",
     "new",
     "recorded",
     "report",

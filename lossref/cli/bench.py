@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from lossref.cli.common import CONFORMS, INCOMPLETE, NoCache, SpecFiles, SpecGlob, app, globs, only, plain_errors, stop
+from lossref.cli.common import (
+    CONFORMS,
+    DOES_NOT,
+    INCOMPLETE,
+    NoCache,
+    SpecFiles,
+    SpecGlob,
+    app,
+    globs,
+    only,
+    plain_errors,
+    stop,
+)
 
 
 @app.command()
 def bench(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="As for validate.")],
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET... | diff A.csv B.csv", help="As for validate.")],
     spec: SpecGlob = None,
     specs: SpecFiles = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
@@ -27,7 +39,9 @@ def bench(
     memory: Annotated[float, typer.Option("--memory", min=0, help="GiB that a target may use [half of all].")] = 0.0,
     no_cache: NoCache = False,
 ) -> None:
-    """Time implementations against a baseline; only those whose answers are right."""
+    """Time implementations against a baseline, only those whose answers are right; or compare two such CSV files."""
+    if targets[0] == "diff":
+        _difference(targets[1:])
     only("cpu cuda", device)
     only("small train", *(size or ()))
     with plain_errors():
@@ -49,3 +63,25 @@ def bench(
                 stop(f"{', '.join(targets)} has no implementation of {globs(spec)}")
             complete = benching.main(contests, settings, out)
     raise typer.Exit(CONFORMS if complete else INCOMPLETE)
+
+
+def _difference(files: list[str]) -> NoReturn:
+    if len(files) != 2:
+        stop("say which two: lossref bench diff A.csv B.csv")
+    with plain_errors():
+        from lossref.bench.difference import difference, told
+        from lossref.bench.rows import read
+        from lossref.hosts.worker.words import printable
+
+        rows = []
+        for file in files:
+            try:
+                rows.append(read(Path(file)))
+            except (TypeError, ValueError, UnicodeDecodeError):
+                stop(f"{file} is no CSV of lossref bench; it writes bench.csv into the folder of --out")
+        found = difference(*rows)
+        if not found.both:
+            stop("the two have no comparison in common", INCOMPLETE)
+    for line in told(found):
+        typer.echo(printable(line))
+    raise typer.Exit(DOES_NOT if found.differs else CONFORMS)

@@ -139,6 +139,7 @@ def _stop_at(error: Exception) -> None:
     from lossref.checks.table import UnknownCheck
     from lossref.core.plugins import SpecsError
     from lossref.losses import UnknownSpec
+    from lossref.report.between.kept import HistoryError
     from lossref.report.stored import ReportError
     from lossref.run.causes.dialect_files import BadDialect
     from lossref.run.saved import SavedCaseError
@@ -148,7 +149,7 @@ def _stop_at(error: Exception) -> None:
     if isinstance(error, Unavailable):
         stop(f"{error} (nothing was checked; this is {sys.executable})", INCOMPLETE)
     unknown = SpecsError | UnknownSpec | UnknownCheck | UnknownTarget
-    if isinstance(error, unknown | ReportError | SavedCaseError | BadDialect | ShardError):
+    if isinstance(error, unknown | ReportError | HistoryError | SavedCaseError | BadDialect | ShardError):
         stop(str(error))
 
 

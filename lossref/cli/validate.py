@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,9 +29,15 @@ from lossref.cli.common import (
 from lossref.cli.report import FORMATS, Format, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lossref.hosts.process import Lodging
     from lossref.run.plan import Job
     from lossref.run.session import Expected, Session
+
+    Follow = Callable[[Session, int, Console], None]
+
+NOWHERE_ELSE = "", 0  # no cluster
 
 
 @app.command()
@@ -51,6 +58,9 @@ def validate(
     ] = "",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the drawn cases.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = min(os.cpu_count() or 1, 8),
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="dask://HOST:PORT", help="In place of them, the workers of a cluster.")
+    ] = "",
     specs: SpecFiles = None,
     python: Annotated[str, typer.Option("--python", help="The Python that targets live in [this one].")] = "",
     command: Annotated[str, typer.Option("--command", help="An implementation in another language.")] = "",
@@ -87,6 +97,7 @@ def validate(
     from lossref.run.saved import file_name
     from lossref.targets.resolve import fork_of
 
+    where = _where(executor, int(memory * 2**30))
     with plain_errors():
         words = [fork_of(word, as_package) for word in targets or [command]]
     folder = out or Path("reports") / file_name(*words)
@@ -104,8 +115,18 @@ def validate(
         due = () if check or dtype or shard else held.expected({job.spec for job in plan}, every_spec=not spec)
         known = tuple((one.finding, one.reason, one in due) for one in held.known)
         plan, more = _part(plan, shard) if shard else (plan, {})
-        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known, more)
+        status = _carry_out(words, plan, folder, jobs, tier, seed, resume, write_dialect, form, known, more, where)
     raise typer.Exit(status)
+
+
+def _where(executor: str, memory: int) -> tuple[str, int]:
+    """The cluster, if a run is carried out on one, and the bytes that a host may use there. Stops at a bad address."""
+    from lossref.run.cluster.client import BadAddress, address
+
+    try:
+        return (executor, memory) if executor and address(executor) else NOWHERE_ELSE
+    except BadAddress as error:
+        stop(str(error))
 
 
 def _release(words: list[str], lodging: Lodging) -> str:
@@ -139,6 +160,7 @@ def _carry_out(
     form: str,
     known: Expected,
     more: Mapping[str, Any],
+    where: tuple[str, int],
 ) -> int:
     """Run the plan, keep every verdict as it comes, write the report, say what came out."""
     from lossref.hosts.interrupts import deaf
@@ -149,18 +171,21 @@ def _carry_out(
     from lossref.run.about import check_docs
     from lossref.run.atomic import InUse, write_text
     from lossref.run.causes import dialect_files as dialects
+    from lossref.run.cluster.client import ClusterError
 
     kept, interrupted = session.Session(folder, words, plan, tier, seed, resume, known, more), False
     try:
-        with kept:
+        with _joined(where, kept) as follow, kept:
             try:
-                session.follow(kept, jobs, console(stderr=True))
+                follow(kept, jobs, console(stderr=True))
             except KeyboardInterrupt:
                 deaf()
                 interrupted = True
         page = report.write(folder, check_docs())
     except (InUse, session.SessionError) as error:
         stop(str(error))
+    except ClusterError as error:
+        stop(f"{error}; {_so_far(kept)}", INCOMPLETE)
     except OSError as error:
         stop(f"{sentence(error)}; {_so_far(kept)}", USAGE if isinstance(error, FileExistsError) else INCOMPLETE)
     if write_dialect:
@@ -172,6 +197,25 @@ def _carry_out(
     if interrupted:
         stop(f"interrupted: {_so_far(kept)}", INCOMPLETE)
     return kept.exit_status()
+
+
+@contextmanager
+def _joined(where: tuple[str, int], kept: Session) -> Iterator[Follow]:
+    """What carries a plan out: processes here, or a cluster that has at least one worker which is fit for it."""
+    from lossref.run import session
+    from lossref.run.cluster import cluster
+    from lossref.run.cluster.order import Order, facts_of
+
+    if where == NOWHERE_ELSE:
+        yield session.follow
+        return
+
+    def tell(sentence: str) -> None:
+        typer.echo(f"lossref: {sentence}", err=True)
+
+    order = Order(tuple(kept.plan), facts_of(kept.plan), memory=where[1])
+    with cluster.joined(where[0], order, tell) as afar:
+        yield lambda kept, jobs, console: cluster.follow(kept, afar, console)
 
 
 def _so_far(kept: Session) -> str:
@@ -197,7 +241,7 @@ def replay(
     only("cpu cuda", *filter(None, [device]))
     with plain_errors():
         from lossref.hosts.worker.words import printable
-        from lossref.run import replay as replaying
+        from lossref.run.saved import replay as replaying
 
         lines, passes = replaying.replay(file, trust, device, python, command)
     for line in lines:

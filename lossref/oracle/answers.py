@@ -11,7 +11,7 @@ from flint import arb
 
 from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
-from lossref.oracle.numbers import gradient_of_sum
+from lossref.oracle.numbers import adjoints
 from lossref.oracle.outcomes import answered, given
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
@@ -127,8 +127,8 @@ def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> 
 def _swept(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
     """The gradient alone, in one pass over the tape."""
     outputs = _weighted(value) if spec.wrt else []
-    flows = gradient_of_sum(outputs) if outputs else []
-    totals = {node.order: adjoint for node, adjoint in flows if not node.inputs}
+    found = adjoints(outputs) if outputs else []
+    totals = {order: flow for order, flow in enumerate(found) if flow is not None}
     count = sum(cells.size for cells in value.values())
     return _at_leaves(spec, leaves, totals), _split(np.zeros(count), value)
 

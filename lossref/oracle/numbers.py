@@ -94,22 +94,26 @@ def gradient(output: Number) -> list[tuple[Number, arb]]:
 
 
 def gradient_of_sum(outputs: Sequence[tuple[Number, arb]]) -> list[tuple[Number, arb]]:
-    """(node, d sum / d node) of a weighted sum of outputs, for every node that it depends on."""
+    """(node, d sum / d node) of a weighted sum of outputs, for every node that it depends on, the last one first."""
+    nodes, found = outputs[0][0].tape.nodes, adjoints(outputs)
+    return [(nodes[order], flow) for order in range(len(found) - 1, -1, -1) if (flow := found[order]) is not None]
+
+
+def adjoints(outputs: Sequence[tuple[Number, arb]]) -> list[arb | None]:
+    """d sum / d node of a weighted sum of outputs by the order of the node; None where it does not depend on it."""
     nodes = outputs[0][0].tape.nodes
     last = max(output.order for output, _ in outputs)
     adjoint: list[arb | None] = [None] * (last + 1)
     for output, factor in outputs:
         known = adjoint[output.order]
         adjoint[output.order] = factor if known is None else known + factor
-    result = []
     for order in range(last, -1, -1):
         flow = adjoint[order]
         if flow is None:
             continue
-        node = nodes[order]
-        result.append((node, flow))
-        for operand, partial in node.inputs:
+        for operand, partial in nodes[order].inputs:
             step = flow if partial is ONE else flow * partial
-            known = adjoint[operand.order]
-            adjoint[operand.order] = step if known is None else known + step
-    return result
+            below = operand.order
+            known = adjoint[below]
+            adjoint[below] = step if known is None else known + step
+    return adjoint

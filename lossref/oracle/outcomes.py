@@ -72,8 +72,10 @@ def _outcome(
 
 
 def _bytes_of(found: T | ArithmeticError, pack: Callable[[T], Packed]) -> bytes:
-    said = {"raised": type(found).__name__, "said": str(found)}
-    content = said if isinstance(found, ArithmeticError) else pack(found)
+    if isinstance(found, ArithmeticError):
+        content: Packed = {"raised": type(found).__name__, "said": str(found)}
+    else:
+        content = pack(found)
     return zlib.compress(json.dumps(content).encode(), 1)
 
 

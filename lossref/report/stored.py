@@ -28,11 +28,11 @@ def write_csv(directory: Path, verdicts: Sequence[Verdict]) -> None:
     """Write summary.csv: every verdict, less the single failures, which do not fit into a cell."""
     table = pd.DataFrame([asdict(verdict) for verdict in verdicts], columns=COLUMNS)
     texts = table.select_dtypes(exclude="number").columns
-    table[texts] = table[texts].map(_cell)
+    table[texts] = table[texts].map(cell)
     write_text(directory / "summary.csv", str(table.to_csv(index=False)))
 
 
-def _cell(text: Any) -> str:
+def cell(text: Any) -> str:
     """Text that a spreadsheet does not take for a formula, nor a terminal for a command."""
     return printable(f"'{text}" if FORMULA.match(str(text)) else str(text))
 

@@ -31,6 +31,7 @@ from lossref.run.atomic import append_line
 from lossref.run.causes.causes import traced
 from lossref.run.causes.failures import saved
 from lossref.run.causes.judged import CHECK_SECONDS, Judged
+from lossref.run.causes.replied import kept_of
 from lossref.run.golden.feeding import fed
 from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome
@@ -50,7 +51,7 @@ def work(job: Job) -> Outcome:
 
     Raises `OSError` where they cannot be written.
     """
-    _of_one_spec(job.spec)
+    of_one_spec(job.spec)
     state.allow_tf32(job.lodging.tf32)
     cpu = dict[str, float]()
     return _gathered((_noted(job, one) for one in _each(job, cpu)), cpu)
@@ -63,7 +64,7 @@ def asked(job: Job, target: Target) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _of_one_spec(name: str) -> None:
+def of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
     for one in (outcome_of, true_gradient, reached, gradient_budget, in_both, material, setting, weights):
         one.cache_clear()
@@ -74,11 +75,11 @@ def _of_one_spec(name: str) -> None:
 
 def _gathered(rows: Iterable[Row], cpu: dict[str, float]) -> Outcome:
     """One verdict for each row, the last one, in the order in which they were first given."""
-    verdicts, drawn = dict[tuple[str, str], Verdict](), Counter[str]()
+    verdicts, drawn, begin = dict[tuple[str, str], Verdict](), Counter[str](), time.monotonic()
     for verdict, families in rows:
         verdicts[verdict.check, verdict.dtype] = verdict
         drawn.update(families)
-    return Outcome(list(verdicts.values()), dict(drawn), cpu)
+    return Outcome(list(verdicts.values()), dict(drawn), cpu, round(time.monotonic() - begin, 3))
 
 
 def _noted(job: Job, row: Row) -> Row:
@@ -115,17 +116,18 @@ def _of(job: Job, target: Target, cpu: dict[str, float]) -> Iterator[Row]:
     fed(losses.spec(job.spec))
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
     unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
+    heard = kept_of(target) if spec.composite else target  # an elementary loss answers faster than it is told apart
     for row in job.rows:
         if ended == ENOUGH:
             yield unasked(job, row, "blocked", f"not run: {ENOUGH} checks before it hung or crashed"), Counter()
             continue
         cases = cases_for(table.named(row[0]), spec, target, job.tier, job.seed)
-        judged = _as_it_went(target, _row(job, row, spec, target, cases, unable))
+        judged = _as_it_went(target, _row(job, row, spec, heard, cases, unable))
         ended += judged.verdict.status in ENDINGS and all(one.kind != table.LOST for one in judged.failing)
         failing += [judged] if judged.failing and judged.verdict.status not in ENDINGS else []
         yield judged.verdict, shares(cases)
     judged_by = time.process_time()
-    yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing))
+    yield from ((_told(verdict, _story(target)[0]), Counter()) for verdict in traced(job, spec, target, failing, heard))
     cpu |= {"checks": round(judged_by - begin, 3), "causes": round(time.process_time() - judged_by, 3)}
 
 
@@ -179,14 +181,15 @@ def _row(
     try:
         with limited(CHECK_SECONDS[job.tier], waiting):
             asked_on = cases if dtype == row[1] else fair(one, spec, cases, dtype)
-            verdict, failing = table.check(one, spec, target, asked_on, dtype)
+            verdict, failing = table.check(one, spec, target, asked_on, dtype, known := table.Known())
     except TimeoutError:
         return not_asked("timeout", f"gave no verdict within {CHECK_SECONDS[job.tier]} s of computing")
     except Exception as error:  # a target can return what nobody thought of; the other checks go on
         return not_asked("crashed", f"lossref could not examine this: {one_line(error)}")
     if dtype != row[1]:
         verdict = replace(verdict, dtype=row[1], note=verdict.note or f"judged in {dtype}: it {unable[row[1]]}")
-    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype)
+    known = known if one.alone and spec.composite else {}
+    judged = Judged(one, verdict, asked_on, failing, "" if dtype == row[1] else dtype, known)
     if verdict.status in ENDINGS:
         case, problem = failing[0].found[0]
         return replace(judged, verdict=replace(verdict, case=saved(job, spec, target, judged, case, problem)))

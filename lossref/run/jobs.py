@@ -109,7 +109,7 @@ def _taken_apart(job: Job) -> Outcome:
         verdicts += found.verdicts if found else [unasked(job, row, "crashed", "the process died while this check ran")]
         drawn.update(found.families if found else {})
         parts += [found] if found else []
-    return Outcome(verdicts, dict(drawn), spent(parts))
+    return Outcome(verdicts, dict(drawn), spent(parts), sum(one.seconds for one in parts))
 
 
 def each_spec(specs: Sequence[Spec], work: Callable[[Spec], T], jobs: int) -> Iterator[tuple[str, T]]:

@@ -31,6 +31,7 @@ class Job:
     thing:  the number of the target among those of its word
     status: that of all rows, with its reason, where they are not asked: unsupported, blocked, crashed or timeout
     dialect: the settings that the target is held to, in place of the defaults
+    small:  whether failing cases are made small, which is for whoever looks at them
     """
 
     word: str
@@ -46,6 +47,7 @@ class Job:
     reason: str = ""
     lodging: Lodging = HERE
     dialect: tuple[tuple[str, Any], ...] = ()
+    small: bool = True
 
 
 def plan(

@@ -59,6 +59,7 @@ class Session:
         self.folder, self.plan, self.resume, self.known = folder, plan, resume, known
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
+        self.at_once = 0  # jobs, in a run that was carried out in one go
         self._done: dict[int, Outcome] = {}
         self._begin = time.monotonic()
         self._facts = {**of_checks(words, tier, seed, plan), **(more or {})}
@@ -143,6 +144,7 @@ class Session:
                 drawn.setdefault(self.plan[at].spec, Counter()).update(one.families)
         known = {"families": {spec: dict(found) for spec, found in sorted(drawn.items())}, "finished": finished}
         known |= {"cpu": spent(self._done.values()), "seconds": round(time.monotonic() - self._begin, 2)}
+        known |= {"processes": self.at_once}
         write_text(self.folder / FACTS, json.dumps({**self._facts, **known}, indent=1) + "\n")
 
 
@@ -160,6 +162,7 @@ def follow(kept: Session, jobs: int, console: Console) -> None:
     """Carry out what is left of the plan, with a progress bar on a terminal; in this process if one is enough."""
     left, broken = kept.left(), list[planning.Job]()
     count = min(jobs, len(left))
+    kept.at_once = count if len(left) == len(kept.plan) else 0
     total, now = planning.planned(left), lambda: running.waited_for(kept.left(), count)
     with progress("verdicts", total, console, now) as advance:
         if count == 1:

@@ -22,6 +22,8 @@ from lossref.targets.declaring import UnknownTarget, checked_slack, has_paramete
 from lossref.targets.hints import of_arguments
 from lossref.targets.resolve import Unavailable, adapters, asks_package, how_to_declare, ready, reference
 
+SAID = "Unavailable: "  # how a host begins what an adapter of lossref has to say itself
+
 
 class Ended(Unavailable):
     """The process ended, or hung, while a word was imported there: a crash, not a missing package."""
@@ -109,6 +111,8 @@ def loaded_in(host: ProcessHost, module: str, attribute: str, adapter: bool, as_
         )
         raise UnknownTarget(f"{error}; {hint} Built in: {', '.join(adapters())}") from None
     except Unimportable as error:
+        if str(error).startswith(SAID):
+            raise Unavailable(str(error).removeprefix(SAID)) from None
         lacks = error.lacking
         advice = f"; if {lacks} is a package: pip install -c constraints.txt {lacks}" if lacks else ""
         raise Unavailable(f"{module} cannot be imported: {error}{advice}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,12 +57,13 @@ def _no_zeros(spec: Spec, case: Case) -> bool:
     )
 
 
-def _values_at(spec: Spec, case: Case, settings: Sequence[tuple[tuple[str, Any], ...]]) -> list[Array]:
-    return [values(spec, at(case, one), "float64")[0] for one in settings]
+def _values_at(spec: Spec, case: Case, settings: Sequence[tuple[tuple[str, Any], ...]]) -> Iterator[Array]:
+    yield from (values(spec, at(case, one), "float64")[0] for one in settings)
 
 
-def _alike(found: Sequence[Array]) -> bool:
-    return all(np.array_equal(one, found[0], equal_nan=True) for one in found)
+def _alike(found: Iterator[Array]) -> bool:
+    first = next(found, None)
+    return first is None or all(np.array_equal(one, first, equal_nan=True) for one in found)
 
 
 def _words(spec: Spec, name: str) -> tuple[Any, ...]:

@@ -20,7 +20,9 @@ HEAD = struct.Struct("<8sI")
 MOST_HEAD, MOST_BYTES = 1 << 26, 1 << 33
 FEW, PART = 1 << 16, 1 << 20  # bytes that are read at once: what is asked for, and a small message whole
 DTYPES = ("float64", "float32", "int64", "int32", "uint8", "bool")
-_contiguous, _frombuffer, _dtype_of, _plain_json = np.ascontiguousarray, np.frombuffer, np.dtype, json.dumps
+_contiguous, _frombuffer, _plain_json = np.ascontiguousarray, np.frombuffer, json.dumps
+_dtypes = {name: np.dtype(name) for name in DTYPES}
+_names = {dtype: name for name, dtype in _dtypes.items()}  # to ask a dtype for its name takes longer than to pack it
 Read = Callable[[int], bytes]  # exactly so many bytes, or EOFError
 
 
@@ -32,24 +34,37 @@ def pack(body: Any) -> list[bytes]:
     """The frame of a message, in pieces: in one, if it is small, for each that is written wakes who reads."""
     arrays: list[Any] = []
     plain = _plain(body, arrays)
-    listed = [{"dtype": str(array.dtype), "shape": list(array.shape)} for array in arrays]
+    listed = [{"dtype": _names.get(array.dtype) or str(array.dtype), "shape": array.shape} for array in arrays]
     head = _plain_json({"arrays": listed, "body": plain}).encode()
     pieces = [HEAD.pack(MAGIC, len(head)), head, *(array.tobytes() for array in arrays)]
     return [b"".join(pieces)] if sum(map(len, pieces)) < PART else pieces
 
 
 def _plain(thing: Any, arrays: list[Any]) -> Any:
-    if thing is None or type(thing) in (int, float, bool):
+    """What usual types hold comes first: most of a message are names and small numbers."""
+    kind = type(thing)
+    if thing is None or kind in (int, float, bool):
         return thing
-    if hasattr(type(thing), "__dataclass_fields__"):
-        return _plain(vars(thing), arrays)
+    if kind is str:
+        return thing if thing.isascii() else thing.encode("utf-8", "backslashreplace").decode()
+    if kind in (tuple, list):
+        return [_plain(part, arrays) for part in thing]
+    if kind is dict:
+        return {str(key): _plain(part, arrays) for key, part in thing.items()}
     if isinstance(thing, np.ndarray):
         arrays.append(_contiguous(thing).reshape(thing.shape))
         return {"array": len(arrays) - 1}
+    if hasattr(kind, "__dataclass_fields__"):
+        return _plain(vars(thing), arrays)
+    return _unusual(thing, arrays)
+
+
+def _unusual(thing: Any, arrays: list[Any]) -> Any:
+    """Subclasses of the usual types, and numbers of NumPy."""
     if isinstance(thing, Mapping):
-        return {str(key): _plain(part, arrays) for key, part in thing.items()}
+        return _plain(dict(thing), arrays)
     if isinstance(thing, (list, tuple)):
-        return [_plain(part, arrays) for part in thing]
+        return _plain(list(thing), arrays)
     if isinstance(thing, str):
         return thing.encode("utf-8", "backslashreplace").decode()
     if isinstance(thing, (bool, int, float)):
@@ -81,7 +96,7 @@ def unpack(read: Read) -> Any:
 def _dtype(name: Any) -> Any:
     if name not in DTYPES:
         raise Rubbish(f"an array of dtype {str(name)[:40]}")
-    return _dtype_of(name)
+    return _dtypes[name]
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:
@@ -99,7 +114,7 @@ def _product(shape: tuple[int, ...]) -> int:
 
 def _rich(thing: Any, arrays: list[Any]) -> Any:
     if isinstance(thing, dict):
-        if set(thing) == {"array"}:
+        if len(thing) == 1 and "array" in thing:
             return arrays[thing["array"]]
         return {key: _rich(part, arrays) for key, part in thing.items()}
     return tuple(_rich(part, arrays) for part in thing) if isinstance(thing, list) else thing

@@ -16,9 +16,12 @@ from lossref.run.plan import Job
 UNTRACED = "lossref could not look for a cause"
 
 
-def traced(job: Job, spec: Spec, target: Target, rows: Sequence[Judged]) -> Iterator[Verdict]:
-    """The verdicts of failing rows, in their order, with their causes; the smallest cases are saved."""
-    tracing = Tracing(job, spec, target, Attempts(spec))
+def traced(job: Job, spec: Spec, target: Target, rows: Sequence[Judged], heard: Target) -> Iterator[Verdict]:
+    """The verdicts of failing rows, in their order, with their causes; the smallest cases are saved.
+
+    `heard` is the target as it was asked, of which the replies may be kept.
+    """
+    tracing = Tracing(job, spec, target, Attempts(spec), heard)
     open_rows = [row for row in rows if row.one.explained_on and row.verdict.status == "fail"]
     again, broken = list[Judged](), ""
     try:

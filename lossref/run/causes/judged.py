@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,7 +38,8 @@ def given_time(job: Job) -> Iterator[None]:
 class Judged:
     """One row as it came out: its verdict, the cases that it was given, and what failed, by kind.
 
-    `instead` is the dtype in which it was judged, if the target cannot compute in that of the row.
+    `instead` is the dtype in which it was judged, if the target cannot compute in that of the row. What is `known` of a
+    case is what was found on it, by a check whose evidence is of that case alone.
     """
 
     one: Check
@@ -46,6 +47,7 @@ class Judged:
     cases: Sequence[Case]
     failing: tuple[Failing, ...]
     instead: str = ""
+    known: Mapping[Case, Evidence] = field(default_factory=dict)
 
     @property
     def dtype(self) -> str:
@@ -55,12 +57,13 @@ class Judged:
 
 @dataclass
 class Tracing:
-    """The failing rows of one job, and what has been found out about them."""
+    """The failing rows of one job, and what has been found out about them; `heard` of its target are kept replies."""
 
     job: Job
     spec: Spec
     target: Target
     known: Attempts
+    heard: Target | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     smallest: dict[tuple[str, ...], Case] = field(default_factory=dict)
     claims: dict[tuple[str, ...], str] = field(default_factory=dict)

@@ -16,14 +16,16 @@ Rows = Sequence[tuple[str, str]]
 
 
 class Outcome(NamedTuple):
-    """What came out of a job: its verdicts, how often each family was drawn, and CPU seconds by what they were for.
+    """What came out of a job: its verdicts, how often each family was drawn, and what it took.
 
-    cpu: "checks" and "causes", of this process; what a target computes in its own is not in it
+    cpu: seconds by what they were for, "checks" and "causes", of this process; not what a target computes in its own
+    seconds: from its beginning to its end, by the clock on the wall
     """
 
     verdicts: list[Verdict]
     families: dict[str, int]
     cpu: Mapping[str, float] = MappingProxyType({})
+    seconds: float = 0.0
 
 
 def spent(outcomes: Iterable[Outcome]) -> dict[str, float]:
@@ -37,7 +39,8 @@ def spent(outcomes: Iterable[Outcome]) -> dict[str, float]:
 def line_of(at: int, outcome: Outcome) -> str:
     """The number of a job in its plan, and its outcome."""
     verdicts = [asdict(one) for one in outcome.verdicts]
-    return json.dumps({"job": at, "verdicts": verdicts, "families": outcome.families, "cpu": dict(outcome.cpu)})
+    took = {"cpu": dict(outcome.cpu), "seconds": outcome.seconds}
+    return json.dumps({"job": at, "verdicts": verdicts, "families": outcome.families, **took})
 
 
 def of_lines(lines: Iterable[Mapping[str, Any]], plan: Sequence[Rows]) -> dict[int, Outcome]:
@@ -61,7 +64,9 @@ def _of_line(line: Mapping[str, Any], plan: Sequence[Rows]) -> dict[int, Outcome
     verdicts = [verdict_of(read(json.dumps(one).encode(), "verdict", infinite=True)) for one in given]
     if [(one.check, one.dtype) for one in verdicts] != list(plan[at]):
         raise Fault(f"verdicts: expected the {len(plan[at])} of job {at}")
-    cpu = line.get("cpu", {})
+    cpu, seconds = line.get("cpu", {}), line.get("seconds", 0.0)
     if not isinstance(cpu, dict) or any(type(spent) is not float or not spent >= 0 for spent in cpu.values()):
         raise Fault("cpu: expected seconds")
-    return {at: Outcome(verdicts, families, cpu)}
+    if type(seconds) is not float or not seconds >= 0:
+        raise Fault("seconds: expected a number of seconds")
+    return {at: Outcome(verdicts, families, cpu, seconds)}

@@ -130,7 +130,7 @@ def _of_all(known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             families.setdefault(spec, Counter()).update(counts)
     hosts = {json.dumps(host, sort_keys=True): host for other in known for host in other.get("hosts", ())}
     return {
-        **{name: value for name, value in one.items() if name != "shard"},
+        **{name: value for name, value in one.items() if name not in ("shard", "processes")},
         "command": "; ".join(str(other.get("command")) for other in known),
         "started": min(str(other.get("started")) for other in known),
         "planned": sum(int(other.get("planned", 0)) for other in known),

@@ -18,7 +18,9 @@ from torch import Tensor
 from lossref.targets import packages
 from lossref.targets.packages import Row
 
-KNOWN = dict.fromkeys(("gradient", "reduced", "bulk", "connected"), "gives values only: NumPy takes no gradient")
+KNOWN = dict.fromkeys(
+    ("gradient", "reduced", "bulk", "varied", "connected"), "gives values only: NumPy takes no gradient"
+)
 
 
 def similarity(kind: Any, pred: Tensor, gt: Tensor, mask: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:

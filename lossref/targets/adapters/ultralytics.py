@@ -9,7 +9,9 @@ float64 inputs runs under default dtype float64. A name that a release lacks is 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,7 @@ MODULES = (
 
 
 NAME = "ultralytics"
+OLDEST = (8, 3)  # of its releases; before it classes and arguments were others, which nobody asked
 
 
 def _module(name: str, package: str = NAME) -> Any:
@@ -49,10 +52,24 @@ def version(package: str = NAME) -> str:
 
 
 def targets(package: str = NAME) -> list[Target]:
-    """One target for each spec; what this release lacks is declared unsupported."""
+    """One target for each spec; what this release lacks is declared unsupported. `Unavailable` if it is too old."""
+    if package == NAME and (old := _too_old()):
+        raise Unavailable(old)
     _module("utils.loss", package)
     absent = " ".join(filter(None, (package, version(package), "has no {name}")))
     return dropin.targets(partial(_find, package=package), package, absent, widen=True)
+
+
+def _too_old() -> str:
+    """Why the installed release is not asked; nothing where it can be. What is too old need not even be importable."""
+    try:
+        here = importlib.metadata.version(NAME)
+    except importlib.metadata.PackageNotFoundError:  # a checkout: what it lacks shows itself
+        return ""
+    if tuple(map(int, re.findall(r"\d+", here)[:2])) >= OLDEST:
+        return ""
+    oldest = ".".join(map(str, OLDEST))
+    return f"{NAME} {here} is older than {oldest}, where what is known of it begins: it is not asked"
 
 
 def _find(name: str, package: str = NAME) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.hosts.worker.tensors import AS_EVALUATED
+from lossref.hosts.worker.tensors import AS_EVALUATED, TURNED
 from lossref.targets.dropin.forms import Formed
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -73,6 +73,7 @@ class Asked:
             raise TypeError(f"{self.entry.name} is called in one form")
         other = copy.copy(self)
         other.form = word
+        other.made = None if word == TURNED else self.made  # what has seen these images before knows them
         return other
 
     def prepare(self, shapes: Shapes, dtype: str, device: str = "cpu") -> None:

@@ -6,16 +6,14 @@ ends between the two.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lossref.run.causes.beside.differences import Compared
-from lossref.run.causes.beside.releases import RELEASE, SECONDS
+from lossref.run.causes.beside.known import versions
+from lossref.run.causes.beside.releases import RELEASE
 from lossref.targets.resolve import Unavailable, UnknownTarget
 
-MARK = "Available versions:"
 Ask = Callable[[str, str], Compared]
 """(release, release) -> what is different between the two in one loss; a reason where one of them cannot be asked."""
 
@@ -41,26 +39,12 @@ def between(one: str, other: str) -> list[str]:
             f"--bisect goes from one release of a package to another, a==1.0 a==1.4 say; not {one} {other}"
         )
     (package,) = packages
-    known = [f"{package}=={version}" for version in _versions(package)]
+    known = [f"{package}=={version}" for version in versions(package)]
     lacking = [word for word in (one, other) if word not in known]
     if lacking:
         raise Unavailable(f"pip knows no {lacking[0]}; it knows {len(known)} releases, {known[0]} to {known[-1]}")
     first, last = known.index(one), known.index(other)
     return known[first : last + 1] if first <= last else known[last : first + 1][::-1]
-
-
-def _versions(package: str) -> list[str]:
-    """All releases, the oldest first."""
-    command = [sys.executable, "-m", "pip", "index", "versions", "--disable-pip-version-check", package]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"the releases of {package} are not known: pip took longer than {SECONDS} s") from None
-    for line in done.stdout.splitlines():
-        if line.startswith(MARK):
-            return [word.strip() for word in line.removeprefix(MARK).split(",")][::-1]
-    said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-    raise Unavailable(f"the releases of {package} are not known: {said}")
 
 
 def changes(releases: Sequence[str], ask: Ask) -> Iterator[Change]:

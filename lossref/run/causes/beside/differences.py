@@ -50,6 +50,7 @@ class Compared:
 
     settings: (parameter, value of the first, value of the second) for what they follow, where that is named
     reason:   why they cannot be compared; empty where they were
+    smallest: of the cases that tell them apart the one with the fewest numbers, if there is any
     """
 
     spec: str
@@ -57,6 +58,7 @@ class Compared:
     differences: tuple[Difference, ...] = ()
     settings: tuple[tuple[str, Any, Any], ...] = ()
     reason: str = ""
+    smallest: Case | None = None
 
     @property
     def alike(self) -> bool:
@@ -86,7 +88,15 @@ def _asked(spec: Spec, one: Target, other: Target, seed: int, tier: str) -> tupl
         found = [(case, tuple(_apart(*_given(spec, (one, other), case)))) for case in cases]
     except (TargetEnded, CannotAnswer) as error:
         return Compared(spec.name, 0, reason=str(error)), []
-    return Compared(spec.name, len(cases), tuple(_differences(found))), found
+    apart = [case for case, parts in found if parts]
+    smallest = min(apart, key=_numbers, default=None)
+    return Compared(spec.name, len(cases), tuple(_differences(found)), smallest=smallest), found
+
+
+def _numbers(case: Case) -> tuple[bool, int]:
+    """How many numbers a case has; one of none shows nothing, and comes last."""
+    sizes = [array.size for array in case.inputs.values()]
+    return not all(sizes), sum(sizes)
 
 
 def _cases(spec: Spec, one: Target, other: Target, seed: int, tier: str) -> Iterator[Case]:

@@ -21,7 +21,7 @@ How = Callable[[Spec, Target, Target, int], Compared]
 def side(word: str, as_spec: str | None, python: str, timeout: float) -> Side:
     """The targets of a word, by spec. Raises what `lodged` and `release` raise."""
     if is_release(word):
-        word, python = release(word)
+        word, python, _ = release(word, python)
     found: dict[str, list[Target]] = {}
     for target in lodged(word, as_spec, Lodging(python=python, timeout=timeout, memory=memory_for(2))):
         found.setdefault(target.spec, []).append(target)

@@ -144,13 +144,13 @@ class Search:
     def _narrow(self, sentences: Sequence[str], claimed: Sequence[Gives]) -> Iterator[str]:
         """What agrees to the precision of a type, where the target moves as if a part were computed in it."""
         for narrow in TYPES:
+            if claimed != [right] and right_to(narrow._replace(least=0.0), self.told, right):
+                continue  # the type alone accounts for it
             fits = [
                 sentence
                 for sentence, gives in zip(sentences, claimed, strict=True)
                 if right_to(narrow, self.told, gives)
             ]
-            if claimed != [right] and right_to(narrow._replace(least=0.0), self.told, right):
-                continue  # the type alone accounts for it
             if fits and shows(self.what, self.target, self.told, self.known, self.settings, narrow):
                 yield from (f"{one}, to {narrow.name} precision: a part is computed in {narrow.name}" for one in fits)
 

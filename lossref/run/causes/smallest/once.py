@@ -36,7 +36,7 @@ def small(tracing: Tracing, target: Target, row: Judged, failing: Failing, key: 
 def _shrunk(tracing: Tracing, target: Target, row: Judged, failing: Failing, case: Case) -> Case:
     """The smallest case that is reached from a failing one."""
     one, dtype, kind = row.one, row.dtype, failing.kind
-    if not one.shrunk_to:
+    if not one.shrunk_to or not tracing.job.small:
         return case
 
     def problem_on(smaller: Case) -> Problem | None:

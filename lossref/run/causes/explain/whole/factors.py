@@ -41,6 +41,8 @@ def multiples(
         if factor is not None and math.isnan(factor):
             return
         known += [] if factor is None else [(one, factor)]
+        if not sized and known and _apart(known[0][1], known[-1][1]):
+            return  # whatever the others are, one number it is not, and each takes a call of a composite
     if not known:
         return
     factors = [factor for _, factor in known]
@@ -71,6 +73,11 @@ def nearly_multiple(told: Sequence[Told]) -> Iterator[str]:
 
 def _fits(one: Told, base: Array | None, factor: float) -> bool:
     return base is not None and close(one.got, base * factor, one.room * max(1.0, abs(factor)))
+
+
+def _apart(one: float, other: float) -> bool:
+    """Whether no number is the `same` as both."""
+    return abs(one - other) > 4e-6 * max(abs(one), abs(other), NEAR)
 
 
 def same(factors: Iterable[float], steady: float) -> bool:

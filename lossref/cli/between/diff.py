@@ -36,6 +36,9 @@ def diff(
     bisect: Annotated[
         bool, typer.Option("--bisect", help="Of two releases: find those between them at which a loss changed.")
     ] = False,
+    picture: Annotated[
+        bool, typer.Option("--picture", help="Draw the smallest case that tells the two apart, of each loss.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a program's way to read it.")] = False,
     specs: SpecFiles = None,
 ) -> None:
@@ -57,6 +60,8 @@ def diff(
     else:
         for line in _told(found, alone, began):
             typer.echo(line)
+        for row in found if picture else ():
+            _draw(row)
     if not any(not row.reason for row in found):
         stop(f"nothing was compared: {one} and {other} have no loss in common that both can be asked", INCOMPLETE)
     raise typer.Exit(DOES_NOT if any(row.differences for row in found) else CONFORMS)
@@ -128,6 +133,21 @@ def _block(row: Compared) -> Iterator[str]:
     if not row.settings:
         yield "    no named setting tells them apart"
     yield f"    {first.quantity}: {first.one} -> {first.other}, on {first.first.id or first.first.why}"
+
+
+def _draw(row: Compared) -> None:
+    """The smallest case of what differs, in letters; what cannot be drawn is named."""
+    from lossref.losses import spec as find
+    from lossref.report.reviewed.sketch import sketch
+    from lossref.report.terminal import console
+
+    case = row.smallest
+    if case is None:
+        return
+    count = sum(array.size for array in case.inputs.values())
+    typer.echo(f"{row.spec}, the smallest case of those that differ: {case.id or case.why} ({count} numbers)")
+    for line in sketch(find(row.spec), case.inputs, case.params, ()):
+        console().print("   ", line, soft_wrap=True)
 
 
 def _far(apart: float) -> str:

@@ -1,0 +1,1 @@
+"""What is different between implementations, releases and runs, on the command line."""

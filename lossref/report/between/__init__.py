@@ -1,0 +1,1 @@
+"""How it is shown what is different between runs, releases and packages."""
