@@ -381,13 +381,30 @@ SCENE = {
 }
 
 
+CONTRADICTIONS = {
+    "a pass of nothing": (replace(PASS, examined=0), 28, "examined is 0"),
+    "a fail that was made a pass": (replace(FAIL, status="pass"), 28, "a failure stands beside it"),
+    "an infinite error": (replace(PASS, worst=math.inf), 28, "a failure stands beside it"),
+    "more than was planned": (PASS, 0, "0 checks were planned, and verdicts.jsonl has 1"),
+}
+
+
+@pytest.mark.parametrize(("row", "planned", "said"), CONTRADICTIONS.values(), ids=list(CONTRADICTIONS))
+def test_what_no_run_writes_is_refused(tmp_path: Path, row: Verdict, planned: int, said: str) -> None:
+    directory = saved(tmp_path / "run", [row])
+    content = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps({**content, "planned": planned}))
+    with pytest.raises(report.ReportError, match=said):
+        report.read(directory)
+
+
 # For programs -------------------------------------------------------------------------------------------------
 
 
 def test_json_is_as_its_schema_says(tmp_path: Path) -> None:
     from jsonschema import Draft7Validator
 
-    verdicts = [*EVERY, DIALECT, HOSTILE_FAIL, replace(PASS, worst=math.inf)]
+    verdicts = [*EVERY, DIALECT, HOSTILE_FAIL, replace(FAIL, check="reduced", worst=math.inf)]
     directory = saved(tmp_path / "run", verdicts)
     text = machine.written("json", directory, *report.read(directory), 1)
     schema = json.loads((Path(machine.__file__).parent / "templates" / "machine.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -44,7 +45,14 @@ def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:
     # A line without its newline was cut off by an interrupt; the run is incomplete, not broken.
     with contextlib.suppress(ReportError):
         verdicts.append(_verdict(directory, len(lines) + 1, unfinished))
-    return verdicts, _run(directory)
+    run = _run(directory)
+    rows = len({(one.spec, one.target, one.check, one.dtype, one.device) for one in verdicts})
+    if rows > int(run["planned"]):
+        raise ReportError(
+            f"{directory / 'run.json'} says that {run['planned']} checks were planned, and verdicts.jsonl has {rows}; "
+            "run the checks again"
+        )
+    return verdicts, run
 
 
 def _content(directory: Path, name: str) -> bytes:
@@ -59,10 +67,22 @@ def _content(directory: Path, name: str) -> bytes:
 def _verdict(directory: Path, number: int, line: bytes) -> Verdict:
     try:
         found = verdict_of(schema.read(line, "verdict", infinite=True))
+        if contradiction := _contradiction(found):
+            raise ValueError(contradiction)
         return replace(found, worst=float(found.worst))
     except (ValueError, TypeError, OverflowError) as error:
         place = f"line {number} of {directory / 'verdicts.jsonl'}"
         raise ReportError(f"{place} is not a verdict ({error}); delete that line, or run the checks again") from error
+
+
+def _contradiction(found: Verdict) -> str:
+    """What no run writes: a pass of nothing, or with a failure."""
+    if found.status != "pass":
+        return ""
+    if not found.examined:
+        return "status is pass, and examined is 0"
+    failed = found.failures or found.case or math.isinf(found.worst)
+    return "status is pass, and a failure stands beside it" if failed else ""
 
 
 def _run(directory: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _sizes(wrong: Sequence[Told]) -> Iterator[str]:
     if f"{ratios.min():.3g}" == f"{ratios.max():.3g}" == "1":
         yield f"by {np.abs(ratios - 1).max():.1g} of it at most"
     elif same(list(ratios), steady):
-        yield f"got/want is {steady:.6g} throughout"
+        yield f"got/want is {steady:.6g} in {'each of them' if len(wrong) > 1 else 'it'}"
     else:
         yield f"got/want between {ratios.min():.3g} and {ratios.max():.3g}"
 
