@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossref.checks.cases.values import OWN, as_floats
-from lossref.checks.evidence import Evidence, compare_values, wrong
+from lossref.checks.evidence import Evidence, compare_gradients, compare_values, wrong
 from lossref.checks.numbers import bulk, gradient_of, shapes_of
 from lossref.checks.settings import at_default, changed_in
 from lossref.core.nouns import Array, Case, Spec, Target
@@ -52,8 +52,30 @@ def at_own_values(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     room = value_budget(spec, case, dtype)
     found += compare_values(spec, shapes_of(spec, case), got.value, true_value(spec, case), room, after=after)
     return (
-        found + gradient_of(spec, target, case, dtype) if spec.wrt and target.gradients and not found.problem else found
+        found
+        if found.problem or not (spec.wrt and target.gradients)
+        else found + _slope(spec, target, case, dtype, after)
     )
+
+
+def _slope(spec: Spec, target: Target, case: Case, dtype: str, after: str) -> Evidence:
+    """The gradient there, where it is a number: a power below 1 has none in many a right formula where a factor is 0."""
+    try:
+        want, room = true_gradient(spec, case), gradient_budget(spec, case, dtype)
+    except (Tie, Uncertified):
+        return Evidence(0, 0.0, 1)
+    got = call(spec, target, case, dtype, grad=True)
+    own = {
+        name: None
+        if g is None
+        else np.where(np.isfinite(g), g, want[name].reshape(g.shape))
+        if g.size == want[name].size
+        else g
+        for name, g in got.gradient.items()
+    }
+    if not own and not any(x.any() for x in want.values()):
+        return Evidence()
+    return compare_gradients(spec, replace(got, gradient=own), want, room, after=after)
 
 
 def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:

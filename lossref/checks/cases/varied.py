@@ -172,8 +172,10 @@ def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale:
         factor = of_constants if constant else scale if name in spec.wrt and domain.unit else 1.0
         if _any_number(domain):
             drawn[name] = _other(rng, domain, case.inputs[name], params, factor)
-        elif constant and not domain.why_not(case.inputs[name] * factor, params):
-            drawn[name] = case.inputs[name] * factor
+        elif constant:
+            x = case.inputs[name]
+            scaled = np.where(_measures(x), x * factor, x)
+            drawn[name] = x if domain.why_not(scaled, params) else scaled
     return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
 
 
