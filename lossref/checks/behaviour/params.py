@@ -59,7 +59,7 @@ def at_own_values(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
 
 
 def _slope(spec: Spec, target: Target, case: Case, dtype: str, after: str) -> Evidence:
-    """The gradient there, where it is a number: a power below 1 has none in many a right formula where a factor is 0."""
+    """The gradient there, where it is a number: a power below 1 has none in many right formulas where a factor is 0."""
     try:
         want, room = true_gradient(spec, case), gradient_budget(spec, case, dtype)
     except (Tie, Uncertified):
