@@ -124,6 +124,20 @@ def test_one_input_alone() -> None:
     assert "where no other input needs a gradient" in verdict.note
 
 
+@pytest.mark.parametrize("name", ["pose26", "v8_pose"])
+def test_another_convention_is_linear_too(name: str) -> None:
+    """Its gradients are others than the truth, and so is what rounding leaves of them."""
+    one = spec(name)
+
+    def build(**params: Any) -> Callable[..., Any]:
+        return lambda *inputs: one.reference(*inputs, **{**params, "small_boxes": "raised"})
+
+    accepts = tuple(word for word in one.params if word != "small_boxes")
+    target = Target(name, build, "raised", accepts)
+    cases = cases_for(named("upstream"), one, target, "quick", 0)
+    assert check(named("upstream"), one, target, cases, "float32")[0].status == "pass"
+
+
 # Where a call stands ----------------------------------------------------------------------------------
 
 Where = Callable[[tuple[Tensor, ...]], bool]

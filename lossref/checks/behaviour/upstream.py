@@ -12,12 +12,13 @@ from lossref.checks.evidence import Evidence, compare_gradients, raised, require
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, ask, call_of, result_of
 from lossref.hosts.worker.messages import Returned
-from lossref.oracle.budgets import gradient_budget
+from lossref.oracle.budgets import UNIT, gradient_budget
 
 MANTISSA = 1294217 / 2**20  # with the three bits of a weight it fills a float32, so that nothing is rounded on the way
 SCALES = (-MANTISSA / 2**20, MANTISSA * 2**20, 0.0)  # as small as a mean leaves it, as large as mixed precision does
 TINY, HUGE = 2.0**-120, 2.0**120  # what float32 rounds to 0 or cannot hold, times a scale
 EVEN, ODD, ALIKE, EXPANDED = {"every": (0, 2)}, {"every": (1, 2)}, {"upstream": "repeated"}, {"upstream": "expanded"}
+ROUNDINGS = 16  # of a gradient on its way
 HALVES = " of every second number and of the others, added up,"
 ONE_FOR_ALL = " of one number from above for all, without memory of its own"
 ALONE = " where no other input needs a gradient"
@@ -31,10 +32,11 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     calls = [call_of(spec, case.inputs, dtype, spec.wrt, **how) for how in ways]
     calls += [call_of(spec, case.inputs, dtype, (name,)) for name in alone]
     returned = ask(spec, target, case, calls).returned
-    own, budget = result_of(returned[0]).gradient, gradient_budget(spec, case, dtype)
+    own = result_of(returned[0]).gradient
     if not own:
         return Evidence()  # that nothing is connected is what the check connected says
     known = with_zeros(own, case)
+    budget = _at_least(gradient_budget(spec, case, dtype), known, dtype)
     scaled, (even, odd, alike, expanded) = returned[1 : 1 + len(SCALES)], returned[1 + len(SCALES) : len(ways)]
     total = Evidence()
     for scale, one in zip(SCALES, scaled, strict=True):
@@ -47,6 +49,14 @@ def upstream(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     for name, one in zip(alone, returned[len(ways) :], strict=True):
         total += _held(replace(spec, wrt=(name,)), one, known, budget, ALONE)
     return total
+
+
+def _at_least(budget: Mapping[str, Array], known: Mapping[str, Array], dtype: str) -> dict[str, Array]:
+    """The budgets, and some last places of what is given itself, which another convention makes larger than it is."""
+    return {
+        name: np.maximum(room, ROUNDINGS * UNIT[dtype] * np.abs(np.where(np.isfinite(known[name]), known[name], 0.0)))
+        for name, room in budget.items()
+    }
 
 
 def _room(gradient: Array, budget: Array, scale: float) -> Array:
