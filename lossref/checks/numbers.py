@@ -152,9 +152,9 @@ def _against(
     mine: dict[str, Array | None] = dict(got.gradient)
     for name, room in rooms.items():
         none = exact.gradient[name] is None and got.gradient.get(name) is None
-        true = np.zeros(room.shape) if exact.gradient[name] is None else exact.gradient[name]
+        true = _known(exact.gradient[name], room)
         own = true if none else got.gradient.get(name)
-        mine[name], want[name], budgets[name] = _required(own, np.asarray(true), room)
+        mine[name], want[name], budgets[name] = _required(own, true, room)
     return found + compare_gradients(spec, replace(got, gradient=mine if got.gradient else {}), want, budgets, slack)
 
 
@@ -171,19 +171,14 @@ def bulk_truth(spec: Spec, case: Case, dtype: str) -> tuple[Result, Array, dict[
     There is no budget where the reference has no number in the dtype: 0 / 0 at an eps that it rounds away.
     """
     exact, rough = trusted(spec, case, dtype)
-    near = _where_finite(rough.value, exact.value)
-    room = np.maximum(measured(exact.value, near, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
+    room = np.maximum(measured(exact.value, rough.value, dtype, BULK_VALUE), _summing(case, exact.value, dtype))
     room = np.maximum(room, VALUE_FACTOR * value_floor(spec, case, dtype))  # logits that cancel owe no more here
     rooms = dict[str, Array]()
     for name in spec.wrt:
         here, there = (_known(one.gradient[name], case.inputs[name]) for one in (exact, rough))
-        found = _row_budget(spec, name, case, here, _where_finite(there, here), dtype)
+        found = _row_budget(spec, name, case, here, there, dtype)
         rooms[name] = np.where(np.isfinite(there) | ~np.isfinite(here), found, np.inf)
     return exact, np.where(np.isfinite(rough.value) | ~np.isfinite(exact.value), room, np.inf), rooms
-
-
-def _where_finite(rough: Array, exact: Array) -> Array:
-    return np.where(np.isfinite(rough), rough, exact)
 
 
 def _required(got: Array | None, want: Array, budget: Array) -> tuple[Any, Array, Array]:
@@ -206,8 +201,7 @@ def _row_budget(spec: Spec, name: str, case: Case, exact: Array, rough: Array, d
     """
     if spec.inputs[name].unit:
         logits = np.abs(case.inputs[name]).max(axis=-1, keepdims=True, initial=FLOOR) if exact.ndim else FLOOR
-        room = np.maximum(measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
-        return np.asarray(room)
+        return np.maximum(measured(exact, rough, dtype, BULK_GRADIENT), BULK_GRADIENT * UNIT[dtype] * logits)
     extents = [domain.extent(case.inputs[key], case.params) for key, domain in spec.inputs.items() if domain.extent]
     largest = np.abs(np.nan_to_num(exact, nan=0.0, posinf=0.0, neginf=0.0)).max(axis=-1, keepdims=True)
     row = np.maximum(largest, 1 / np.min(extents, axis=0))

@@ -52,9 +52,8 @@ def _no_zeros(spec: Spec, case: Case) -> bool:
     shows = any(name in spec.inputs for name in OF_POSITIVES)  # elsewhere a positive of target 0 has no effect itself
     every = [(name, sizes.get("A", 0)) for name in spec.params if shows and name.removeprefix("tal_") in TOPK]
     words = [(("zero_metric", word),) for word in _words(spec, "zero_metric")]
-    return all(
-        _alike(_values_at(spec, case, [(*settings, *word) for word in words])) for settings in ((), tuple(every))
-    )
+    asked = ([(*settings, *word) for word in words] for settings in dict.fromkeys(((), tuple(every))))
+    return all(_alike(_values_at(spec, case, settings)) for settings in asked)
 
 
 def _values_at(spec: Spec, case: Case, settings: Sequence[tuple[tuple[str, Any], ...]]) -> Iterator[Array]:

@@ -40,7 +40,7 @@ def moved(spec: Spec, seed: int, fixed: Fixed = ()) -> tuple[Case, ...]:
         return valued(spec, seed, fixed)[:1]
     rng = np.random.default_rng([seed, sum(map(ord, f"{spec.name}moved"))])
     stands = {**conventions(spec)[0], **dict(fixed)}
-    others = {name: one.others[0] for name, one in spec.params.items() if one.others and name not in stands}
+    others = {name: one.others[0] for name, one in free(spec, stands).items()}
     drawn = (
         _asked(spec, rng, spec.sizes["small"][0], {**stands, **others}, "all settings moved") for _ in range(TRIES)
     )
@@ -84,26 +84,26 @@ def _shows(spec: Spec, case: Case, name: str) -> bool:
 
 def _changes(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[tuple[str, Any, str]]:
     """Each setting with a value, and the size of the input on which it is asked."""
-    for name, param in _free(spec, fixed).items():
+    for name, param in free(spec, fixed).items():
         yield from ((name, value, "single") for value in param.others)
         if param.span is not None:
             yield from ((name, value, "small") for value in param.span.values(rng, param.small))
 
 
-def _free(spec: Spec, fixed: Params) -> dict[str, Param]:
+def free(spec: Spec, fixed: Params) -> dict[str, Param]:
+    """The settings that can be moved: those that do not stand somewhere, and are no choice of notation."""
     return {name: one for name, one in spec.params.items() if name not in fixed and not one.convention and one.others}
 
 
 def _pairs(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case]:
     """Every two settings moved at once, three times: what is wrong with both may be right with either."""
     layouts = conventions(spec)
-    for number, (one, other) in enumerate(combinations(_free(spec, fixed).items(), 2)):
+    for number, (one, other) in enumerate(combinations(free(spec, fixed).items(), 2)):
         for turn in (0, -1, None):
             moved = {name: _value(param, turn, rng) for name, param in (one, other)}
             params = {**layouts[number % len(layouts)], **fixed, **moved}
-            tries = range(TRIES)
             id = f"{' '.join(f'{name}={value!r}' for name, value in moved.items())} small"
-            drawn = (_asked(spec, rng, spec.sizes["small"][0], params, id) for _ in tries)
+            drawn = (_asked(spec, rng, spec.sizes["small"][0], params, id) for _ in range(TRIES))
             yield from islice((case for case in drawn if _can_be_done(spec, case)), 1)
 
 

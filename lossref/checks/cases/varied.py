@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.cases.decided import decided, values
+from lossref.checks.cases.values import free
 from lossref.checks.material import Fixed, bytes_of, conventions, draw_case
 from lossref.core.nouns import Array, Case, Domain, Params, Spec
 from lossref.hosts.probe import TargetRaised
@@ -41,18 +42,8 @@ FEWER = [number if number in APART else 0 for number in range(MANY)]
 SCENES: tuple[Mapping[str, Any], ...] = (
     {"b": 1, "n": 1, "G": 1, "c": 1},
     {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32), "q": 129, "k": 33, "L": 6, "Hp": 16},
-    {
-        "b": 2,
-        "n": 48,
-        "G": 9,
-        "c": 3,
-        "q": 65,
-        "imgsz": (32, 128),
-        "strides": (8, 16),
-        "reg_max": 8,
-        "overlap": False,
-        "Hm": 16,
-    },
+    {"b": 2, "n": 48, "G": 9, "c": 3, "q": 65, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8}
+    | {"overlap": False, "Hm": 16},
     {"b": 1, "n": 2, "G": 6, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64), "kpt_shape": (5, 3), "A": 90}
     | {"topk": 10, "updates": 3, "L": 4},
     {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,), "q": 9, "Hm": 32, "Wm": 24, "L": 1},
@@ -95,8 +86,8 @@ def _moved(spec: Spec, number: int) -> dict[str, Any]:
     """Settings of an elementary spec that are moved at every second size: a fault of both may show at neither alone."""
     if spec.composite or number % 2 == 0:
         return {}
-    others = [(name, one.others) for name, one in spec.params.items() if one.others and not one.convention]
-    return {name: values[(number // 2 + turn) % len(values)] for turn, (name, values) in enumerate(others)}
+    others = [(name, one.others) for name, one in free(spec, {}).items()]
+    return {name: listed[(number // 2 + turn) % len(listed)] for turn, (name, listed) in enumerate(others)}
 
 
 def _is_certain(spec: Spec, case: Case) -> bool:
@@ -132,9 +123,8 @@ def _crowded(spec: Spec, case: Case) -> Case:
 
     Equal ones are no choice: an anchor goes to the first of them. A matcher is given objects that all differ.
     """
-    rows = {name: axis for name, axis in _rows_of(spec) if case.inputs[name].shape[axis] == MANY}
-    alike = {name: np.take(case.inputs[name], FEWER, axis) for name, axis in rows.items()}
-    if rows and "masks" in case.inputs and "masks" not in rows:  # the number of the object that covers a pixel
+    alike = {name: np.take(case.inputs[name], FEWER, axis) for name, axis in _rows_of(spec, case)}
+    if _numbers_objects(spec, case):
         masks = case.inputs["masks"].astype(int)
         alike["masks"] = np.where(masks > 0, np.array(APART)[masks % len(APART)] + 1, 0).astype(np.float64)
     return replace(case, inputs={**case.inputs, **alike})
@@ -142,21 +132,29 @@ def _crowded(spec: Spec, case: Case) -> Case:
 
 def _last_count(spec: Spec, case: Case) -> bool:
     """Whether the last of many objects matter: if they were the first once more, or their number cut to a byte."""
-    rows = {name: axis for name, axis in _rows_of(spec) if case.inputs[name].shape[axis] == MANY}
+    rows = list(_rows_of(spec, case))
+    if not rows:
+        return True
     kept = np.where(np.arange(MANY) > BYTE, 0, np.arange(MANY))
-    others = [{name: np.take(case.inputs[name], kept, axis) for name, axis in rows.items()}] if rows else []
-    if rows and "masks" in case.inputs and "masks" not in rows:
-        others.append({"masks": case.inputs["masks"] % (BYTE + 1)})
+    others = [{name: np.take(case.inputs[name], kept, axis) for name, axis in rows}]
+    others += [{"masks": case.inputs["masks"] % (BYTE + 1)}] if _numbers_objects(spec, case) else []
     cases = [case, *(replace(case, inputs={**case.inputs, **one}) for one in others)]
     own, *found = (values(spec, one, "float64")[0] for one in cases)
     return not any(np.array_equal(one, own, equal_nan=True) for one in found)
 
 
-def _rows_of(spec: Spec) -> Iterator[tuple[str, int]]:
-    """The inputs that have a row for each object that competes for anchors, and its axis."""
+def _numbers_objects(spec: Spec, case: Case) -> bool:
+    """Whether there are so many objects, and masks in which a pixel has the number of the one that covers it."""
+    rows = dict(_rows_of(spec, case))
+    return bool(rows) and "masks" in case.inputs and "masks" not in rows
+
+
+def _rows_of(spec: Spec, case: Case) -> Iterator[tuple[str, int]]:
+    """The inputs that have a row for each of many objects that compete for anchors, and its axis."""
     axes = {name: domain.axes.split() for name, domain in spec.inputs.items()}
     if not any("q" in words for words in axes.values()):
-        yield from ((name, words.index(word)) for name, words in axes.items() for word in OBJECTS if word in words)
+        found = ((name, words.index(word)) for name, words in axes.items() for word in OBJECTS if word in words)
+        yield from ((name, axis) for name, axis in found if case.inputs[name].shape[axis] == MANY)
 
 
 def _is_set(spec: Spec, name: str, value: Any) -> bool:
