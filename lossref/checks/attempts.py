@@ -98,10 +98,8 @@ class Attempts:
         key, there = self._told_apart(target, case, changes, dtype)
         known = next((kept.pop(key) for kept in self._known.values() if key in kept), None)
         if known is None:
-            known = (
-                target,
-                _thin(_attempt(self._spec, target, there, dtype)),
-            )  # it is kept, so that its id stays its own
+            found = _thin(_attempt(self._spec, target, there, dtype))
+            known = target, found  # the target is kept, so that its id stays its own
             self._make_room(_size(known[1]))
         self._known[_size(known[1]) > LARGE][key] = known
         return _whole(known[1])

@@ -43,7 +43,8 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """A NaN, integers, and a shape that is refused raise or give NaN, never a finite number that is not right."""
     total, refused, before = Evidence(), "", _answered(spec, target, case, case.inputs, dtype)
     for bad in _bad_inputs(spec, case, target.only):
-        out = _answered(spec, target, case, bad.inputs, dtype)
+        given = _given(spec, target, case, bad.inputs, dtype)
+        out = _if_finite(given)
         if out is None:
             total, refused = total + Evidence(1), refused or bad.label
         elif _answered(spec, itself(spec), case, bad.inputs, dtype) is None and not _is_right(
@@ -51,7 +52,7 @@ def refuses(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
         ):
             total += wrong(f"{bad.label} gives {out.flat[0]:.6g}, expected an error or NaN", kind=bad.label)
         if before is not None and bad.of_one and not spec.composite:
-            total += _others_stay(spec, target, case, dtype, bad)
+            total += _others_stay(spec, case, dtype, bad, given)
     total += _integers(spec, target, case)
     return total if before is None or not refused else total + _unmoved(spec, target, case, dtype, before, refused)
 
@@ -70,23 +71,14 @@ def _unmoved(spec: Spec, target: Target, case: Case, dtype: str, before: Array, 
     return wrong(f"after {refused} was refused, good input is {is_now}", kind="after a refusal")
 
 
-def _others_stay(spec: Spec, target: Target, case: Case, dtype: str, bad: Bad) -> Evidence:
+def _others_stay(spec: Spec, case: Case, dtype: str, bad: Bad, given: Array | None) -> Evidence:
     """Rows that a bad number has nothing to do with, by the reference, are NaN, too, or what they were."""
-    try:
-        right, spoilt = (
-            call_on(spec, itself(spec), case, call_of(spec, x, "float64")) for x in (case.inputs, bad.inputs)
-        )
-        own = call_on(spec, target, case, call_of(spec, bad.inputs, dtype)).value
-    except REFUSED:
+    right, spoilt = (_given(spec, itself(spec), case, inputs, "float64") for inputs in (case.inputs, bad.inputs))
+    if given is None or right is None or spoilt is None or not given.size == right.size == spoilt.size > 1:
         return Evidence()
-    if not own.size == right.value.size == spoilt.value.size > 1:
-        return Evidence()
-    got, want, stays = (
-        own.ravel(),
-        right.value.ravel(),
-        (right.value == spoilt.value).ravel() & np.isfinite(own).ravel(),
-    )
-    room = fitted(room_of(spec, case, dtype, right.value), right.value).ravel()
+    got, want = given.ravel(), right.ravel()
+    stays = (want == spoilt.ravel()) & np.isfinite(got)
+    room = fitted(room_of(spec, case, dtype, right), right).ravel()
     moved = np.flatnonzero(stays & (np.abs(np.where(stays, got, want) - want) > room))
     if not moved.size:
         return Evidence(int(stays.sum()))
@@ -95,13 +87,21 @@ def _others_stay(spec: Spec, target: Target, case: Case, dtype: str, bad: Bad) -
     return wrong(said, kind=f"{bad.label}: others")
 
 
-def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
-    """The numbers that it gives if all of them are finite, None where it refuses."""
+def _given(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
+    """The numbers that it gives, None where it raises."""
     try:
-        out = call_on(spec, target, case, call_of(spec, inputs, dtype)).value
+        return call_on(spec, target, case, call_of(spec, inputs, dtype)).value
     except REFUSED:
         return None
-    return out if out.size > 0 and np.isfinite(out).all() else None
+
+
+def _if_finite(given: Array | None) -> Array | None:
+    return given if given is not None and given.size > 0 and np.isfinite(given).all() else None
+
+
+def _answered(spec: Spec, target: Target, case: Case, inputs: Inputs, dtype: str) -> Array | None:
+    """The numbers that it gives if all of them are finite, None where it refuses."""
+    return _if_finite(_given(spec, target, case, inputs, dtype))
 
 
 def _is_right(spec: Spec, case: Case, dtype: str, out: Array, good: Inputs | None) -> bool:

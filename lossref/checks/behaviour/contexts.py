@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -94,19 +95,15 @@ def _other_constants(spec: Spec, target: Target, case: Case, dtype: str) -> Evid
         return Evidence()
     whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
     plain = call_of(spec, case.inputs, dtype)
-    asked = [("with constants in float64", replace(plain, dtypes={**plain.dtypes, **dict.fromkeys(names, "float64")}))]
+    asked = [("with constants in float64", _in_dtype(plain, names, "float64"))]
     if not spec.why_not(whole):
         usual = call_of(spec, whole.inputs, dtype)
         kinds = [kind for kind in CONSTANTS if all(_holds(kind, whole.inputs[name]) for name in names)]
-        asked += [("", usual)]
-        asked += [
-            (f"with constants in {k}", replace(usual, dtypes={**usual.dtypes, **dict.fromkeys(names, k)}))
-            for k in kinds
-        ]
+        asked += [("", usual), *((f"with constants in {kind}", _in_dtype(usual, names, kind)) for kind in kinds)]
     first, mixed, *rest = ask(spec, target, case, [plain, *(one for _, one in asked)]).returned
     pairs = [(case, first, asked[0][0], mixed)]
     pairs += [(whole, rest[0], word, one) for (word, _), one in zip(asked[2:], rest[1:], strict=True)] if rest else []
-    return sum((_beside(spec, target, *pair, dtype) for pair in pairs), Evidence())
+    return sum((_beside(spec, *pair, dtype) for pair in pairs), Evidence())
 
 
 def _holds(kind: str, x: Array) -> bool:
@@ -115,15 +112,24 @@ def _holds(kind: str, x: Array) -> bool:
         return bool(np.array_equal(x.astype(kind).astype(np.float64), x))
 
 
-def _beside(spec: Spec, target: Target, case: Case, usual: Returned, word: str, one: Returned, dtype: str) -> Evidence:
-    """Another dtype beside the usual one, where both give finite numbers: it may be refused, or be no number."""
+def _beside(spec: Spec, case: Case, usual: Returned, word: str, one: Returned, dtype: str) -> Evidence:
+    """Another dtype beside the usual one: it may be refused."""
     if usual.raised or one.raised:
         return Evidence(0, 0.0, 1)
-    want, got = result_of(usual), result_of(one).value
+    want = result_of(usual)
+    return _near(spec, result_of(one), want, room_of(spec, case, dtype, want.value), f" {word}")
+
+
+def _near(spec: Spec, one: Result, want: Result, room: Array, word: str) -> Evidence:
+    """The numbers of one call beside those of another; what is no number is left out."""
+    got = one.value
     if got.size == want.value.size:
-        got = np.where(np.isfinite(got), got.reshape(want.value.shape), want.value)
-    room = fitted(room_of(spec, case, dtype, want.value), want.value)
-    return compare_values(spec, want.shapes, got, want.value, room, after=f" {word}").kept_apart(f" {word}")
+        got = np.where(np.isfinite(got), got, want.value.reshape(got.shape))
+    return compare_values(spec, want.shapes, got, want.value, fitted(room, want.value), after=word).kept_apart(word)
+
+
+def _in_dtype(call: Call, names: Sequence[str], kind: str) -> Call:
+    return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
 
 
 def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
@@ -132,7 +138,7 @@ def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
     names = [name for name, domain in spec.inputs.items() if domain.dtype in kinds]
     if not names or not all(np.array_equal(call.inputs[name].astype(kind), call.inputs[name]) for name in names):
         return None
-    return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
+    return _in_dtype(call, names, kind)
 
 
 def _rounded(case: Case, kind: str) -> dict[str, Array]:
@@ -143,9 +149,7 @@ def _under_autocast(spec: Spec, case: Case, own: Result, word: str, result: Resu
     """What rounds its products to half precision gives about the same, where numbers are moderate."""
     if not is_moderate(spec, case) or result.value.size != own.value.size:
         return Evidence(own.value.size)
-    got = np.where(np.isfinite(result.value), result.value.reshape(own.value.shape), own.value)
-    room = fitted(FIRST_ORDER * value_budget(spec, case, "bfloat16"), own.value)
-    return compare_values(spec, own.shapes, got, own.value, room, after=f" {word}").kept_apart(f" {word}")
+    return _near(spec, result, own, FIRST_ORDER * value_budget(spec, case, "bfloat16"), f" {word}")
 
 
 def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) -> Evidence:
@@ -155,12 +159,8 @@ def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) 
     """
     if one.raised or usual.raised:
         return Evidence(0, 0.0, 1)
-    got, want = result_of(one).value, result_of(usual)
-    if got.size == want.value.size:
-        got = np.where(np.isfinite(got), got, want.value.reshape(got.shape))
-    room = fitted(FIRST_ORDER * value_budget(spec, case, kind), want.value)
-    word = f" on inputs in {kind}"
-    return compare_values(spec, want.shapes, got, want.value, room, after=word).kept_apart(word)
+    room = FIRST_ORDER * value_budget(spec, case, kind)
+    return _near(spec, result_of(one), result_of(usual), room, f" on inputs in {kind}")
 
 
 def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word: str, one: Returned) -> Evidence:

@@ -10,6 +10,7 @@ from typing import Any
 from lossref.checks.evidence import Evidence, beside, wrong
 from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import TargetRaised, call_of, call_on
+from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import value_budget
 
 
@@ -17,17 +18,7 @@ def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """What holds for any input: symmetries, bounds, independence."""
     tol = value_budget(spec, case, dtype)
 
-    def f(inputs: Mapping[str, Array], **dtypes: str) -> Array | None:
-        """The numbers; None where an input has another dtype than its own, and that is refused."""
-        one = call_of(spec, inputs, dtype)
-        try:
-            out = call_on(spec, target, case, replace(one, dtypes={**one.dtypes, **dtypes})).value
-        except TargetRaised:
-            if dtypes:
-                return None
-            raise
-        return out.reshape(tol.shape) if out.size == tol.size else out
-
+    f = questions(spec, dtype, tol, lambda one: call_on(spec, target, case, one).value)
     own = f(case.inputs)
     if own is not None and own.shape != tol.shape:
         return wrong(f"returned {own.size} numbers, expected {tol.size}: no law can be examined")
@@ -35,6 +26,22 @@ def laws(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     for law in spec.laws:
         total = beside(total, partial(_law, law, f, case, tol))
     return total
+
+
+def questions(spec: Spec, dtype: str, tol: Array, give: Callable[[Call], Array]) -> Callable[..., Array | None]:
+    """What a law calls: the numbers that are given to inputs; None where one has another dtype, which is refused."""
+
+    def f(inputs: Mapping[str, Array], **dtypes: str) -> Array | None:
+        one = call_of(spec, inputs, dtype)
+        try:
+            out = give(replace(one, dtypes={**one.dtypes, **dtypes}))
+        except TargetRaised:
+            if dtypes:
+                return None
+            raise
+        return out.reshape(tol.shape) if out.size == tol.size else out
+
+    return f
 
 
 def _law(law: Callable[..., str | None], f: Callable[..., Array | None], case: Case, tol: Array) -> Evidence:

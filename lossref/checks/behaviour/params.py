@@ -51,11 +51,9 @@ def at_own_values(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     after = f" at {', '.join(f'{name}={value!r}' for name, value in changed_in(spec, case, target.fixed).items())}"
     room = value_budget(spec, case, dtype)
     found += compare_values(spec, shapes_of(spec, case), got.value, true_value(spec, case), room, after=after)
-    return (
-        found
-        if found.problem or not (spec.wrt and target.gradients)
-        else found + _slope(spec, target, case, dtype, after)
-    )
+    if found.problem or not (spec.wrt and target.gradients):
+        return found
+    return found + _slope(spec, target, case, dtype, after)
 
 
 def _slope(spec: Spec, target: Target, case: Case, dtype: str, after: str) -> Evidence:
@@ -65,17 +63,15 @@ def _slope(spec: Spec, target: Target, case: Case, dtype: str, after: str) -> Ev
     except (Tie, Uncertified):
         return Evidence(0, 0.0, 1)
     got = call(spec, target, case, dtype, grad=True)
-    own = {
-        name: None
-        if g is None
-        else np.where(np.isfinite(g), g, want[name].reshape(g.shape))
-        if g.size == want[name].size
-        else g
-        for name, g in got.gradient.items()
-    }
+    own = {name: _where_finite(g, want[name]) for name, g in got.gradient.items()}
     if not own and not any(x.any() for x in want.values()):
         return Evidence()
     return compare_gradients(spec, replace(got, gradient=own), want, room, after=after)
+
+
+def _where_finite(got: Array | None, want: Array) -> Array | None:
+    """What was given, with the truth in place of what is no number."""
+    return got if got is None or got.size != want.size else np.where(np.isfinite(got), got, want.reshape(got.shape))
 
 
 def _no_effect(spec: Spec, want: Array, usual: Case, budget: Array) -> bool:

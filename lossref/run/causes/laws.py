@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import numpy as np
 
 from lossref.checks.attempts import at
-from lossref.checks.behaviour.laws import law_name
+from lossref.checks.behaviour.laws import law_name, questions
 from lossref.checks.table import Failing
 from lossref.core.nouns import Array, Case, Params, Spec, Target
-from lossref.hosts.probe import TargetRaised, call_of, call_on
+from lossref.hosts.probe import TargetRaised, call_on
 from lossref.hosts.worker.messages import Call
 from lossref.oracle.budgets import value_budget
 from lossref.run.causes.explain.variants.mistakes import Variant, changed, mistakes
@@ -47,18 +44,12 @@ def _questions(tracing: Tracing, kind: str, case: Case) -> Asked:
     spec, asked = tracing.spec, Asked()
     tol = value_budget(spec, case, "float64")
 
-    def f(inputs: Mapping[str, Array], **dtypes: str) -> Array | None:
-        usual = call_of(spec, inputs, "float64")
-        one = replace(usual, dtypes={**usual.dtypes, **dtypes})
-        try:
-            found = _given(spec, tracing.held, case, {}, one)
-        except TargetRaised:
-            if dtypes:
-                return None
-            raise
+    def give(one: Call) -> Array:
+        found = _given(spec, tracing.held, case, {}, one)
         asked.append((one, found))
-        return found.reshape(tol.shape) if found.size == tol.size else found
+        return found
 
+    f = questions(spec, "float64", tol, give)
     for law in spec.laws:
         if kind == f"law {law_name(law)}":
             law(f, case.inputs, case.params, tol)
