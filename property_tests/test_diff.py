@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from lossref.core.nouns import Case
 from lossref.run.causes.beside.bisecting import changes
 from lossref.run.causes.beside.differences import Compared, Difference
 from lossref.run.causes.beside.releases import is_release
+from shared.wheels import offline, wheel
 
 HEAD = """
 import lossref, torch
@@ -54,10 +54,7 @@ ROWS = {
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, code in CODE.items():
         (tmp_path / f"{name}.py").write_text(HEAD + code + "\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOSSREF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    offline(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -95,32 +92,21 @@ def test_the_smallest_case_is_drawn(here: Path) -> None:
 # Releases ---------------------------------------------------------------------------------------------
 
 
-def _wheel(folder: Path, version: str, code: str) -> None:
-    info = f"tiny_loss-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"tiny_loss-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny_loss/__init__.py", HEAD + code + "\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny_loss\nVersion: {version}\n")
-        wheel.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        wheel.writestr(f"{info}/RECORD", "")
-
-
 def test_a_release_is_installed_once_and_compared(here: Path) -> None:
-    _wheel(here, "1.1", CODE["larger"])
+    wheel(here, "1.1", HEAD + CODE["larger"] + "\n")
     for words in (("old.py", "tiny_loss==1.1"), ("tiny_loss==1.1", "tiny_loss==1.1")):
         result = run(*words)
         assert (result.exit_code, "1.0 % of the largest" in result.output) == (int(words[0] == "old.py"),) * 2, (
             result.output
         )
-        for wheel in here.glob("*.whl"):  # the second time nothing is installed
-            wheel.unlink()
+        for path in here.glob("*.whl"):  # the second time nothing is installed
+            path.unlink()
     assert {path.name for path in (here / "cache" / "releases").iterdir()} == {"tiny_loss-1.1"}
 
 
 def _installed(here: Path, version: str, code: str) -> None:
     """As pip would have left it: the folder is there, and nothing is installed."""
-    _wheel(here, version, code)
+    wheel(here, version, HEAD + code + "\n")
     place = here / "cache" / "releases" / f"tiny_loss-{version}"
     (place / "site" / "tiny_loss").mkdir(parents=True)
     (place / "site" / "tiny_loss" / "__init__.py").write_text(HEAD + code + "\n")
@@ -172,7 +158,7 @@ def test_changes_of_a_history(gives: str, wanted: str) -> None:
     ],
 )
 def test_where_there_is_nothing_to_halve(here: Path, words: str, status: int, said: str) -> None:
-    _wheel(here, "1.1", CODE["old"])
+    wheel(here, "1.1", HEAD + CODE["old"] + "\n")
     result = run(*words.split(), "--bisect")
     assert (result.exit_code, len(result.output.splitlines())) == (status, 1), result.output
     assert said in result.output

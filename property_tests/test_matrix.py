@@ -6,7 +6,6 @@ import csv
 import importlib.metadata
 import json
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from lossref.run.causes.beside.matrix.asked import Cell, Column
 from lossref.run.causes.beside.matrix.told import told
 from lossref.targets.adapters import ultralytics
 from lossref.targets.resolve import Unavailable, UnknownTarget
+from shared.wheels import offline, wheel
 
 HEAD = """
 import lossref
@@ -46,23 +46,11 @@ CODE = {
 }
 
 
-def _wheel(folder: Path, version: str, code: str) -> None:
-    info = f"tiny_loss-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"tiny_loss-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny_loss/__init__.py", HEAD + code + "\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny_loss\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for version, code in CODE.items():
-        _wheel(tmp_path, version, code)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOSSREF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        wheel(tmp_path, version, HEAD + code + "\n")
+    offline(tmp_path, monkeypatch)
     return tmp_path
 
 

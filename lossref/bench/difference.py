@@ -49,16 +49,12 @@ class Between(NamedTuple):
 
 def difference(before: Sequence[Row], after: Sequence[Row]) -> Between:
     """Time against time, each over that of its baseline on the machine where it was measured."""
-    old, new = ({_key(row): row for row in rows if _is_compared(row)} for rows in (before, after))
+    old, new = ({_key(row): row for row in rows if row.is_comparison} for rows in (before, after))
     return Between(
         [Difference(old[key], new[key]) for key in old if key in new],
         [row for key, row in old.items() if key not in new],
         [row for key, row in new.items() if key not in old],
     )
-
-
-def _is_compared(row: Row) -> bool:
-    return row.metric == "seconds" and row.verdict != "baseline"
 
 
 def _key(row: Row) -> tuple[str, ...]:

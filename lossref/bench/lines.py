@@ -34,7 +34,7 @@ def lines(rows: Sequence[Row]) -> list[Line]:
     base = {_question(row, row.metric): row for row in rows if row.verdict == "baseline"}
     found = []
     for row in rows:
-        if row.metric == "seconds" and row.verdict != "baseline":
+        if row.is_comparison:
             questions = [_question(row, metric) for metric in ("peak_live_bytes", "operators")]
             counts = [side for one in questions for side in (mine.get((row.target, *one)), base.get(one))]
             found.append(Line(row, base.get(_question(row, "seconds")), *counts))

@@ -90,6 +90,11 @@ class Row(NamedTuple):
     seed: int
     note: str
 
+    @property
+    def is_comparison(self) -> bool:
+        """Whether it is the time of a target beside its baseline's, or says why there is none."""
+        return self.metric == "seconds" and self.verdict != "baseline"
+
 
 class Reading(NamedTuple):
     """What one implementation needs for one call."""

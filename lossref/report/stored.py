@@ -16,6 +16,7 @@ from lossref.core.nouns import Verdict, verdict_of
 from lossref.hosts.worker.words import printable
 from lossref.run.atomic import write_text
 from lossref.run.saved import schema
+from lossref.run.saved.finished import row_of
 
 FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
 COLUMNS = [field.name for field in fields(Verdict) if field.name != "failures"]
@@ -46,7 +47,7 @@ def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:
     with contextlib.suppress(ReportError):
         verdicts.append(_verdict(directory, len(lines) + 1, unfinished))
     run = _run(directory)
-    rows = len({(one.spec, one.target, one.check, one.dtype, one.device) for one in verdicts})
+    rows = len(set(map(row_of, verdicts)))
     if rows > int(run["planned"]):
         raise ReportError(
             f"{directory / 'run.json'} says that {run['planned']} checks were planned, and verdicts.jsonl has {rows}; "

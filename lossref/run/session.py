@@ -22,7 +22,7 @@ from lossref.run.about import of_checks, progress
 from lossref.run.ask import VERDICTS
 from lossref.run.atomic import append_line, held, write_text
 from lossref.run.findings import accepted
-from lossref.run.saved.finished import Outcome, line_of, of_lines, spent
+from lossref.run.saved.finished import Outcome, line_of, of_lines, row_of, spent
 from lossref.run.saved.schema import Fault, read
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
@@ -126,7 +126,7 @@ class Session:
         rows = [(job.spec, job.label, *row) for job in self.plan for row in job.rows]
         place = {row: at for at, row in reversed(list(enumerate(rows)))}
         found = [verdict_of(line) for line in _lines(self.folder / VERDICTS) if line.keys() == COLUMNS]
-        latest = {(one.spec, one.target, one.check, one.dtype, one.device): one for one in found}
+        latest = {row_of(one): one for one in found}
 
         def planned_at(one: Verdict) -> int:
             return place.get((one.spec, one.target, one.check, one.dtype), len(rows))

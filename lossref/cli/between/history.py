@@ -77,7 +77,7 @@ def _timings(folder: Path) -> tuple[dict[str, Any], list[Timing]]:
 
     try:
         run = json.loads((folder / "run.json").read_bytes())
-        rows = [row for row in read(folder / "bench.csv") if row.metric == "seconds" and row.verdict != "baseline"]
+        rows = [row for row in read(folder / "bench.csv") if row.is_comparison]
     except (ValueError, TypeError, KeyError) as error:
         stop(f"{folder} is no folder of lossref bench ({error})")
     versions = ", ".join(dict.fromkeys(row.version for row in rows if row.version))

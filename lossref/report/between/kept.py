@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lossref.core.nouns import Verdict
+from lossref.run.findings import AGAINST
+from lossref.run.saved.finished import row_of
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -100,7 +102,7 @@ def digest_of(row: Verdict) -> str:
 
 def add_checks(base: sqlite3.Connection, run: Mapping[str, Any], verdicts: Sequence[Verdict]) -> bool:
     """Add a run of checks; False where it is there already."""
-    rows = [(*_place(one), one.status, min(one.worst, 1e308), digest_of(one)) for one in verdicts]
+    rows = [(*row_of(one), one.status, min(one.worst, 1e308), digest_of(one)) for one in verdicts]
     number = _added(base, "checks", run, rows)
     if number:
         base.executemany("INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(number, *row) for row in rows])
@@ -113,10 +115,6 @@ def add_timings(base: sqlite3.Connection, run: Mapping[str, Any], rows: Sequence
     if number:
         base.executemany("INSERT INTO ratios VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(number, *row) for row in rows])
     return bool(number)
-
-
-def _place(one: Verdict) -> tuple[str, ...]:
-    return one.spec, one.target, one.check, one.dtype, one.device
 
 
 def _added(base: sqlite3.Connection, kind: str, run: Mapping[str, Any], rows: Sequence[Any]) -> int:
@@ -141,8 +139,9 @@ def runs(base: sqlite3.Connection) -> list[Run]:
 def points(base: sqlite3.Connection) -> list[Point]:
     """What every run says of every spec."""
     checked = base.execute(
-        "SELECT run, spec, max(worst), sum(status NOT IN ('pass', 'known', 'unsupported', 'inconclusive')) "
-        "FROM verdicts GROUP BY run, spec"
+        f"SELECT run, spec, max(worst), sum(status IN ({', '.join('?' * len(AGAINST))})) "
+        "FROM verdicts GROUP BY run, spec",
+        AGAINST,
     )
     found = [Point(run, spec, worst, failing, None) for run, spec, worst, failing in checked]
     timed = dict[tuple[int, str], list[float]]()

@@ -25,7 +25,7 @@ from lossref.run.ask import ENDING, ENOUGH, VERDICTS
 from lossref.run.atomic import append_line, write_bytes
 from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.cluster.client import ANYWHERE, CONNECT, ClusterError, connected, errands
-from lossref.run.cluster.dispatch import REFUSED, Dispatch, machine, said_of
+from lossref.run.cluster.dispatch import DONE, REFUSED, Dispatch, machine, said_of
 from lossref.run.cluster.order import Done, Order
 from lossref.run.plan import Job, is_short, planned
 from lossref.run.saved.finished import Outcome
@@ -161,7 +161,7 @@ class Cluster:
         return {self._places[one].submit(*self._task(one, None)): one for one in firsts.values()}
 
     def _judge(self, place: str, kind: str, why: str) -> None:
-        if kind != "done":
+        if kind != DONE:
             who = machine(place)
             self._left_out[who] = why
             self._places = {name: one for name, one in self._places.items() if machine(name) != who}

@@ -18,6 +18,7 @@ from pathlib import Path
 from lossref.hosts import keeper
 from lossref.hosts.worker.words import plain
 from lossref.run import jobs as running
+from lossref.run.cluster.dispatch import DONE, FAILED, REFUSED
 from lossref.run.cluster.errand import ANSWER, ORDER
 from lossref.run.cluster.order import Done, Order, differs
 from lossref.run.plan import Job
@@ -61,7 +62,7 @@ def serve(orders: Iterator[Path], said: int) -> None:
             same = False
             for folder in orders:
                 answer, whole = _answer(folder, pool, same)
-                same = answer[0] != "refused"
+                same = answer[0] != REFUSED
                 _write(folder, answer)
                 os.write(said, b"\n")
                 if not whole:
@@ -81,10 +82,10 @@ def _answer(folder: Path, pool: Executor, same: bool) -> tuple[Answer, bool]:
     try:
         fault = "" if same else pool.submit(differs, order).result()
     except BrokenProcessPool:
-        return ("failed", "its process ended before anything was asked", b""), False
+        return (FAILED, "its process ended before anything was asked", b""), False
     job = order.job(str(folder))
     if fault or job is None:
-        return ("refused" if fault else "done", fault, b""), True
+        return (REFUSED if fault else DONE, fault, b""), True
     return _done(job, folder, pool)
 
 
@@ -92,4 +93,4 @@ def _done(job: Job, folder: Path, pool: Executor) -> tuple[Answer, bool]:
     [(_, found)] = running.together([job], pool)
     outcome = found or running.by_itself(job, lambda: None)
     files = {path.name: path.read_bytes() for path in sorted((folder / "cases").glob("*")) if path.is_file()}
-    return ("done", "", pickle.dumps(Done(outcome, files))), found is not None
+    return (DONE, "", pickle.dumps(Done(outcome, files))), found is not None

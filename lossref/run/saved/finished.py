@@ -28,6 +28,11 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
 
 
+def row_of(one: Verdict) -> tuple[str, ...]:
+    """What tells a row of a run from all others."""
+    return one.spec, one.target, one.check, one.dtype, one.device
+
+
 def spent(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """CPU seconds of all jobs by what they were for."""
     found = Counter[str]()
