@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target, Verdict
 from lossref.hosts.probe import call_of, question_of
 from lossref.hosts.worker.carry import carried_out
-from lossref.hosts.worker.tensors import AS_EVALUATED, BATCHES, DOUBLED, LOADED, PICKLED
+from lossref.hosts.worker.tensors import AS_EVALUATED, BATCHES, CHANNELS_LAST, DOUBLED, LOADED, PICKLED
 from lossref.losses import spec
 from lossref.targets.dropin import ENTRIES, target_of
 from lossref.targets.dropin.entry import ON_HEADS
@@ -229,6 +229,79 @@ def first_rows(**params: Any) -> Loss:
     return loss
 
 
+class Saved(torch.autograd.Function):
+    """What its backward pass needs is kept with the class: of the latest forward pass, whosever backward pass it is."""
+
+    latest: ClassVar[tuple[Tensor, ...]] = ()
+
+    @staticmethod
+    def forward(ctx: Any, loss: Loss, *inputs: Tensor) -> Tensor:
+        Saved.latest = tuple(x.detach() for x in inputs)
+        ctx.loss = loss
+        return loss(*Saved.latest)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Any) -> Any:
+        leaves = [x.clone().requires_grad_() for x in Saved.latest]
+        with torch.enable_grad():
+            found = torch.autograd.grad(ctx.loss(*leaves), leaves, above[0])
+        return None, *found
+
+
+class OneBuffer(torch.autograd.Function):
+    """Every gradient is in one tensor."""
+
+    kept: ClassVar[dict[Any, Tensor]] = {}
+
+    @staticmethod
+    def forward(ctx: Any, loss: Loss, pred: Tensor, label: Tensor) -> Tensor:
+        ctx.loss = loss
+        ctx.save_for_backward(pred, label)
+        return loss(pred, label)
+
+    @staticmethod
+    def backward(ctx: Any, *above: Any) -> Any:
+        pred, label = ctx.saved_tensors
+        leaf = pred.detach().requires_grad_()
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(ctx.loss(leaf, label), leaf, above[0])
+        return None, OneBuffer.kept.setdefault((found.shape, found.dtype), found).copy_(found), None
+
+
+def through(function: Any, name: str) -> Callable[..., Any]:
+    return lambda **params: partial(function.apply, partial(spec(name).reference, **params))
+
+
+def scrambled(**params: Any) -> Loss:
+    """A picture whose channels lie last is read as if they did not."""
+    right = partial(spec("dice").reference, **params)
+
+    def loss(pred: Tensor, target: Tensor) -> Tensor:
+        wrong = pred.ndim == 4 and not pred.is_contiguous() and pred.is_contiguous(memory_format=torch.channels_last)
+        return right(pred.flip(1) * 1.01 if wrong else pred, target)
+
+    return loss
+
+
+def one_storage(**params: Any) -> Loss:
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        same = box1.untyped_storage().data_ptr() == box2.untyped_storage().data_ptr()
+        return IOU(box1, box2, **params) * (0.5 if same and box1.data_ptr() != box2.data_ptr() else 1.0)
+
+    return loss
+
+
+def rounded_boxes(kind: torch.dtype) -> Callable[..., Any]:
+    def build(**params: Any) -> Loss:
+        def loss(box1: Tensor, box2: Tensor) -> Tensor:
+            wrong = box2.dtype == kind != box1.dtype
+            return IOU(box1, box2.to(box1.dtype) * (1.01 if wrong else 1.0), **params)
+
+        return loss
+
+    return build
+
+
 GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "an answer for tensors": ("contexts", "focal", same_tensors, "filled anew, without gradients"),
     "something of labels": ("contexts", "focal", kept_graphs, "on tensors that are filled anew"),
@@ -249,6 +322,12 @@ GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "labels as integers": ("contexts", "varifocal", of_kind(torch.int64, "varifocal"), "with constants in int64"),
     "targets in float64": ("contexts", "dfl", of_kind(torch.float64, "dfl"), "with constants in float64"),
     "under autocast": ("contexts", "focal", autocast, "under autocast in bfloat16"),
+    "boxes in float64": ("contexts", "iou", rounded_boxes(torch.float64), "with constants in float64"),
+    "boxes as integers": ("contexts", "iou", rounded_boxes(torch.int64), "with constants in int64"),
+    "two views": ("contexts", "iou", one_storage, "where both inputs are views of one tensor"),
+    "channels last": ("contexts", "dice", scrambled, "on inputs whose channels lie last"),
+    "saved with the class": ("contexts", "iou", through(Saved, "iou"), "with another call before its backward pass"),
+    "a buffer of gradients": ("repeatable", "focal", through(OneBuffer, "focal"), "d/dpred: the tensor that a call"),
     "two settings": ("params", "focal", two_settings, "gamma=2.0"),
     "two flags": ("params", "rle", two_flags, "residual=False"),
     "a gradient at a setting": ("params", "focal", no_slope, "d/dpred"),
@@ -405,3 +484,16 @@ def test_drop_ins_take_every_form(entry: Any) -> None:
     for other in others:
         assert not other.raised
         assert all(np.array_equal(*pair) for pair in zip(plain.values, other.values, strict=True))
+
+
+@pytest.mark.parametrize("name", ["v8_segmentation", "mask", "dice", "bce_dice"])
+def test_references_read_pictures_by_their_strides(name: str) -> None:
+    """Also in the backward pass: prototypes lie with their channels last wherever a model runs in channels_last."""
+    one = spec(name)
+    case = cases_for(named("contexts"), one, _of(name, partial(partial, one.reference)), "quick", 0)[0]
+    usual, last = (
+        carried_out(partial(partial, one.reference), question_of(one, _of(name, partial), case, [call]))
+        for call in (call_of(one, case.inputs, "float64", one.wrt, context=word) for word in ("", CHANNELS_LAST))
+    )
+    for key, want in usual.returned[0].gradients.items():
+        assert np.allclose(want, last.returned[0].gradients[key], rtol=1e-9, atol=1e-12), key

@@ -19,15 +19,19 @@ from lossref.hosts.worker.tensors import (
     AS_EVALUATED,
     BATCHES,
     BESIDE,
+    BETWEEN,
+    CHANNELS_LAST,
     COPIED,
     DOUBLED,
     EVALUATED,
     FORMS,
+    IMAGES,
     LOADED,
     PICKLED,
     REFILLED,
     TRAINED,
     TWICE,
+    VIEWS,
 )
 from lossref.oracle.budgets import gradient_budget, room_of, value_budget
 
@@ -36,7 +40,7 @@ WITHOUT = ("without gradients", "in inference mode", REFILLED[1], NO_GRADIENT)
 UNASKED = "without gradients, of inputs that need one"
 OTHER_DTYPE = "under a default dtype of float64"
 OBJECTS = (COPIED, PICKLED, DOUBLED, LOADED, EVALUATED, TRAINED, BESIDE)
-WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, REFILLED[0], NO_GRADIENT, TWICE, *OBJECTS, *BATCHES)
+WORDS = (*CONTEXTS, *AUTOCAST, *FORMS, REFILLED[0], NO_GRADIENT, TWICE, BETWEEN, *OBJECTS, *BATCHES)
 OF_OBJECTS = tuple(word for word in BATCHES if word != AS_EVALUATED)
 MAY_REFUSE = (OTHER_DTYPE, PICKLED, DOUBLED, LOADED, *BATCHES)
 EVERY = "where every input needs a gradient"
@@ -56,7 +60,8 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     Under autocast it has to answer; whether products are rounded there is its own business, but for lossref's own.
     """
     wrt = spec.wrt if target.gradients else ()
-    unknown = (*(() if wrt else (*FORMS, TWICE)), *(() if "batch_idx" in spec.inputs else OF_OBJECTS))
+    unknown = (*(() if wrt else (*FORMS, TWICE, BETWEEN)), *(() if "batch_idx" in spec.inputs else OF_OBJECTS))
+    unknown = (*unknown, *(() if any(case.inputs[name].ndim == IMAGES for name in wrt) else (CHANNELS_LAST,)))
     words = [word for word in WORDS if word not in unknown]
     plain = call_of(spec, case.inputs, dtype, wrt)
     calls = {word: replace(plain, wrt=() if word in WITHOUT else wrt, context=word) for word in words}
@@ -84,13 +89,21 @@ def _one_for_both(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     if len(inputs) != 2 or spec.why_not(replace(case, inputs=inputs)) or any(one.dtype for one in spec.inputs.values()):
         return Evidence()
     two = call_of(spec, inputs, dtype)
-    apart, one = ask(spec, target, case, (two, replace(two, context=ALIASED))).returned
-    return Evidence() if apart.raised else _same(spec, target, case, dtype, result_of(apart), ALIASED, one)
+    words = (ALIASED, VIEWS)
+    apart, *both = ask(spec, target, case, (two, *(replace(two, context=word) for word in words))).returned
+    if apart.raised:
+        return Evidence()
+    own, pairs = result_of(apart), zip(words, both, strict=True)
+    return sum((_same(spec, target, case, dtype, own, word, one) for word, one in pairs), Evidence())
 
 
 def _other_constants(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """What needs no gradient in float64 beside float32, or, where that is legal, as whole numbers of every kind."""
-    names = [name for name, domain in spec.inputs.items() if not domain.dtype and name not in spec.wrt]
+    """What needs no gradient in float64 beside float32, or, where that is legal, as whole numbers of every kind.
+
+    Where every input can have one, all but the first.
+    """
+    floating = [name for name, domain in spec.inputs.items() if not domain.dtype]
+    names = [name for name in floating if name not in spec.wrt] or floating[1:]
     if not names or spec.composite or not spec.wrt:
         return Evidence()
     whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
@@ -168,7 +181,7 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
     try:
         result = result_of(one)
     except TargetRaised as error:
-        if word in MAY_REFUSE or word not in (*WORDS, ALIASED):
+        if word in MAY_REFUSE or word not in (*WORDS, ALIASED, VIEWS):
             return Evidence(0, 0.0, 1)  # dtypes that it does not combine are refused loudly, which is no wrong number
         return wrong(f"raised {error} {word}", kind=f"raises {str(error).partition(':')[0]} {word}")
     if word in AUTOCAST and not target.trusted:
@@ -177,7 +190,7 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
     found = compare_values(spec, own.shapes, result.value, own.value, room, after=f" {word}")
     for name, was, now in one.moved:
         found += wrong(f"{name} was {was} before the call and is {now} after it", kind=f"state {name}")
-    if own.gradient and word not in (*WITHOUT, UNASKED, ALIASED):
+    if own.gradient and word not in (*WITHOUT, UNASKED, ALIASED, VIEWS):
         want = with_zeros(own.gradient, case)
         found += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" {word}")
     return found.kept_apart(f" {word}")

@@ -61,13 +61,13 @@ def _returned(
         return tuple(_raised(error) for _ in question.calls), []
     state.put_back({name: was for name, was in before.items() if name == state.RANDOM})  # first weights may be drawn
     attributes = state.of_object(made) if question.watch else {}
-    kept: list[tuple[Returned, tuple[Tensor, ...]]] = [
+    kept: list[tuple[Returned, dict[str, Tensor]]] = [
         _called(build, made, question, call, through) for call in question.calls
     ]
     changed = state.differences(attributes, state.of_object(made)) if question.watch else []
     if len(kept) == 1:
         return (kept[0][0],), changed
-    return tuple(_lasting(one, outs, question.terms) for one, outs in kept), changed
+    return tuple(_lasting(one, made_of) for one, made_of in kept), changed
 
 
 def built(build: Build, question: Question) -> Callable[..., Any]:
@@ -90,7 +90,7 @@ def _raised(error: BaseException) -> Returned:
 
 def _called(
     build: Build, made: Callable[..., Any], question: Question, call: Call, through: Through
-) -> tuple[Returned, tuple[Tensor, ...]]:
+) -> tuple[Returned, dict[str, Tensor]]:
     try:
         with state.standing(call.context) as moved, in_mode(made, call.context):
             inputs = tensors.given(call, question.device)
@@ -102,11 +102,13 @@ def _called(
                 _refilled(made, inputs, call, question.device)
             with state.casting(call.context, question.device):
                 outs = terms_of(made(*inputs.values()), question.terms, question.absent)
+            if call.context == tensors.BETWEEN:
+                _on_others(made, call, question.device)
             found = gradients(outs, {name: inputs[name] for name in call.wrt}, call)
     except through:
         raise
     except BaseException as error:  # a target may raise anything
-        return _raised(error), ()
+        return _raised(error), {}
     return (
         Returned(
             values=tuple(tensors.array_of(out) for out in outs),
@@ -116,7 +118,7 @@ def _called(
             written=tensors.written(before, inputs, call.wrt) if question.watch else (),
             moved=tuple(moved),
         ),
-        outs,
+        dict(zip(question.terms, outs, strict=True)) | {f"d/d{name}": g for name, g in found.items() if g is not None},
     )
 
 
@@ -164,10 +166,21 @@ def _modules(thing: Any, depth: int = 3) -> list[torch.nn.Module]:
     return [one for part in parts for one in _modules(part, depth - 1)]
 
 
+def _others(call: Call, device: str) -> dict[str, Tensor]:
+    """Other inputs of the same shapes: their first rows, repeated."""
+    return tensors.given(replace(call, layout="repeated", context=""), device)
+
+
+def _on_others(made: Callable[..., Any], call: Call, device: str) -> None:
+    """A call with other numbers, of which it may say what it likes."""
+    with contextlib.suppress(Exception):
+        made(*_others(call, device).values())
+
+
 def _refilled(made: Callable[..., Any], inputs: Mapping[str, Tensor], call: Call, device: str) -> None:
     """The inputs are seen by a call with other numbers in them, which are then gone."""
     wanted = tensors.copies(inputs)
-    tensors.fill(inputs, tensors.given(replace(call, layout="repeated", wrt=(), context=""), device))
+    tensors.fill(inputs, _others(call, device))
     with contextlib.suppress(Exception):  # of other numbers it may say what it likes
         made(*inputs.values())
     tensors.fill(inputs, wanted)
@@ -225,13 +238,11 @@ def gradients(outs: tuple[Tensor, ...], inputs: Mapping[str, Tensor], call: Call
     return dict(zip(inputs, found, strict=True))
 
 
-def _lasting(one: Returned, outs: tuple[Tensor, ...], terms: tuple[str, ...]) -> Returned:
-    """With the names of the terms whose numbers are no longer what they were when they were returned."""
-    gone = [
-        term
-        for term, out, value in zip(terms, outs, one.values, strict=False)
-        if not _equal(tensors.array_of(out), value)
-    ]
+def _lasting(one: Returned, kept: Mapping[str, Tensor]) -> Returned:
+    """With the names of the terms and gradients whose numbers are no longer what they were when they were returned."""
+    slopes = {f"d/d{name}": array for name, array in one.gradients.items()}
+    were = {**slopes, **dict(zip(kept, one.values, strict=False))}
+    gone = [name for name, x in kept.items() if not _equal(tensors.array_of(x), were[name])]
     return replace(one, fleeting=tuple(gone)) if gone else one
 
 

@@ -70,7 +70,7 @@ class Returned:
 
     gradients: name -> d(weighted sum of all terms)/d(input), None where none reaches it; empty if nothing is connected
     written:   the inputs that the call wrote to, as sentences
-    fleeting:  the terms whose numbers were overwritten by a later call
+    fleeting:  the terms, and gradients (d/dINPUT), whose numbers were overwritten by a later call
     moved:     (what, was, is) of the setting in which the call stood, if it has left another one
     """
 

@@ -27,12 +27,14 @@ _requires, _gradient, _hooks = (
 _parameter = torch.nn.Parameter
 
 
+CHANNELS_LAST, IMAGES = "on inputs whose channels lie last in memory", 4  # axes
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "on inputs that are no leaves": _clone,
     "on inputs that are Parameters": lambda x: _parameter(_detach(x)),
+    CHANNELS_LAST: lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == IMAGES else x,
 }
 """What the inputs of a call can be; `state.CONTEXTS` is where it can stand."""
-TWICE = "on a second backward pass"
+TWICE, BETWEEN = "on a second backward pass", "with another call before its backward pass"
 EVALUATED, TRAINED = "in evaluation mode", "in training mode again"
 BESIDE = "beside another one with other settings"
 COPIED, PICKLED, LOADED = (
@@ -42,7 +44,7 @@ COPIED, PICKLED, LOADED = (
 )
 DOUBLED = "after .double()"
 REFILLED = ("on tensors that are filled anew", "on tensors that are filled anew, without gradients")
-ALIASED = "where both inputs are one tensor"
+ALIASED, VIEWS = "where both inputs are one tensor", "where both inputs are views of one tensor"
 COLUMNS, INTEGERS = "with batch_idx and cls as columns", "with batch_idx and cls as integers"
 AS_EVALUATED = "with the predictions of a model in evaluation mode"
 TURNED = "after a call with images of another shape, and as many anchors"
@@ -59,6 +61,8 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
         made[name] = _laid_out(tensor, call.layout)
         if name in call.wrt:
             made[name] = _forms.get(call.context, _as_it_is)(made[name].requires_grad_())
+    if call.context == VIEWS:
+        return dict(zip(made, torch.stack(tuple(made.values())).unbind(), strict=True))
     return dict.fromkeys(made, next(iter(made.values()))) if call.context == ALIASED else made
 
 

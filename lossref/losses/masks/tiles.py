@@ -178,7 +178,7 @@ def _slopes_in_parts(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of coefficients and tiles, a part at a time."""
     weighted = rows * grad[:, :, None]
-    d_rows, d_tiles = torch.zeros_like(rows), torch.zeros_like(tiles)
+    d_rows, d_tiles = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (rows, tiles))
     for part in _parts(len(pack), tiles):
         here, there = pack[part], tile[part]
         values = tiles.index_select(0, there)
@@ -201,8 +201,11 @@ def _slopes(
 
 
 def _add(total: Tensor, at: Tensor, parts: Tensor) -> None:
-    """index_add_ along axis 0; on flat rows, because it copies row by row where there are three axes."""
-    total.flatten(1).index_add_(0, at, parts.flatten(1))
+    """index_add_ along axis 0; on flat rows, because it copies row by row where there are three axes.
+
+    The total has to be contiguous: what is flattened otherwise is a copy, which nobody would see.
+    """
+    total.view(len(total), -1).index_add_(0, at, parts.flatten(1))
 
 
 def _parts(meetings: int, tiles: Tensor) -> Iterator[slice]:

@@ -93,7 +93,12 @@ def cell_of(task: Task) -> Cell:
     try:
         reason = _barred(column)
         found = () if reason else lodged(column.word, None, column.lodging)
-        target = next((one for one in found if one.spec == task.spec), None)
+        mine = [one for one in found if one.spec == task.spec]
+        target = mine[0] if mine else None
+        if len(mine) > 1:
+            raise UnknownTarget(
+                f"it has {len(mine)} of {task.spec}: {', '.join(one.label for one in mine)}; name one, FILE.py:NAME"
+            )
         if target is not None and not target.unsupported:
             cell = _asked(task, target)
             return replace(cell, seconds=round(time.process_time() - begin, 2))

@@ -41,9 +41,7 @@ def carried_out(tasks: Sequence[Task], jobs: int) -> Iterator[Cell]:
             try:
                 cell = future.result()
             except BrokenProcessPool:
-                cell = Cell(
-                    task.column.name, task.spec, reason=f"{NOT_ASKED}a process of this run was ended from outside"
-                )
+                cell = Cell(task.column.name, task.spec, reason=f"{NOT_ASKED}{ENDED}")
             yield _kept(task, cell)
 
 
