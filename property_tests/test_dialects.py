@@ -175,6 +175,7 @@ def test_what_was_found_is_written_and_read_again(tmp_path: Path) -> None:
 SETTING = '[[setting]]\nspec = "ciou"\nname = "alpha"\nvalue = "gated"\nreason = "theirs"\n'
 BAD = [
     ("", "is no dialect", "= 1"),
+    ("too deep", "is nested too deeply", "a = " + "[" * 5000),
     ("unknown table", "'sets' is not one of", "[[sets]]\n"),
     ("no table", "written as [[setting]]", "setting = 1\n"),
     ("a field lacks", "has no 'reason'", SETTING.replace('reason = "theirs"\n', "")),

@@ -177,3 +177,48 @@ def test_timings_are_kept_with_their_ratios(tmp_path: Path) -> None:
     with opened(Path(file)) as base:
         assert [(one.spec, one.ratio) for one in points(base)] == [("ciou", 0.5)]
     assert run("report", "history", file).exit_code == 0
+
+
+DAMAGED = {
+    "a table that is gone": "DROP TABLE verdicts",
+    "a run that is gone": "DELETE FROM runs",
+    "a run that is a word": "UPDATE verdicts SET run = 'zork'",
+    "a spec in bytes": "UPDATE verdicts SET spec = x'00ff'",
+    "an error that is a word": "UPDATE verdicts SET worst = 'zork'",
+    "a date that is none": "UPDATE runs SET started = 7.5e300 WHERE 0; UPDATE runs SET started = x'00'",
+}
+
+
+@pytest.mark.parametrize("verb", ["history", "report history"])
+@pytest.mark.parametrize("change", DAMAGED.values(), ids=list(DAMAGED))
+def test_a_damaged_history_is_one_sentence(tmp_path: Path, verb: str, change: str) -> None:
+    file = tmp_path / "h.sqlite"
+    with opened(file) as base:
+        assert add_checks(base, RUN, [ROW])
+    with sqlite3.connect(file) as base:
+        base.executescript(change)
+    result = run(*verb.split(), *(["--file", str(file)] if verb == "history" else [str(file)]))
+    assert (result.exit_code, "is damaged" in result.output) == (2, True), result.output
+
+
+ROWS: dict[str, tuple[Row, str, str, str]] = {
+    "a ratio that is none": (ONE._replace(ratio=NAN), "", "", "is 'faster', and its ratio is nan"),
+    "below 0": (ONE._replace(ratio=-1.0, ci_low=-2.0), "", "", "is no measurement"),
+    "an interval the wrong way round": (ONE._replace(ci_low=9.0, ci_high=1.0), "", "", "is no measurement"),
+    "outside of its interval": (ONE._replace(ratio=50.0), "", "", "is no measurement"),
+    "a long field": (ONE._replace(note="x" * 200_000), "", "", "field larger than"),
+    "a field more": (ONE, "2.13.0", "2.13.0,1", "not as many fields"),
+    "another header": (ONE, "median", "mean", "its columns are others"),
+}
+
+
+@pytest.mark.parametrize(("row", "old", "new", "said"), ROWS.values(), ids=list(ROWS))
+def test_a_row_that_is_no_measurement_is_one_sentence(tmp_path: Path, row: Row, old: str, new: str, said: str) -> None:
+    good, bad = tmp_path / "a.csv", tmp_path / "b.csv"
+    write(good, [ONE])
+    write(bad, [row])
+    bad.write_text(bad.read_text().replace(old, new, 1) if old else bad.read_text())
+    assert run("bench", "diff", str(good), str(good)).exit_code == 0
+    result = run("bench", "diff", str(good), str(bad))
+    assert result.exit_code == 2
+    assert said in result.output

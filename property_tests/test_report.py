@@ -220,11 +220,11 @@ def test_csv_holds_every_verdict(tmp_path: Path) -> None:
     [
         pytest.param('{"spec": "iou", "tar', 2, id="cut in a word"),
         pytest.param('{"spec": "é'.encode()[:-1], 2, id="cut in a letter"),
-        pytest.param(json.dumps(asdict(PASS)), 3, id="only the newline is missing"),
+        pytest.param(json.dumps(asdict(replace(PASS, check="reduced"))), 3, id="only the newline is missing"),
     ],
 )
 def test_torn_last_line_is_dropped(tmp_path: Path, last: str | bytes, kept: int) -> None:
-    directory = saved(tmp_path / "run", [PASS, FAIL])
+    directory = saved(tmp_path / "run", [PASS, FAIL], planned=3)
     with (directory / "verdicts.jsonl").open("ab") as file:
         file.write(last if isinstance(last, bytes) else last.encode())
     assert len(report.read(directory)[0]) == kept
@@ -382,6 +382,8 @@ SCENE = {
 
 
 CONTRADICTIONS = {
+    "a status that is none": (replace(FAIL, status="bogus", failures=(), case=""), 28, "status is 'bogus'"),
+    "a fail that was not asked": (replace(FAIL, status="unsupported"), 28, "a failure stands beside it"),
     "a pass of nothing": (replace(PASS, examined=0), 28, "examined is 0"),
     "a fail that was made a pass": (replace(FAIL, status="pass"), 28, "a failure stands beside it"),
     "an infinite error": (replace(PASS, worst=math.inf), 28, "a failure stands beside it"),
@@ -396,6 +398,12 @@ def test_what_no_run_writes_is_refused(tmp_path: Path, row: Verdict, planned: in
     (directory / "run.json").write_text(json.dumps({**content, "planned": planned}))
     with pytest.raises(report.ReportError, match=said):
         report.read(directory)
+
+
+def test_rows_that_stand_there_twice_count_once(tmp_path: Path) -> None:
+    """Else passing rows in place of failing ones make a run whole."""
+    found, _ = report.read(saved(tmp_path / "run", [PASS, replace(PASS, worst=0.5), replace(PASS, check="reduced")]))
+    assert [(one.check, one.worst) for one in found] == [("value", 0.5), ("reduced", PASS.worst)]
 
 
 # For programs -------------------------------------------------------------------------------------------------

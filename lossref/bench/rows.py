@@ -28,6 +28,7 @@ COUNTS = ("peak_live_bytes", "operators")
 COMPARED = ("faster", "same", "slower", "unsure")
 TIMED = (*COMPARED, "baseline", "alone")
 NO_SPEC = "-"
+ROUNDED = 1e-6  # relative: nine digits are written
 
 
 class Settings(NamedTuple):
@@ -164,9 +165,34 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a CSV that `write` wrote."""
+    """The rows of a CSV that `write` wrote. Raises ValueError for a file, or a row, that it did not write."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [Row(**{name: _value(name, text) for name, text in line.items()}) for line in csv.DictReader(file)]
+        lines = csv.DictReader(file)
+        try:
+            if tuple(lines.fieldnames or ()) != Row._fields:
+                raise ValueError("its columns are others")
+            return [_row(number, line) for number, line in enumerate(lines, 2)]
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
+
+
+def _row(number: int, line: dict[str, str]) -> Row:
+    if line.keys() != set(Row._fields) or None in line.values():
+        raise ValueError(f"line {number} has not as many fields as there are columns")
+    row = Row(**{name: _value(name, text) for name, text in line.items()})
+    if not row.is_comparison:
+        return row
+    if (row.verdict in COMPARED) != math.isfinite(row.ratio):
+        raise ValueError(f"line {number} is {row.verdict!r}, and its ratio is {row.ratio:g}")
+    if min(row.median, row.ratio, row.ci_low) < 0 or not _in_order(row.ci_low, row.ratio, row.ci_high):
+        interval = f"a ratio of {row.ratio:g} ({row.ci_low:g} to {row.ci_high:g})"
+        raise ValueError(f"line {number} is no measurement: {interval}")
+    return row
+
+
+def _in_order(low: float, ratio: float, high: float) -> bool:
+    """Whether a ratio lies in its interval, up to what writing has rounded; also where one is not known."""
+    return not (low > ratio * (1 + ROUNDED) or ratio > high * (1 + ROUNDED) or low > high)
 
 
 def _value(name: str, text: str) -> Any:

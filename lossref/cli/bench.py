@@ -77,8 +77,8 @@ def _difference(files: list[str]) -> NoReturn:
         for file in files:
             try:
                 rows.append(read(Path(file)))
-            except (TypeError, ValueError, UnicodeDecodeError):
-                stop(f"{file} is no CSV of lossref bench; it writes bench.csv into the folder of --out")
+            except (TypeError, ValueError, UnicodeDecodeError) as error:
+                stop(f"{file} is no CSV of lossref bench ({error}); it writes bench.csv into the folder of --out")
         found = difference(*rows)
         if not found.both:
             stop("the two have no comparison in common", INCOMPLETE)

@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from lossref.core.nouns import Verdict, verdict_of
+from lossref.core.nouns import STATUSES, Verdict, verdict_of
 from lossref.hosts.worker.words import printable
 from lossref.run.atomic import write_text
 from lossref.run.saved import schema
 from lossref.run.saved.finished import row_of
 
+UNFAILED = ("pass", "unsupported")
 FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)
 COLUMNS = [field.name for field in fields(Verdict) if field.name != "failures"]
 
@@ -47,13 +48,13 @@ def read(directory: Path) -> tuple[list[Verdict], dict[str, Any]]:
     with contextlib.suppress(ReportError):
         verdicts.append(_verdict(directory, len(lines) + 1, unfinished))
     run = _run(directory)
-    rows = len(set(map(row_of, verdicts)))
-    if rows > int(run["planned"]):
+    latest = list({row_of(one): one for one in verdicts}.values())  # of a row that was asked again
+    if len(latest) > int(run["planned"]):
         raise ReportError(
-            f"{directory / 'run.json'} says that {run['planned']} checks were planned, and verdicts.jsonl has {rows}; "
-            "run the checks again"
+            f"{directory / 'run.json'} says that {run['planned']} checks were planned, and verdicts.jsonl has "
+            f"{len(latest)}; run the checks again"
         )
-    return verdicts, run
+    return latest, run
 
 
 def _content(directory: Path, name: str) -> bytes:
@@ -77,13 +78,13 @@ def _verdict(directory: Path, number: int, line: bytes) -> Verdict:
 
 
 def _contradiction(found: Verdict) -> str:
-    """What no run writes: a pass of nothing, or with a failure."""
-    if found.status != "pass":
-        return ""
-    if not found.examined:
+    """What no run writes: a status that is none, a pass of nothing, or with a failure."""
+    if found.status not in STATUSES:
+        return f"status is {found.status!r}, which is not one of {', '.join(STATUSES)}"
+    if found.status == "pass" and not found.examined:
         return "status is pass, and examined is 0"
     failed = found.failures or found.case or math.isinf(found.worst)
-    return "status is pass, and a failure stands beside it" if failed else ""
+    return f"status is {found.status}, and a failure stands beside it" if found.status in UNFAILED and failed else ""
 
 
 def _run(directory: Path) -> dict[str, Any]:

@@ -28,6 +28,18 @@ CREATE TABLE IF NOT EXISTS ratios (
     mode TEXT NOT NULL, ratio REAL, low REAL, high REAL, verdict TEXT NOT NULL
 );
 """
+ODD = (
+    "SELECT 1 FROM runs WHERE typeof(digest) || typeof(kind) || typeof(target) || typeof(version) || typeof(started) "
+    "|| typeof(lossref) || typeof(torch) != 'texttexttexttexttexttexttext' OR kind NOT IN ('checks', 'timings')",
+    "SELECT 1 FROM verdicts WHERE typeof(run) != 'integer' OR run NOT IN (SELECT run FROM runs) "
+    'OR typeof(spec) || typeof(target) || typeof("check") || typeof(dtype) || typeof(device) || typeof(status) '
+    "|| typeof(digest) != 'texttexttexttexttexttexttext' OR typeof(worst) NOT IN ('real', 'integer', 'null')",
+    "SELECT 1 FROM ratios WHERE typeof(run) != 'integer' OR run NOT IN (SELECT run FROM runs) "
+    "OR typeof(spec) || typeof(target) || typeof(size) || typeof(mode) || typeof(verdict) != 'texttexttexttexttext' "
+    "OR typeof(ratio) NOT IN ('real', 'integer', 'null') OR typeof(low) NOT IN ('real', 'integer', 'null') "
+    "OR typeof(high) NOT IN ('real', 'integer', 'null')",
+)
+"""Each finds a row that no run was kept as: SQLite stores anything in any column."""
 FORM = 1
 TIMES = ("seconds", "where", "case")  # of a verdict, what says nothing of what came out
 
@@ -84,7 +96,14 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             found = int(base.execute("PRAGMA user_version").fetchone()[0])
             if found not in (0, FORM) or (not found and base.execute("SELECT 1 FROM sqlite_master").fetchone()):
                 raise HistoryError(f"{path} is another database, or of another lossref; name another --file")
+            lost = found and {"runs", "verdicts", "ratios"} - {
+                row[0] for row in base.execute("SELECT name FROM sqlite_master")
+            }
             base.executescript(f"{TABLES} PRAGMA user_version = {FORM};")
+            if lost or any(base.execute(one).fetchone() for one in ODD):
+                raise HistoryError(
+                    f"{path} is damaged: what it holds is not what lossref history wrote; name another --file"
+                )
             with base:
                 yield base
         finally:

@@ -80,6 +80,8 @@ def read(word: str, version: str = "") -> Dialect:
     except FileNotFoundError:
         names = ", ".join(shipped())
         raise BadDialect(f"there is no dialect {word!r}: name a file, or one of those shipped: {names}") from None
+    except RecursionError:
+        raise BadDialect(f"{path} is no dialect: it is nested too deeply") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadDialect(f"{path} is no dialect: {error}") from None
     unknown = sorted(content.keys() - FIELDS.keys())
