@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossref.checks.behaviour import as_at_first
+from lossref.checks.behaviour.constants import other_constants
 from lossref.checks.cases.decided import decided
 from lossref.checks.cases.recalled import recalled
 from lossref.checks.evidence import (
@@ -162,7 +163,10 @@ def varied(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """Other lengths, counts and classes than usual, numbers with full mantissas, logits in between: as at full size."""
     if not decided(spec, case):  # as drawn it is, but not at every setting, nor made smaller
         return Evidence(0, 0.0, 1)
-    return bulk(spec, target, case, dtype)
+    found = bulk(spec, target, case, dtype)
+    if dtype != "float32":
+        return found
+    return found + other_constants(spec, target, case, dtype, lambda one, value: bulk_truth(spec, one, dtype)[1])
 
 
 def bulk_truth(spec: Spec, case: Case, dtype: str) -> tuple[Result, Array, dict[str, Array]]:

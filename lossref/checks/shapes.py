@@ -17,12 +17,14 @@ from lossref.hosts.worker.messages import Returned
 from lossref.oracle.budgets import repeated, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
-AXES: dict[str, Callable[[Array], Array]] = {
-    "one axis": lambda x: x[0],
-    "three axes": lambda x: x[None],
-    "three axes, one of them of size 1": lambda x: x[:, None],
-    "four axes": lambda x: x[None, :, None],
+AXES: dict[str, Callable[[int], Array]] = {
+    "one axis": lambda n: np.array(0),
+    "three axes": lambda n: np.arange(n)[None],
+    "three axes, one of them of size 1": lambda n: np.arange(n)[:, None],
+    "four axes": lambda n: np.arange(n)[None, :, None],
+    "four axes, none of size 1": lambda n: (np.arange(30) % n).reshape(2, 3, 5),
 }
+"""Which of n rows stands where."""
 
 
 def single(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -55,19 +57,19 @@ def has_leading(spec: Spec) -> bool:
 def _of_other_axes(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     """The rows under more axes, or one row under none: what is refused, or has another shape, is its own business."""
     plain = call_of(spec, case.inputs, dtype)
-    put = {word: {name: turned(x) for name, x in plain.inputs.items()} for word, turned in AXES.items()}
-    own, *others = ask(spec, target, case, [plain, *(replace(plain, inputs=one) for one in put.values())]).returned
-    rows, pairs = result_of(own).value, zip(others, put.items(), strict=True)
+    count = len(next(iter(plain.inputs.values())))
+    places = {word: rows_at(count) for word, rows_at in AXES.items()}
+    calls = [replace(plain, inputs={name: x[at] for name, x in plain.inputs.items()}) for at in places.values()]
+    own, *others = ask(spec, target, case, [plain, *calls]).returned
+    rows, pairs = result_of(own).value, zip(others, places.items(), strict=True)
     return sum((_like(rows, one, dtype, *pair) for one, pair in pairs), Evidence())
 
 
-def _like(rows: Array, one: Returned, dtype: str, word: str, inputs: Mapping[str, Array]) -> Evidence:
+def _like(rows: Array, one: Returned, dtype: str, word: str, at: Array) -> Evidence:
     """The answer to rows under other axes beside that to the rows."""
-    leading = next(iter(inputs.values())).shape[:-1]
-    if one.raised or result_of(one).value.shape != (*leading, *rows.shape[1:]):
+    if one.raised or result_of(one).value.shape != (*at.shape, *rows.shape[1:]):
         return Evidence(0, 0.0, 1)
-    want = (rows if leading else rows[0]).reshape((*leading, *rows.shape[1:]))
-    after = f" of input with {word}"
+    want, after = rows[at], f" of input with {word}"
     room = repeated(want, dtype, 1.0)
     return compare("the value" + after, result_of(one).value, want, room, kind="value" + after)
 

@@ -140,7 +140,8 @@ def _plain_call(call: Call, arrays: list[Array]) -> dict[str, Any]:
         with np.errstate(over="ignore", invalid="ignore"):
             arrays.append(array.astype(dtype))
         inputs[name] = {"array": len(arrays) - 1}
-    how: dict[str, Any] = {"layout": call.layout, "upstream": call.upstream}
+    laid = "contiguous" if call.alone else call.layout  # a peer has one layout for all
+    how: dict[str, Any] = {"layout": laid, "upstream": call.upstream}
     if not call.usual_weights:
         how |= {"scale": call.scale, "every": list(call.every)}
     return {"inputs": inputs, "dtypes": dict(call.dtypes), "gradients_to": list(call.wrt), **how}

@@ -15,8 +15,9 @@ import csv
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from measuring import Row, rows_of
@@ -60,15 +61,15 @@ def main() -> int:
     names = given.spec.split(",") if given.spec else list(specs())
     count = 0 if given.all else given.sample
     rows = list[Row]()
-    with ProcessPoolExecutor(given.jobs, max_tasks_per_child=8) as pool:
-        for name, job in [(name, pool.submit(rows_of, name, count, given.seed)) for name in names]:
-            rows += job.result()
-            print(f"{name}: {len(rows)} mutants so far", file=sys.stderr, flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(rows[0])) if rows else ["spec"])
+    with given.out.open("w", newline="") as file, get_context("spawn").Pool(given.jobs, maxtasksperchild=1) as pool:
+        writer = csv.DictWriter(file, [one.name for one in fields(Row)])
         writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        for found in pool.imap_unordered(partial(rows_of, sample=count, seed=given.seed), names):
+            rows += found
+            writer.writerows(map(asdict, found))
+            file.flush()
+            print(f"{', '.join({row.spec for row in found})}: {len(rows)} mutants", file=sys.stderr, flush=True)
     print(told(rows))
     return int(any(row.outcome == "survives" for row in rows))
 

@@ -26,6 +26,7 @@ from lossref.hosts.command import CannotAnswer
 from lossref.hosts.probe import Result, TargetRaised, ask, call, call_of, call_on, result_of
 from lossref.hosts.worker.messages import Call, Returned
 from lossref.oracle.budgets import UNIT, gradient_budget, room_of, value_budget
+from lossref.oracle.tape import Tie, Uncertified
 
 NO_GRAPH = ("without gradients", "in inference mode")  # contexts in which memory can be written to again unseen
 FIRST = "the first call "  # how what is said of it begins, and its kind of failure
@@ -168,9 +169,11 @@ def strides(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
             return found
         return found + compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" on {label}")
 
-    for label, how in LAYOUTS:
+    for label, how in (*LAYOUTS, *_one_by_one(spec)):
         total = beside(total, partial(on, label, how))
-    return total if spec.composite else beside(total, lambda: _expanded(spec, target, case, dtype))
+    for name in () if spec.composite else ("", *(spec.inputs if len(spec.inputs) > 1 else ())):
+        total = beside(total, partial(_expanded, spec, target, case, dtype, name))
+    return total
 
 
 LAYOUTS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -181,6 +184,12 @@ LAYOUTS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 
+def _one_by_one(spec: Spec) -> list[tuple[str, dict[str, str]]]:
+    """One input of several that lies in memory as no other does."""
+    names = () if spec.composite or len(spec.inputs) == 1 else tuple(spec.inputs)
+    return [(f"transposed {name} alone", {"layout": "transposed", "alone": name}) for name in names]
+
+
 def _laid_out(spec: Spec, target: Target, case: Case, one: Call, label: str) -> Result:
     try:
         return call_on(spec, target, case, one)
@@ -188,11 +197,24 @@ def _laid_out(spec: Spec, target: Target, case: Case, one: Call, label: str) -> 
         raise TargetRaised(f"{error} (on {label})") from error
 
 
-def _expanded(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """Every input is its first row, repeated without memory of its own."""
-    repeated = {name: np.repeat(x[:1], len(x), 0) if x.ndim else x for name, x in case.inputs.items()}
-    want = call_on(spec, target, case, call_of(spec, repeated, dtype))
-    one = call_of(spec, repeated, dtype, layout="expanded")
-    got = _laid_out(spec, target, case, one, "expanded input").value
-    budget = fitted(value_budget(spec, replace(case, inputs=repeated), dtype), want.value)
-    return compare_values(spec, want.shapes, got, want.value, budget, after=" on expanded input")
+def _expanded(spec: Spec, target: Target, case: Case, dtype: str, name: str) -> Evidence:
+    """Every input, or one of them, is its first row, repeated without memory of its own."""
+    rows = {
+        each: np.repeat(x[:1], len(x), 0) if x.ndim and name in ("", each) else x for each, x in case.inputs.items()
+    }
+    repeated = replace(case, inputs=rows)
+    if spec.why_not(repeated):
+        return Evidence()
+    wrt = spec.wrt if target.gradients else ()
+    want = call_on(spec, target, case, call_of(spec, rows, dtype, wrt))
+    label = f"expanded {name or 'input'}"
+    got = _laid_out(spec, target, case, call_of(spec, rows, dtype, wrt, layout="expanded", alone=name), label)
+    budget = fitted(room_of(spec, repeated, dtype, want.value), want.value)
+    found = compare_values(spec, want.shapes, got.value, want.value, budget, after=f" on {label}")
+    if not want.gradient:
+        return found
+    try:
+        rooms = gradient_budget(spec, repeated, dtype)
+    except (Tie, Uncertified):
+        return found
+    return found + compare_gradients(spec, got, with_zeros(want.gradient, repeated), rooms, after=f" on {label}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
+from lossref.checks.behaviour.constants import in_dtype, near, other_constants
 from lossref.checks.cases.kinds import is_moderate
 from lossref.checks.evidence import Evidence, compare_gradients, compare_values, fitted, with_zeros, wrong
 from lossref.core.nouns import Array, Case, Spec, Target
@@ -34,6 +34,7 @@ from lossref.hosts.worker.tensors import (
     VIEWS,
 )
 from lossref.oracle.budgets import gradient_budget, room_of, value_budget
+from lossref.oracle.tape import Tie, Uncertified
 
 NO_GRADIENT = "of inputs of which none needs a gradient"
 WITHOUT = ("without gradients", "in inference mode", REFILLED[1], NO_GRADIENT)
@@ -47,7 +48,6 @@ EVERY = "where every input needs a gradient"
 FIRST_ORDER = 0.25  # of the budget: twice what rounding every step does, and 8 units of bfloat16 hide a factor of 2
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 LABELS = ("int32", "int16", "uint8", "float32")
-CONSTANTS = ("int64", "uint8", "bool")
 
 
 def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -70,14 +70,15 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     floating = tuple(name for name, domain in spec.inputs.items() if not domain.dtype)
     calls |= {EVERY: replace(plain, wrt=floating)} if wrt and len(floating) > len(wrt) else {}
     rounded = {kind: _rounded(case, kind) for kind in HALVES} if is_moderate(spec, case) else {}
-    halves = [call_of(spec, inputs, each) for kind, inputs in rounded.items() for each in (kind, dtype)]
+    halves = [call_of(spec, inputs, each, wrt) for kind, inputs in rounded.items() for each in (kind, dtype)]
     twice = replace(calls[DOUBLED], context="")
     first, double, *others = ask(spec, target, case, [plain, twice, *calls.values(), *halves]).returned
     own = {word: result_of(first) for word in calls} | ({} if double.raised else {DOUBLED: result_of(double)})
     pairs = zip(calls, others, strict=False)
     found = sum((_same(spec, target, case, dtype, own[word], word, one) for word, one in pairs), Evidence())
     rest = others[len(calls) :]
-    found += _one_for_both(spec, target, case, dtype) + _other_constants(spec, target, case, dtype)
+    found += _one_for_both(spec, target, case, dtype)
+    found += other_constants(spec, target, case, dtype, lambda one, value: room_of(spec, one, dtype, value))
     return found + sum(
         (_in_half(spec, case, *one) for one in zip(rounded, rest[::2], rest[1::2], strict=True)), Evidence()
     )
@@ -97,61 +98,13 @@ def _one_for_both(spec: Spec, target: Target, case: Case, dtype: str) -> Evidenc
     return sum((_same(spec, target, case, dtype, own, word, one) for word, one in pairs), Evidence())
 
 
-def _other_constants(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
-    """What needs no gradient in float64 beside float32, or, where that is legal, as whole numbers of every kind.
-
-    Where every input can have one, all but the first.
-    """
-    floating = [name for name, domain in spec.inputs.items() if not domain.dtype]
-    names = [name for name in floating if name not in spec.wrt] or floating[1:]
-    if not names or spec.composite or not spec.wrt:
-        return Evidence()
-    whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
-    plain = call_of(spec, case.inputs, dtype)
-    asked = [("with constants in float64", _in_dtype(plain, names, "float64"))]
-    if not spec.why_not(whole):
-        usual = call_of(spec, whole.inputs, dtype)
-        kinds = [kind for kind in CONSTANTS if all(_holds(kind, whole.inputs[name]) for name in names)]
-        asked += [("", usual), *((f"with constants in {kind}", _in_dtype(usual, names, kind)) for kind in kinds)]
-    first, mixed, *rest = ask(spec, target, case, [plain, *(one for _, one in asked)]).returned
-    pairs = [(case, first, asked[0][0], mixed)]
-    pairs += [(whole, rest[0], word, one) for (word, _), one in zip(asked[2:], rest[1:], strict=True)] if rest else []
-    return sum((_beside(spec, *pair, dtype) for pair in pairs), Evidence())
-
-
-def _holds(kind: str, x: Array) -> bool:
-    """Whether a dtype has all of these numbers."""
-    with np.errstate(invalid="ignore"):
-        return bool(np.array_equal(x.astype(kind).astype(np.float64), x))
-
-
-def _beside(spec: Spec, case: Case, usual: Returned, word: str, one: Returned, dtype: str) -> Evidence:
-    """Another dtype beside the usual one: it may be refused."""
-    if usual.raised or one.raised:
-        return Evidence(0, 0.0, 1)
-    want = result_of(usual)
-    return _near(spec, result_of(one), want, room_of(spec, case, dtype, want.value), f" {word}")
-
-
-def _near(spec: Spec, one: Result, want: Result, room: Array, word: str) -> Evidence:
-    """The numbers of one call beside those of another; what is no number is left out."""
-    got = one.value
-    if got.size == want.value.size:
-        got = np.where(np.isfinite(got), got, want.value.reshape(got.shape))
-    return compare_values(spec, want.shapes, got, want.value, fitted(room, want.value), after=word).kept_apart(word)
-
-
-def _in_dtype(call: Call, names: Sequence[str], kind: str) -> Call:
-    return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
-
-
 def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
     """The same with whole numbers, or flags as floats, in another dtype; None if there are none, or one is lost."""
     kinds = ("int64", "bool") if kind.startswith("float") else ("int64",)
     names = [name for name, domain in spec.inputs.items() if domain.dtype in kinds]
     if not names or not all(np.array_equal(call.inputs[name].astype(kind), call.inputs[name]) for name in names):
         return None
-    return _in_dtype(call, names, kind)
+    return in_dtype(call, names, kind)
 
 
 def _rounded(case: Case, kind: str) -> dict[str, Array]:
@@ -162,7 +115,7 @@ def _under_autocast(spec: Spec, case: Case, own: Result, word: str, result: Resu
     """What rounds its products to half precision gives about the same, where numbers are moderate."""
     if not is_moderate(spec, case) or result.value.size != own.value.size:
         return Evidence(own.value.size)
-    return _near(spec, result, own, FIRST_ORDER * value_budget(spec, case, "bfloat16"), f" {word}")
+    return near(spec, result, own, FIRST_ORDER * value_budget(spec, case, "bfloat16"), f" {word}")
 
 
 def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) -> Evidence:
@@ -172,8 +125,23 @@ def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) 
     """
     if one.raised or usual.raised:
         return Evidence(0, 0.0, 1)
-    room = FIRST_ORDER * value_budget(spec, case, kind)
-    return _near(spec, result_of(one), result_of(usual), room, f" on inputs in {kind}")
+    word, got, want = f" on inputs in {kind}", result_of(one), result_of(usual)
+    found = near(spec, got, want, FIRST_ORDER * value_budget(spec, case, kind), word)
+    return found + _slopes_in_half(spec, case, kind, got, want).kept_apart(word)
+
+
+def _slopes_in_half(spec: Spec, case: Case, kind: str, got: Result, want: Result) -> Evidence:
+    """The same of the gradients; at a kink of the rounded numbers nothing is asked."""
+    if not (got.gradient and want.gradient):
+        return Evidence()
+    try:
+        rooms = gradient_budget(spec, replace(case, inputs=_rounded(case, kind)), kind)
+    except (Tie, Uncertified):
+        return Evidence()
+    true = with_zeros(want.gradient, case)
+    mine = {name: g if g is None else np.where(np.isfinite(g), g, true[name]) for name, g in got.gradient.items()}
+    rooms = {name: FIRST_ORDER * room for name, room in rooms.items()}
+    return compare_gradients(spec, replace(got, gradient=mine), true, rooms, after=f" on inputs in {kind}")
 
 
 def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word: str, one: Returned) -> Evidence:

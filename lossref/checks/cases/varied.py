@@ -22,17 +22,17 @@ from lossref.hosts.probe import TargetRaised
 from lossref.oracle.remembered import MIB, remembered
 
 LENGTHS = {
-    "n": (1, 2, 7, 9, 17, 33, 65, 5003, 65601, 12),
-    "b": (1, 3, 2, 5, 33, 4, 2, 300, 9, 2),
-    "A": (5, 1, 17, 9, 33, 2, 65, 7, 1100, 3),
-    "q": (9, 5, 33, 1, 17, 65, 7, 129, 1025, 300),
-    "c": (1, 81, 3, 130, 2, 300, 17, 8, 2, 301),
-    "h": (3, 1, 9, 17, 5, 4, 33, 2, 2, 3),
-    "w": (9, 7, 1, 5, 17, 64, 3, 2, 3, 5),
-    "H": (9, 7, 33, 5, 3, 17, 2, 65, 3, 160),
-    "W": (1, 33, 9, 17, 64, 5, 7, 3, 2, 140),
-    "K": (1, 5, 17, 2, 26, 3, 4, 1, 1, 133),
-    "k": (1, 32, 3, 33, 8, 64, 2, 4, 1, 16),
+    "n": (1, 2, 7, 9, 17, 33, 65, 5003, 65601, 12, 2),
+    "b": (1, 3, 2, 5, 33, 4, 2, 300, 9, 2, 1),
+    "A": (5, 1, 17, 9, 33, 2, 65, 7, 1100, 3, 2),
+    "q": (9, 5, 33, 1, 17, 65, 7, 129, 1025, 300, 3),
+    "c": (1, 81, 3, 130, 2, 300, 17, 8, 2, 301, 1),
+    "h": (3, 1, 9, 17, 5, 4, 33, 2, 2, 3, 140),
+    "w": (9, 7, 1, 5, 17, 64, 3, 2, 3, 5, 260),
+    "H": (9, 7, 33, 5, 3, 17, 2, 65, 3, 16, 280),
+    "W": (1, 33, 9, 17, 64, 5, 7, 3, 2, 14, 260),
+    "K": (1, 5, 17, 2, 26, 3, 4, 1, 1, 133, 6),
+    "k": (1, 32, 3, 33, 8, 64, 2, 4, 1, 16, 2),
 }
 MANY = 300  # objects in one image: more than a list of 100 or a number of 8 bits can hold
 BYTE = 255
@@ -51,7 +51,7 @@ SCENES: tuple[Mapping[str, Any], ...] = (
     {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64), "q": 33},
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
-OF_CONSTANTS = (1.0, 1.0, 16.0, 1 / 16, 1.75)  # of what an elementary spec has no gradient to, where that is legal
+OF_CONSTANTS = (1.0, 1 / 1024, 16.0, 1 / 16, 1.75)  # of what an elementary spec has no gradient to, where that is legal
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
 FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure

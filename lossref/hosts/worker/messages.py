@@ -21,6 +21,7 @@ class Call:
     wrt:      the inputs to which gradients are asked
     layout:   of the inputs in memory, one of `LAYOUTS`; "expanded": every input is its first row, repeated
               without memory of its own; "repeated": the same numbers, with it
+    alone:    the one input that has this layout; none: all
     upstream: the layout of the gradient that comes from above
     scale:    the factor of that gradient
     every:    (first, step) of the numbers that get one: k = first, first + step, ...; from above of all others comes 0
@@ -31,6 +32,7 @@ class Call:
     dtypes: Mapping[str, str]
     wrt: tuple[str, ...] = ()
     layout: str = "contiguous"
+    alone: str = ""
     upstream: str = "contiguous"
     scale: float = 1.0
     every: tuple[int, int] = (0, 1)

@@ -58,7 +58,7 @@ def given(call: Call, device: str) -> dict[str, Tensor]:
     made = {}
     for name, array in call.inputs.items():
         tensor = _new(_contiguous(array)).reshape(array.shape).to(device, _DTYPES[call.dtypes[name]])
-        made[name] = _laid_out(tensor, call.layout)
+        made[name] = _laid_out(tensor, call.layout) if call.alone in ("", name) else tensor
         if name in call.wrt:
             made[name] = _forms.get(call.context, _as_it_is)(made[name].requires_grad_())
     if call.context == VIEWS:

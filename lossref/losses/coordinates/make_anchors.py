@@ -190,7 +190,7 @@ _WORKED = {"shapes": ((2, 3), (1, 2)), "strides": (8, 16)}
 _SIZES: dict[str, tuple[dict[str, Any], ...]] = {
     "single": ({"b": 1, "C": 1, "shapes": ((1, 1),), "strides": (8,)}, {"b": 1, "C": 1, "shapes": ((2, 3), (1, 2))}),
     "small": ({"b": 2, "C": 3},),
-    "bulk": ({"b": 2, "C": 3, "shapes": ((60, 80), (30, 40), (15, 20)), "strides": (8, 16, 32)},),
+    "bulk": ({"b": 2, "C": 3, "shapes": ((60, 300), (270, 40), (15, 20)), "strides": (8, 16, 32)},),
     "empty": ({"b": 1, "C": 1, "shapes": ((0, 3), (2, 0))},),
 }
 

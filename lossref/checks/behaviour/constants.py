@@ -1,0 +1,66 @@
+"""What needs no gradient, in other dtypes: in float64 beside float32, and as whole numbers of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lossref.checks.evidence import Evidence, compare_values, fitted
+from lossref.core.nouns import Array, Case, Spec, Target
+from lossref.hosts.probe import Result, ask, call_of, result_of
+from lossref.hosts.worker.messages import Call, Returned
+
+WHOLE = ("int64", "uint8", "bool")
+Room = Callable[[Case, Array], Array]
+
+
+def other_constants(spec: Spec, target: Target, case: Case, dtype: str, room: Room) -> Evidence:
+    """The value beside that with constants in another dtype, where they are legal: it may be refused.
+
+    Where every input can have a gradient, all but the first are taken for constants. `room` gives what may lie between
+    two answers on a case.
+    """
+    floating = [name for name, domain in spec.inputs.items() if not domain.dtype]
+    names = [name for name in floating if name not in spec.wrt] or floating[1:]
+    if not names or spec.composite or not spec.wrt:
+        return Evidence()
+    whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
+    plain = call_of(spec, case.inputs, dtype)
+    asked = [("with constants in float64", in_dtype(plain, names, "float64"))]
+    if not spec.why_not(whole):
+        usual = call_of(spec, whole.inputs, dtype)
+        kinds = [kind for kind in WHOLE if all(_holds(kind, whole.inputs[name]) for name in names)]
+        asked += [("", usual), *((f"with constants in {kind}", in_dtype(usual, names, kind)) for kind in kinds)]
+    first, mixed, *rest = ask(spec, target, case, [plain, *(one for _, one in asked)]).returned
+    pairs = [(case, first, asked[0][0], mixed)]
+    pairs += [(whole, rest[0], word, one) for (word, _), one in zip(asked[2:], rest[1:], strict=True)] if rest else []
+    return sum((_beside(spec, room, *pair) for pair in pairs), Evidence())
+
+
+def near(spec: Spec, one: Result, want: Result, room: Array, word: str) -> Evidence:
+    """The numbers of one call beside those of another; what is no number is left out."""
+    got = one.value
+    if got.size == want.value.size:
+        true = want.value.reshape(got.shape)
+        got = np.where(np.isfinite(got) & np.isfinite(true), got, true)
+    return compare_values(spec, want.shapes, got, want.value, fitted(room, want.value), after=word).kept_apart(word)
+
+
+def in_dtype(call: Call, names: Sequence[str], kind: str) -> Call:
+    """The call with some of its inputs in another dtype."""
+    return replace(call, dtypes={**call.dtypes, **dict.fromkeys(names, kind)})
+
+
+def _holds(kind: str, x: Array) -> bool:
+    """Whether a dtype has all of these numbers."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.array_equal(x.astype(kind).astype(np.float64), x))
+
+
+def _beside(spec: Spec, room: Room, case: Case, usual: Returned, word: str, one: Returned) -> Evidence:
+    if usual.raised or one.raised:
+        return Evidence(0, 0.0, 1)
+    want = result_of(usual)
+    return near(spec, result_of(one), want, room(case, want.value), f" {word}")
