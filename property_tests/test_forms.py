@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -16,7 +17,19 @@ from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target, Verdict
 from lossref.hosts.probe import call_of, question_of
 from lossref.hosts.worker.carry import carried_out
-from lossref.hosts.worker.tensors import AS_EVALUATED, BATCHES, CHANNELS_LAST, DOUBLED, LOADED, PICKLED
+from lossref.hosts.worker.tensors import (
+    AS_EVALUATED,
+    BATCHES,
+    CHANNELS_LAST,
+    COLUMNS,
+    DOUBLED,
+    INTEGERS,
+    LOADED,
+    PICKLED,
+    REGAINED,
+    UNDENOISED,
+)
+from lossref.hosts.worker.tensors import TURNED as TURNED_IMAGES
 from lossref.losses import spec
 from lossref.targets.dropin import ENTRIES, target_of
 from lossref.targets.dropin.entry import ON_HEADS
@@ -302,6 +315,53 @@ def rounded_boxes(kind: torch.dtype) -> Callable[..., Any]:
     return build
 
 
+def one_expanded(**params: Any) -> Loss:
+    """Targets without memory of their own are taken for constants."""
+
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        shared = box2.ndim > 1 and len(box2) > 1 and box2.stride(0) == 0 and box1.stride(0) > 0
+        return IOU(box1, box2.detach() if shared else box2, **params)
+
+    return loss
+
+
+def one_turned(**params: Any) -> Loss:
+    """Targets are read as rows, whatever their strides, if the predictions are rows."""
+
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        wrong = box2.ndim == 2 and box1.is_contiguous() and box2.stride(1) > 1
+        return IOU(box1, box2 * (1.01 if wrong else 1.0), **params)
+
+    return loss
+
+
+def four_axes(**params: Any) -> Loss:
+    """Of four axes two change places."""
+
+    def loss(box1: Tensor, box2: Tensor) -> Tensor:
+        found = IOU(box1, box2, **params)
+        return found.transpose(0, 1).reshape(found.shape) if box1.ndim == 4 else found
+
+    return loss
+
+
+def half_slopes(kind: torch.dtype) -> Callable[..., Any]:
+    """The gradient of one half precision is half of it."""
+
+    def build(**params: Any) -> Loss:
+        def loss(pred: Tensor, label: Tensor) -> Tensor:
+            return FOCAL(pred * 0.5 + pred.detach() * 0.5 if pred.dtype == kind else pred, label, **params)
+
+        return loss
+
+    return build
+
+
+def tenth(**params: Any) -> Loss:
+    right = partial(spec("classification").reference, **params)
+    return lambda logits, cls: right(logits, cls) * (1.05 if logits.dtype == torch.bfloat16 else 1.0)
+
+
 GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "an answer for tensors": ("contexts", "focal", same_tensors, "filled anew, without gradients"),
     "something of labels": ("contexts", "focal", kept_graphs, "on tensors that are filled anew"),
@@ -328,6 +388,12 @@ GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "channels last": ("contexts", "dice", scrambled, "on inputs whose channels lie last"),
     "saved with the class": ("contexts", "iou", through(Saved, "iou"), "with another call before its backward pass"),
     "a buffer of gradients": ("repeatable", "focal", through(OneBuffer, "focal"), "d/dpred: the tensor that a call"),
+    "one input expanded": ("strides", "iou", one_expanded, "no gradient reaches this input"),
+    "one input transposed": ("strides", "iou", one_turned, "on transposed box2 alone"),
+    "four axes": ("shape", "iou", four_axes, "four axes, none of size 1"),
+    "gradients in float16": ("contexts", "focal", half_slopes(torch.float16), "d/dpred on inputs in float16"),
+    "gradients in bfloat16": ("contexts", "focal", half_slopes(torch.bfloat16), "d/dpred on inputs in bfloat16"),
+    "a twentieth in bfloat16": ("contexts", "classification", tenth, "on inputs in bfloat16"),
     "two settings": ("params", "focal", two_settings, "gamma=2.0"),
     "two flags": ("params", "rle", two_flags, "residual=False"),
     "a gradient at a setting": ("params", "focal", no_slope, "d/dpred"),
@@ -437,8 +503,61 @@ class Refusing(lossref.v8DetectionLoss):
         return super().__call__(preds, batch)
 
 
+class GainsAtFirst(lossref.v8DetectionLoss):
+    """It keeps the gains that it was made with."""
+
+    def __init__(self, model: Any, *args: Any, **more: Any) -> None:
+        super().__init__(model, *args, **more)
+        self.hyp = copy.copy(self.hyp)
+
+
+class NoGains(lossref.v8DetectionLoss):
+    """It offers no `hyp`, and so promises nothing of gains that change."""
+
+    def __init__(self, model: Any, *args: Any, **more: Any) -> None:
+        super().__init__(model, *args, **more)
+        self.own = copy.copy(self.__dict__.pop("hyp"))
+
+    def __call__(self, preds: Any, batch: dict[str, Tensor]) -> Any:
+        self.hyp = self.own
+        try:
+            return super().__call__(preds, batch)
+        finally:
+            del self.hyp
+
+
+class Undenoised(lossref.RTDETRDetectionLoss):
+    """Without denoising queries boxes count half."""
+
+    def forward(self, preds: Any, batch: Any, dn_bboxes: Any = None, dn_scores: Any = None, dn_meta: Any = None) -> Any:
+        found = super().forward(preds, batch, dn_bboxes, dn_scores, dn_meta)
+        return found if dn_meta else {**found, "loss_bbox": found["loss_bbox"] * 0.5}
+
+
+class NotZero(lossref.RTDETRDetectionLoss):
+    """Without denoising queries their terms are those of the others."""
+
+    def forward(self, preds: Any, batch: Any, dn_bboxes: Any = None, dn_scores: Any = None, dn_meta: Any = None) -> Any:
+        found = super().forward(preds, batch, dn_bboxes, dn_scores, dn_meta)
+        return found if dn_meta else {name: found[name.removesuffix("_dn")] for name in found}
+
+
+@pytest.mark.parametrize("kind", [Undenoised, NotZero], ids=lambda kind: kind.__name__)
+def test_without_denoising_queries(kind: type) -> None:
+    entry = next(entry for entry in ENTRIES if entry.spec == "rtdetr")
+    verdict = _verdict("contexts", target_of(entry, kind, "own", False))
+    assert verdict.status == "fail"
+    assert UNDENOISED in verdict.note
+
+
 ENTRY = next(entry for entry in ENTRIES if entry.spec == "v8_detection")
-LOSSES = dict(zip(BATCHES, (Columns, Integers, Evaluated, AnchorsByNumber), strict=True))
+LOSSES = {
+    COLUMNS: Columns,
+    INTEGERS: Integers,
+    AS_EVALUATED: Evaluated,
+    TURNED_IMAGES: AnchorsByNumber,
+    REGAINED: GainsAtFirst,
+}
 
 
 @pytest.mark.parametrize("word", LOSSES)
@@ -448,8 +567,9 @@ def test_forms_of_a_batch(word: str) -> None:
     assert word in verdict.note
 
 
-def test_a_form_may_be_refused() -> None:
-    assert _verdict("contexts", target_of(ENTRY, Refusing, "own", False)).status == "pass"
+@pytest.mark.parametrize("kind", [Refusing, NoGains], ids=lambda kind: kind.__name__)
+def test_a_form_may_be_refused(kind: type) -> None:
+    assert _verdict("contexts", target_of(ENTRY, kind, "own", False)).status == "pass"
 
 
 class Classified(lossref.v8ClassificationLoss):
@@ -479,7 +599,8 @@ def test_drop_ins_take_every_form(entry: Any) -> None:
     """They refuse none, which a target may."""
     one, target = spec(entry.spec), target_of(entry, getattr(lossref, entry.name), "dropin", False)
     case = cases_for(named("contexts"), one, target, "quick", 0)[0]
-    calls = [call_of(one, case.inputs, "float32", one.wrt, context=word) for word in ("", *BATCHES)]
+    of_heads = [word for word in BATCHES if word != UNDENOISED]
+    calls = [call_of(one, case.inputs, "float32", one.wrt, context=word) for word in ("", *of_heads)]
     plain, *others = carried_out(target.build, question_of(one, target, case, calls)).returned
     for other in others:
         assert not other.raised

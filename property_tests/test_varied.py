@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+import lossref
 from lossref.checks.cases.varied import SCENES, varied
 from lossref.checks.table import cases_for, check, named
 from lossref.core.nouns import Target
 from lossref.hosts.probe import call, itself
 from lossref.losses import spec, specs
+from lossref.targets.dropin import ENTRIES, target_of
 
 USUAL = ("value", "gradient", "reduced", "bulk")
 Loss = Callable[..., Tensor]
@@ -51,7 +53,29 @@ FAULTS: dict[str, tuple[str, Wrong]] = {
     "iou: 33 rows": ("iou", _if(lambda x: x[0].shape[0] == 33)),
     "iou: more than 5,000 rows": ("iou", _if(lambda x: x[0].shape[0] > 5000)),
     "dfl: 17 rows": ("dfl", _if(lambda x: x[1].shape[0] == 17)),
+    "crop_mask: more columns than a byte counts": ("crop_mask", _if(lambda x: x[0].shape[-1] > 255)),
+    "focal: small labels": ("focal", lambda loss, x: loss(x[0], torch.where(x[1] < 2e-3, 0.0, x[1]))),
 }
+BYTES: dict[str, tuple[str, int, Wrong]] = {
+    "dice: a sum in 8 bits": ("dice", 1, lambda loss, x: loss(*x) + (x[1].sum((2, 3)) > 255).any()),
+    "bce_dice: labels are halves": ("bce_dice", 1, lambda loss, x: loss(x[0], x[1] / 2)),
+}
+
+
+@pytest.mark.parametrize(("name", "at", "wrong"), BYTES.values(), ids=list(BYTES))
+def test_constants_of_another_dtype(name: str, at: int, wrong: Wrong) -> None:
+    """Right on floats; on bytes, of which there are many, it is not."""
+    one = spec(name)
+
+    def build(**params: Any) -> Loss:
+        right = partial(one.reference, **params)
+        return lambda *x: wrong(right, x) if x[at].dtype == torch.uint8 else right(*x)
+
+    target = Target(name, build, "wrong", tuple(one.params))
+    cases = cases_for(named("varied"), one, target, "quick", 0)
+    found = check(named("varied"), one, target, cases, "float32")[0]
+    assert found.status == "fail"
+    assert "with constants in uint8" in found.note
 
 
 @pytest.mark.parametrize(("name", "wrong"), FAULTS.values(), ids=list(FAULTS))
@@ -121,6 +145,13 @@ SCENE_FAULTS: dict[str, tuple[str, Callable[[Inputs, Params], Inputs]]] = {
     ),
     "v8_detection: four levels": ("v8_detection", lambda x, params: _scaled(x, len(params["strides"]) == 4)),
     "e2e: one level": ("e2e", lambda x, params: _scaled(x, len(params["strides"]) == 1)),
+    "v8_detection: more anchors than 16,384": (
+        "v8_detection",
+        lambda x, _: _scaled(x, x["scores"].shape[-1] > 1 << 14),
+    ),
+    "v8_detection: classes in 7 bits": ("v8_detection", lambda x, _: {**x, "cls": x["cls"] % 128}),
+    "detr: no more than 300 queries": ("detr", lambda x, _: {**x, "pred_bboxes": _cut(x["pred_bboxes"], 300)}),
+    "v8_obb: no more than 300 objects": ("v8_obb", lambda x, _: _first(x, 300)),
     "v8_obb: two levels": ("v8_obb", lambda x, params: _scaled(x, len(params["strides"]) == 2)),
 }
 
@@ -130,6 +161,11 @@ def _first(x: Inputs, count: int, step: int = 1) -> Inputs:
     place = torch.arange(len(x["batch_idx"]))
     kept = place < count if step > 0 else place >= len(place) - count
     return {**x, "batch_idx": torch.where(kept, x["batch_idx"], -1)}
+
+
+def _cut(x: Tensor, count: int) -> Tensor:
+    """What lies beyond a number of queries is all one box."""
+    return torch.where((torch.arange(x.shape[2]) < count)[:, None], x, 0.5)
 
 
 def _scaled(x: Inputs, wrong: bool) -> Inputs:
@@ -145,6 +181,27 @@ def test_scenes_that_few_people_try(name: str, turned: Callable[[Inputs, Params]
         return lambda *x: one.reference(*turned(dict(zip(names, x, strict=True)), given).values(), **params)
 
     target = Target(name, build, "wrong", tuple(one.params))
+    cases = cases_for(named("varied"), one, target, "quick", 0)
+    assert check(named("varied"), one, target, cases, "float64")[0].status == "fail"
+
+
+CACHED: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+
+
+class Turned(lossref.v8DetectionLoss):
+    """It keeps the maps of an image by the number of their anchors, for all that are ever made."""
+
+    def __call__(self, preds: Any, batch: Any) -> Any:
+        maps = preds["feats"]
+        key = (sum(one.shape[2] * one.shape[3] for one in maps), *self.stride.int().tolist())
+        kept = CACHED.setdefault(key, [tuple(one.shape[2:]) for one in maps])
+        turned = [one.new_zeros(*one.shape[:2], *size) for one, size in zip(maps, kept, strict=True)]
+        return super().__call__({**preds, "feats": turned}, batch)
+
+
+def test_images_are_turned_from_one_case_to_the_next() -> None:
+    one, entry = spec("v8_detection"), next(one for one in ENTRIES if one.spec == "v8_detection")
+    target = target_of(entry, Turned, "turned", widen=False)
     cases = cases_for(named("varied"), one, target, "quick", 0)
     assert check(named("varied"), one, target, cases, "float64")[0].status == "fail"
 

@@ -34,28 +34,29 @@ LENGTHS = {
     "K": (1, 5, 17, 2, 26, 3, 4, 1, 1, 133, 6),
     "k": (1, 32, 3, 33, 8, 64, 2, 4, 1, 16, 2),
 }
-MANY = 300  # objects in one image: more than a list of 100 or a number of 8 bits can hold
-BYTE = 255
+MANY = 320  # objects in one image: more than a list of 100 or of 300, or a number of 8 bits, can hold
+BYTE, SIGNED = 255, 127
 OBJECTS = ("n", "G", "M")  # axes of objects
-APART = (0, 60, 120, 200, 258, 299)  # of these, the ones that differ; the others lie where the first one lies
+APART = (0, 60, 120, 200, 258, 312)  # of these, the ones that differ; the others lie where the first one lies
 FEWER = [number if number in APART else 0 for number in range(MANY)]
 SCENES: tuple[Mapping[str, Any], ...] = (
-    {"b": 1, "n": 1, "G": 1, "c": 1},
+    {"b": 1, "n": 1, "G": 1, "c": 1, "imgsz": (32, 96)},  # turned, and as many anchors as the next
     {"b": 3, "n": 5, "G": 4, "c": 81, "imgsz": (96, 32), "q": 129, "k": 33, "L": 6, "Hp": 16},
     {"b": 2, "n": 48, "G": 9, "c": 3, "q": 65, "imgsz": (32, 128), "strides": (8, 16), "reg_max": 8}
     | {"overlap": False, "Hm": 16},
     {"b": 1, "n": 2, "G": 6, "c": 7, "imgsz": (64, 128), "strides": (8, 16, 32, 64), "kpt_shape": (5, 3), "A": 90}
-    | {"topk": 10, "updates": 3, "L": 4},
+    | {"topk": 13, "tal_topk": 13, "updates": 3, "L": 4},
     {"b": 2, "n": 4, "G": 4, "c": 2, "imgsz": (64, 96), "strides": (16,), "q": 9, "Hm": 32, "Wm": 24, "L": 1},
     {"b": 9, "n": 12, "G": 2, "c": 200, "imgsz": (64, 32), "strides": (4, 8), "kpt_shape": (26, 2), "updates": 60},
     {"b": 1, "n": MANY, "G": MANY, "c": 5, "imgsz": (64, 64), "q": 33},
+    {"b": 1, "n": 1, "G": 1, "c": 1, "imgsz": (1056, 1024), "q": 400},  # more cells than 14 bits count
 )
 SCALES = (1.0, 1.75, 3.25, 5.5)  # of logits, which the families have up to 4 and at 20
 OF_CONSTANTS = (1.0, 1 / 1024, 16.0, 1 / 16, 1.75)  # of what an elementary spec has no gradient to, where that is legal
 JITTERS = (2.0**-4, 2.0**-9, 2.0**-15)  # relative; the largest that leaves an input legal
 FINER = 2.0**-26  # relative; so small that float32 rounds it away, and what is decided in float32 stays so
 FLAGS = (0.0, 1.0, 2.0)  # a column of these is a visibility or a label, and no measure
-DRAWS = 80  # until one has no choice among equals
+DRAWS = 200  # until one has no choice among equals
 
 
 @remembered(64 * MIB, bytes_of)
@@ -76,7 +77,8 @@ def _drawn(spec: Spec, rng: np.random.Generator, fixed: Params) -> Iterator[Case
             scales = SCALES[number % len(SCALES)], OF_CONSTANTS[number % len(OF_CONSTANTS)]
             drawn = (_with_other_numbers(spec, rng, case, *scales) for case in cases)
             named = (replace(case, id=f"varied {number}") for case in drawn)
-            found = next((case for case in named if _is_certain(spec, case) and _last_count(spec, case)), None)
+            fit = (case for case in named if _is_telling(case, free.get("c", 0)))
+            found = next((case for case in fit if _is_certain(spec, case) and _last_count(spec, case)), None)
             if found is not None:
                 yield found
                 break
@@ -88,6 +90,12 @@ def _moved(spec: Spec, number: int) -> dict[str, Any]:
         return {}
     others = [(name, one.others) for name, one in free(spec, {}).items()]
     return {name: listed[(number // 2 + turn) % len(listed)] for turn, (name, listed) in enumerate(others)}
+
+
+def _is_telling(case: Case, classes: int) -> bool:
+    """Whether there is an object and, where there are many classes, one that a signed byte cannot count."""
+    real, cls = case.inputs.get("mask_gt"), case.inputs.get("cls")
+    return (real is None or bool(real.any())) and (classes <= SIGNED or cls is None or bool((cls > SIGNED).any()))
 
 
 def _is_certain(spec: Spec, case: Case) -> bool:

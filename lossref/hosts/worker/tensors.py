@@ -48,7 +48,9 @@ ALIASED, VIEWS = "where both inputs are one tensor", "where both inputs are view
 COLUMNS, INTEGERS = "with batch_idx and cls as columns", "with batch_idx and cls as integers"
 AS_EVALUATED = "with the predictions of a model in evaluation mode"
 TURNED = "after a call with images of another shape, and as many anchors"
-BATCHES = (COLUMNS, INTEGERS, AS_EVALUATED, TURNED)
+REGAINED = "of a loss whose gains were changed after it was made"
+UNDENOISED = "without denoising queries"
+BATCHES = (COLUMNS, INTEGERS, AS_EVALUATED, TURNED, REGAINED, UNDENOISED)
 """Forms of predictions and batches, of what is given such: `in_form` gives what takes its inputs in one of them."""
 _forms = dict(FORMS)  # a target can change the table, not this
 

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.hosts.worker.tensors import AS_EVALUATED, TURNED
-from lossref.targets.dropin.forms import Formed
+from lossref.hosts.worker.tensors import AS_EVALUATED, REGAINED, TURNED, UNDENOISED
+from lossref.targets.dropin.forms import LATER, Formed
 
 Shapes = Mapping[str, tuple[int, ...]]
 ON_HEADS = ("scores", 1)  # the classes of what takes the predictions of a head, and a batch
-MORE_FORMS = (("classification", AS_EVALUATED),)
+MORE_FORMS = (("classification", AS_EVALUATED), ("rtdetr", UNDENOISED))
+OTHERS_FORMS = (UNDENOISED,)  # of what takes the predictions of a head
+ANEW = (TURNED, REGAINED)  # what has seen these images before knows them
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -69,11 +71,13 @@ class Asked:
 
         Raises TypeError for what takes no batch, or that of a transformer, which has no other form.
         """
-        if self.entry.classes_at != ON_HEADS and (self.entry.spec, word) not in MORE_FORMS:
+        on_heads = self.entry.classes_at == ON_HEADS and word not in OTHERS_FORMS
+        if not on_heads and (self.entry.spec, word) not in MORE_FORMS:
             raise TypeError(f"{self.entry.name} is called in one form")
         other = copy.copy(self)
         other.form = word
-        other.made = None if word == TURNED else self.made  # what has seen these images before knows them
+        other.made = None if word in ANEW else self.made
+        other.params = {**self.params, LATER: True} if word == REGAINED else self.params
         return other
 
     def prepare(self, shapes: Shapes, dtype: str, device: str = "cpu") -> None:

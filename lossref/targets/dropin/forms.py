@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossref.hosts.worker.tensors import AS_EVALUATED, COLUMNS, INTEGERS, TURNED
+from lossref.hosts.worker.tensors import AS_EVALUATED, COLUMNS, INTEGERS, REGAINED, TURNED, UNDENOISED
 
 LISTED = ("batch_idx", "cls")  # one number for each object
+LATER = "gains_later"  # beside the parameters: the gains are given to the arguments of a model that has its loss
 MAP = 4  # axes of a feature map
 Batch = Mapping[str, Any]
 
@@ -24,7 +25,11 @@ def _with_integers(batch: Batch) -> dict[str, Any]:
     return {name: x.long() if name in LISTED else x for name, x in batch.items()}
 
 
-BATCHES: dict[str, Callable[[Batch], dict[str, Any]]] = {COLUMNS: _with_columns, INTEGERS: _with_integers}
+BATCHES: dict[str, Callable[[Batch], dict[str, Any]]] = {
+    COLUMNS: _with_columns,
+    INTEGERS: _with_integers,
+    REGAINED: dict,
+}
 
 
 class Formed:
@@ -38,8 +43,10 @@ class Formed:
             raise AttributeError(name)
         return getattr(self.loss, name)
 
-    def __call__(self, preds: Any, batch: Batch) -> Any:
+    def __call__(self, preds: Any, batch: Batch, *more: Any) -> Any:
         """What the loss gives."""
+        if self.word == UNDENOISED:
+            return _undenoised(self.loss, preds, batch, *more)
         if self.word == AS_EVALUATED:
             return self.loss((_decoded(preds), preds), batch)
         if self.word == TURNED:
@@ -47,6 +54,12 @@ class Formed:
                 self.loss(_turned(preds), batch)
             return self.loss(preds, batch)
         return self.loss(preds, BATCHES[self.word](batch))
+
+
+def _undenoised(loss: Any, preds: Any, batch: Batch, *more: Any) -> dict[str, Any]:
+    """The terms of the denoising queries, to which a call without them adds 0, and the others of that call."""
+    usual, alone = loss(preds, batch, *more), loss(preds, batch)
+    return {name: part + alone[name] if name.endswith("_dn") else alone[name] for name, part in usual.items()}
 
 
 def _turned(preds: Any, name: str = "") -> Any:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lossref.targets.dropin.entry import Mismatch, Shapes, parameters_of
+from lossref.targets.dropin.forms import LATER
 
 GAINS = ("box", "cls", "dfl", "pose", "kobj", "rle", "angle")
 ITEMS_TOLERANCE = 1e-5
@@ -28,8 +29,8 @@ MASK_INPUTS = ("mask_coefficient", "proto")
 
 def model(params: Mapping[str, Any], nc: int, flow: Any = None, device: str = "cpu") -> SimpleNamespace:
     """A namespace with everything that a loss reads from a model, on a device."""
-    gains = {name: params[f"{name}_gain"] for name in GAINS if f"{name}_gain" in params}
-    args = SimpleNamespace(**gains, overlap_mask=params.get("overlap", True), epochs=params.get("epochs", 100))
+    args = SimpleNamespace(overlap_mask=params.get("overlap", True), epochs=params.get("epochs", 100))
+    vars(args).update(_gains(params))
     head = SimpleNamespace(
         stride=torch.tensor([float(s) for s in params["strides"]], device=device),
         nc=params.get("ori_nc", nc),
@@ -42,6 +43,10 @@ def model(params: Mapping[str, Any], nc: int, flow: Any = None, device: str = "c
         return iter([torch.zeros(1, device=device)])
 
     return SimpleNamespace(args=args, model=[head], parameters=parameters)
+
+
+def _gains(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: params[f"{name}_gain"] for name in GAINS if f"{name}_gain" in params}
 
 
 def maps(params: Mapping[str, Any], like: Tensor, channels: int) -> list[Tensor]:
@@ -63,12 +68,24 @@ def heads(params: Mapping[str, Any], edition: str, boxes: Tensor, scores: Tensor
 
 
 def make(kind: Any, params: Mapping[str, Any], shapes: Shapes, device: str, **options: Any) -> Any:
-    """The loss, built on a model with the class count of the inputs that are to come."""
+    """The loss, built on a model with the class count of the inputs that are to come.
+
+    What offers `hyp`, the arguments of the model, reads the gains there at every call (spec/40-yolo.md section 1.8):
+    where they come `LATER`, they were others while it was made.
+    """
     listed = parameters_of(kind)
     wanted = {name: params[name] for name in ("tal_topk", "tal_topk2") if name in params}
     chosen = {name: value for name, value in {**wanted, **options}.items() if name in listed}
     flow = StandardNormal() if params.get("flow") else None
-    return kind(model(params, shapes["scores"][1], flow, device), **chosen)
+    built_on = model(params, shapes["scores"][1], flow, device)
+    if not params.get(LATER):
+        return kind(built_on, **chosen)
+    vars(built_on.args).update({name: 1.0 + 2.0 * gain for name, gain in _gains(params).items()})
+    loss = kind(built_on, **chosen)
+    if not hasattr(getattr(loss, "one2many", loss), "hyp"):
+        raise TypeError("it offers no arguments of its model")
+    vars(built_on.args).update(_gains(params))
+    return loss
 
 
 def edition_of(loss: Any) -> str:
