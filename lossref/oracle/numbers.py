@@ -7,7 +7,7 @@ from typing import Protocol
 
 from flint import arb
 
-ONE, MINUS_ONE = arb(1), arb(-1)
+ONE, MINUS_ONE, ZERO = arb(1), arb(-1), arb(0)
 
 
 class Recorder(Protocol):
@@ -37,8 +37,9 @@ class Number:
         self.tape = tape
         self.value = value
         self.inputs = inputs
-        self.order = len(tape.nodes)
-        tape.nodes.append(self)
+        nodes = tape.nodes
+        self.order = len(nodes)
+        nodes.append(self)
 
     def __repr__(self) -> str:
         return self.value.str(12)

@@ -7,6 +7,7 @@ bound on what rounding in that dtype can do: that is where gradient budgets come
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from flint import arb
 
 from lossref.oracle.numbers import ONE, Number, gradient
 
-__all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "gradient", "precision"]
+__all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "fresh", "gradient", "precision"]
 
 HALF = arb(0.5)
 EITHER = arb(0.5, 0.5)
@@ -218,6 +219,22 @@ class Tape:
         self.less(x, float(int(value)))
         self.less(x, float(int(value) + 1))
         return int(value)
+
+
+@contextmanager
+def fresh(undecided: str = "raise") -> Iterator[Tape]:
+    """A tape for the body, which is empty afterwards.
+
+    Meanwhile no cycles are looked for: numbers are made by the ten thousand, and all of them are needed to the end.
+    """
+    tape, before = Tape(undecided), gc.isenabled()
+    gc.disable()
+    try:
+        yield tape
+    finally:
+        tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
+        if before:
+            gc.enable()
 
 
 def _sigmoid(x: arb) -> arb:
