@@ -125,10 +125,9 @@ def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> 
 
 def _swept(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
     """The gradient alone, in one pass over the tape."""
-    outputs = _weighted(value) if spec.wrt else []
-    found = adjoints(outputs) if outputs else []
-    count = sum(cells.size for cells in value.values())
-    return {name: _along(found, leaves[name]) for name in spec.wrt}, _split(np.zeros(count), value)
+    found = adjoints(outputs) if spec.wrt and (outputs := _weighted(value)) else []
+    grads = {name: _along(found, leaves[name]) for name in spec.wrt}
+    return grads, {name: np.zeros(cells.shape) for name, cells in value.items()}
 
 
 def _along(found: list[arb | None], leaves: Array) -> Array:
@@ -160,8 +159,7 @@ def _leaves(tape: Tape, domain: Domain, array: Array) -> Array:
     """Numbers on the tape; plain Python integers or booleans where the input is no floating one."""
     if domain.dtype:
         return each(bool if domain.dtype == "bool" else int, array, object)
-    numbers = (Number(tape, x) for x in map(arb, np.asarray(array, dtype=np.float64).ravel().tolist()))
-    return np.fromiter(numbers, object, array.size).reshape(array.shape)
+    return each(lambda x: Number(tape, arb(x)), np.asarray(array, dtype=np.float64), object)
 
 
 def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:

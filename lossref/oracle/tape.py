@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import flint
 from flint import arb
 
-from lossref.oracle.numbers import ONE, Number, gradient
+from lossref.oracle.numbers import ONE, Number, gradient, precision
 
 __all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "fresh", "gradient", "precision"]
 
@@ -36,17 +36,6 @@ class Uncertified(ArithmeticError):
 
 class Undecided(Tie):
     """Several choices that are equally right, at any precision."""
-
-
-@contextmanager
-def precision(bits: int) -> Iterator[None]:
-    """Run the body with `bits` bits of working precision."""
-    before = flint.ctx.prec
-    flint.ctx.prec = bits
-    try:
-        yield
-    finally:
-        flint.ctx.prec = before
 
 
 class Tape:
@@ -223,10 +212,7 @@ class Tape:
 
 @contextmanager
 def fresh(undecided: str = "raise") -> Iterator[Tape]:
-    """A tape for the body, which is empty afterwards.
-
-    Meanwhile no cycles are looked for: numbers are made by the ten thousand, and all of them are needed to the end.
-    """
+    """A tape for the body, emptied afterwards; no cycles are looked for among its numbers, all needed to the end."""
     tape, before = Tape(undecided), gc.isenabled()
     gc.disable()
     try:

@@ -28,7 +28,7 @@ from lossref.run.golden.changes.reached import Place, reached, uses
 FILE = Path(__file__).with_name("drawn.json")
 TIER, SEED = "quick", 0  # what is recorded: what a run asks unless it is told otherwise
 ROOTS: tuple[Place, ...] = (("lossref.checks.settings", "telling_number"), ("lossref.checks.cases.decided", "decided"))
-CARRIERS = ("lossref.hosts.", "lossref.oracle.cache", "lossref.oracle.kept")  # they change no number that they carry
+CARRIERS = ("lossref.hosts.", "lossref.oracle.")  # what carries references and oracles out, and moves no number of them
 UNUSED = ("impostors", "laws", "api", "returns", "cite", "summary")  # of a declaration: no draw hangs on them
 
 
