@@ -15,13 +15,16 @@ import pytest
 from typer.testing import CliRunner
 
 from lossref.checks import settings
+from lossref.checks.attempts import arithmetic
 from lossref.checks.material import material, with_defaults
 from lossref.cli import app
 from lossref.core.nouns import Answer, Array, Case, Spec
+from lossref.losses import own
 from lossref.losses import spec as find
 from lossref.oracle import answers, budgets, cache, kept, outcomes
 from lossref.oracle.tape import Tie, Uncertified, Undecided
 from lossref.run.golden.checking import Share, check
+from lossref.run.golden.corpus import drawn
 from lossref.run.saved import replay
 
 NAMES = ("detr", "task_aligned", "hungarian", "rotated_bbox", "v8_detection")
@@ -340,3 +343,43 @@ def test_no_cache_on_the_command_line(place: Path, monkeypatch: pytest.MonkeyPat
         assert CliRunner().invoke(app, words).exit_code == 0
     assert found == [None, place]
     assert os.environ[cache.SWITCH] == str(place)
+
+
+# What is recorded of draws -------------------------------------------------------------------------------
+
+
+def test_what_is_recorded_of_draws_was_found_by_the_code_as_it_is() -> None:
+    """Where this fails, `python regression/drawn.py` finds it out anew."""
+    record, composites = drawn.record(), [one for one in own().values() if one.composite]
+    assert record is not None
+    assert {one.name for one in composites if record.specs[one.name].code != drawn.code_of(one)} == set()
+    assert {*record.specs} == {one.name for one in composites}
+
+
+def test_what_is_recorded_of_draws_is_what_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is not found out once more, unless by other code."""
+    spec, record, asked = find("rotated_bbox"), drawn.record(), list[object]()
+    assert record is not None
+    monkeypatch.setattr(drawn, "record", lambda: replace(record, by=arithmetic()))
+    monkeypatch.setattr(drawn, "code_of", lambda spec: record.specs[spec.name].code)
+    said = record.specs[spec.name]
+    with cache.bypassed():
+        found = [settings.telling_number(spec, "quick", 0, (), at) for at in range(len(said.draws))]
+    tells = settings.tells
+    monkeypatch.setattr(settings, "tells", lambda *words: asked.append(words) or tells(*words))
+    drawn.fed.cache_clear()
+    assert drawn.fed(spec) == len(said.draws) + len(said.decided)
+    assert [settings.telling_number(spec, "quick", 0, (), at) for at in range(len(found))] == found == [*said.draws]
+    assert not asked
+    monkeypatch.setattr(drawn, "code_of", lambda spec: "other code")
+    monkeypatch.setattr(cache, "_code", lambda rooms: "other code")
+    drawn.fed.cache_clear()
+    assert drawn.fed(spec) == 0
+
+
+def test_of_a_record_that_cannot_be_read_nothing_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number, content in enumerate(("", "{", "[]", '{"specs": 1}', '{"specs": {"e2e": {}}, "by": ["", "", 1]}')):
+        path = tmp_path / f"{number}.json"
+        path.write_text(content)
+        monkeypatch.setattr(drawn, "FILE", path)
+        assert drawn.record.__wrapped__() is None

@@ -42,7 +42,7 @@ MOST = 4  # corners of a spec that are traced
 
 
 def module_of(spec: Spec) -> str:
-    return next(name for name in code._own_modules() if getattr(sys.modules[name], "SPEC", None) is spec)
+    return code.module_of(spec)
 
 
 def traced(spec: Spec, cases: list[Case]) -> set[Place]:

@@ -22,6 +22,7 @@ Change = tuple[tuple[str, Any], ...]
 Question = tuple[Target, Case, Change, str]
 Settings = tuple[tuple[str, str], ...]
 Asked = tuple[int, bytes, Settings, str]
+Arithmetic = tuple[str, str, int]  # the version of torch, what the processor is used for, threads
 
 
 class Attempt(NamedTuple):
@@ -134,7 +135,7 @@ class Attempts:
 
 
 @lru_cache(maxsize=1)
-def arithmetic() -> tuple[str, str, int]:
+def arithmetic() -> Arithmetic:
     """What decides the last bits of what torch computes here."""
     return str(torch.__version__), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import replace
 from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from lossref.checks.material import CORNERS, Fixed, bytes_of, material, same_sha
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import Result, TargetRaised, call, itself
 from lossref.oracle.answers import answer
-from lossref.oracle.outcomes import given, measured
+from lossref.oracle.cache import place
+from lossref.oracle.kept import once
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -45,19 +47,19 @@ def _bytes(case: Case) -> int:
 @remembered(32 * MIB, _bytes)
 def setting(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> Case:
     """One of them: of the first draw that tells, or the first corner that does."""
-    draw = int(_telling_number(spec, tier, seed, fixed, at)) if spec.composite else 0
+    draw = telling_number(spec, tier, seed, fixed, at) if spec.composite else 0
     if draw >= 0:
         return material(spec, "setting", tier, seed + draw, fixed)[at]
     return next(one for number, one in _numbered_corners(spec, tier, seed, fixed, at) if number == draw)
 
 
-def _telling_number(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> float:
+def telling_number(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> int:
     """The number of the first draw that tells, below 0 that of a corner, 0 where none does.
 
-    It is found out once, for it depends on no target.
+    It is found out once, for it depends on no target: what is usually asked is recorded (`run/golden/corpus/drawn`).
     """
 
-    def found_out() -> dict[str, Array]:
+    def found_out() -> int:
         draws = ((more, material(spec, "setting", tier, seed + more, fixed)[at]) for more in _draws(spec))
         corners = _numbered_corners(spec, tier, seed, fixed, at)
         telling = (
@@ -65,11 +67,17 @@ def _telling_number(spec: Spec, tier: str, seed: int, fixed: Fixed, at: int) -> 
             for number, one in chain(draws, corners)
             if _telling(spec, one, dict(fixed)) and (number >= 0 or is_finite(spec, one))
         )
-        return {"draw": np.array(float(next(telling, 0)))}
+        return next(telling, 0)
 
+    return int(once(place_of_draw(spec, tier, seed, fixed, at), found_out))
+
+
+def place_of_draw(
+    spec: Spec, tier: str, seed: int, fixed: Fixed, at: int, version: str = str(torch.__version__)
+) -> Path | None:
+    """Where it is kept which draw tells, by the references that such a version of torch computes."""
     asked = Case(spec.name, {}, dict(fixed), f"{tier} {seed} {at}")
-    found = given(measured(f"draw in torch {torch.__version__}", spec, asked, found_out, TOLD_BY))
-    return float(found["draw"])
+    return place(f"draw in torch {version}", spec, asked, TOLD_BY)
 
 
 def _draws(spec: Spec) -> range:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,14 @@ from flint import arb
 
 from lossref.core.arithmetic import Operations
 from lossref.core.nouns import Answer, Array, Case, Domain, Spec
-from lossref.oracle.numbers import adjoints
+from lossref.oracle.numbers import ZERO, adjoints
 from lossref.oracle.outcomes import answered, given
 from lossref.oracle.remembered import MIB, remembered
-from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, gradient, precision
+from lossref.oracle.tape import Number, Tape, Tie, Uncertified, Undecided, fresh, gradient, precision
 
 BITS = (128, 256, 1280, 4096, 16384, 65536)
 RELATIVE = 2.0**-80
 NOTHING = arb(2.0**-1000) * arb(2.0**-75)  # half the smallest number of float64
-ZERO = arb(0)
 Backward = tuple[dict[str, Array], dict[str, Array]]
 
 
@@ -70,7 +70,7 @@ def climbed(spec: Spec, case: Case, accepted: Callable[[arb], bool]) -> Answer:
             if bits == BITS[-1] or isinstance(error, Undecided):
                 raise
             continue
-        worst = next((ball for ball in _balls(result) if not accepted(ball)), None)
+        worst = next((ball for ball in _balls(result) if ball is not ZERO and not accepted(ball)), None)
         if worst is None:
             return result
         if not worst.is_finite():
@@ -87,8 +87,7 @@ def is_certified(ball: arb) -> bool:
 
 def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
     """One run of the oracle at one precision; the balls may be of any size."""
-    with precision(bits):
-        tape = Tape(undecided)
+    with precision(bits), fresh(undecided) as tape:
         leaves = {name: _leaves(tape, spec.inputs[name], array) for name, array in case.inputs.items()}
         m: Operations[Number] = tape
         output = spec.oracle(
@@ -96,7 +95,6 @@ def evaluate(spec: Spec, case: Case, bits: int, undecided: str) -> Answer:
         )
         value = {name: _array(tape, nested) for name, nested in _by_term(spec, output).items()}
         grads, condition = (_swept if spec.composite else _backward)(spec, leaves, value)
-    tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
     balls = {name: each(lambda number: number.value, cells, object) for name, cells in value.items()}
     return Answer(balls, grads, condition, tape.margin, tape.ties, tape.open_branches, bits)
 
@@ -121,26 +119,28 @@ def _backward(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> 
         for node, adjoint in flow:
             if not node.inputs:
                 totals[node.order] = totals.get(node.order, ZERO) + factor * adjoint
-    return _at_leaves(spec, leaves, totals), _split(np.array(conditions), value)
+    grads = {name: each(lambda leaf: totals.get(leaf.order, ZERO), leaves[name], object) for name in spec.wrt}
+    return grads, _split(np.array(conditions), value)
 
 
 def _swept(spec: Spec, leaves: dict[str, Array], value: dict[str, Array]) -> Backward:
     """The gradient alone, in one pass over the tape."""
-    outputs = _weighted(value) if spec.wrt else []
-    found = adjoints(outputs) if outputs else []
-    totals = {order: flow for order, flow in enumerate(found) if flow is not None}
-    count = sum(cells.size for cells in value.values())
-    return _at_leaves(spec, leaves, totals), _split(np.zeros(count), value)
+    found = adjoints(outputs) if spec.wrt and (outputs := _weighted(value)) else []
+    grads = {name: _along(found, leaves[name]) for name in spec.wrt}
+    return grads, {name: np.zeros(cells.shape) for name, cells in value.items()}
+
+
+def _along(found: list[arb | None], leaves: Array) -> Array:
+    """What flows to the leaves of one input, which stand on the tape in a row: to most of them nothing."""
+    first = leaves.flat[0].order if leaves.size else 0
+    flows = chain(found[first : first + leaves.size], repeat(None))
+    return np.fromiter((ZERO if flow is None else flow for flow in flows), object, leaves.size).reshape(leaves.shape)
 
 
 def _weighted(value: dict[str, Array]) -> list[tuple[Number, arb]]:
     """All numbers of all outputs in a row, each with its upstream gradient."""
     numbers = [number for cells in value.values() for number in cells.flat]
     return [(number, arb(float(w))) for number, w in zip(numbers, weights((len(numbers),)), strict=True)]
-
-
-def _at_leaves(spec: Spec, leaves: dict[str, Array], totals: dict[int, arb]) -> dict[str, Array]:
-    return {name: each(lambda leaf: totals.get(leaf.order, ZERO), leaves[name], object) for name in spec.wrt}
 
 
 def _split(flat: Array, value: dict[str, Array]) -> dict[str, Array]:
@@ -159,7 +159,7 @@ def _leaves(tape: Tape, domain: Domain, array: Array) -> Array:
     """Numbers on the tape; plain Python integers or booleans where the input is no floating one."""
     if domain.dtype:
         return each(bool if domain.dtype == "bool" else int, array, object)
-    return each(tape.number, np.asarray(array, dtype=np.float64), object)
+    return each(lambda x: Number(tape, arb(x)), np.asarray(array, dtype=np.float64), object)
 
 
 def each(function: Callable[[Any], Any], cells: Array, dtype: Any) -> Array:
@@ -195,7 +195,7 @@ def _array(tape: Tape, nested: Any) -> Array:
 
 def nearest(ball: arb) -> float:
     """The float64 nearest to the ball's midpoint; 0 for what rounds to zero."""
-    return float(ball) if not ball.abs_upper() < NOTHING else 0.0
+    return 0.0 if ball is ZERO or ball.abs_upper() < NOTHING else float(ball)
 
 
 def floats(balls: Array) -> Array:

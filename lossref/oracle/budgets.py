@@ -10,6 +10,7 @@ from flint import arb
 
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.answers import answer, each, evaluate, in_a_row, true_gradient, true_value
+from lossref.oracle.numbers import ZERO
 from lossref.oracle.outcomes import given, measured
 from lossref.oracle.remembered import MIB, remembered
 from lossref.oracle.tape import Tie, Uncertified
@@ -134,5 +135,7 @@ def _floor(spec: Spec, case: Case, name: str) -> Array:
 
 
 def _radius(ball: arb) -> float:
+    if ball is ZERO:
+        return 0.0
     radius = float(ball.rad()) if ball.is_finite() else math.inf
     return radius if math.isfinite(radius) else math.inf

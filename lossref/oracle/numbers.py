@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+import flint
 from flint import arb
 
-ONE, MINUS_ONE = arb(1), arb(-1)
+ONE, MINUS_ONE, ZERO = arb(1), arb(-1), arb(0)
+
+
+@contextmanager
+def precision(bits: int) -> Iterator[None]:
+    """Run the body with `bits` bits of working precision."""
+    before = flint.ctx.prec
+    flint.ctx.prec = bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
 
 
 class Recorder(Protocol):
@@ -37,8 +50,9 @@ class Number:
         self.tape = tape
         self.value = value
         self.inputs = inputs
-        self.order = len(tape.nodes)
-        tape.nodes.append(self)
+        nodes = tape.nodes
+        self.order = len(nodes)
+        nodes.append(self)
 
     def __repr__(self) -> str:
         return self.value.str(12)

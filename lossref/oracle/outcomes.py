@@ -15,11 +15,11 @@ from flint import arb
 from lossref.core.nouns import Answer, Array, Case, Spec
 from lossref.oracle.cache import ROOMS, place, read, write
 from lossref.oracle.kept import packed, unpacked
+from lossref.oracle.numbers import ZERO
 from lossref.oracle.tape import Tie, Uncertified, Undecided
 
 T = TypeVar("T")
 NO_ANSWER: dict[str, type[ArithmeticError]] = {one.__name__: one for one in (Tie, Undecided, Uncertified)}
-ZERO = arb(0)
 RADIUS_BITS = 30
 Packed = dict[str, Any]
 
@@ -97,7 +97,7 @@ def _answer(known: Packed) -> Answer:
 
 def _packed_balls(balls: Array) -> tuple[list[int], list[str]]:
     """Shape, and the word of every ball; an empty word is 0."""
-    return list(balls.shape), list(map(_word, balls.flat))
+    return list(balls.shape), ["" if ball is ZERO else _word(ball) for ball in balls.ravel().tolist()]
 
 
 def _word(ball: arb) -> str:

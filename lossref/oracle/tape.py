@@ -7,6 +7,7 @@ bound on what rounding in that dtype can do: that is where gradient budgets come
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ from typing import Any, NoReturn
 import flint
 from flint import arb
 
-from lossref.oracle.numbers import ONE, Number, gradient
+from lossref.oracle.numbers import ONE, Number, gradient, precision
 
-__all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "gradient", "precision"]
+__all__ = ["Number", "Tape", "Tie", "Uncertified", "Undecided", "fresh", "gradient", "precision"]
 
 HALF = arb(0.5)
 EITHER = arb(0.5, 0.5)
@@ -35,17 +36,6 @@ class Uncertified(ArithmeticError):
 
 class Undecided(Tie):
     """Several choices that are equally right, at any precision."""
-
-
-@contextmanager
-def precision(bits: int) -> Iterator[None]:
-    """Run the body with `bits` bits of working precision."""
-    before = flint.ctx.prec
-    flint.ctx.prec = bits
-    try:
-        yield
-    finally:
-        flint.ctx.prec = before
 
 
 class Tape:
@@ -218,6 +208,19 @@ class Tape:
         self.less(x, float(int(value)))
         self.less(x, float(int(value) + 1))
         return int(value)
+
+
+@contextmanager
+def fresh(undecided: str = "raise") -> Iterator[Tape]:
+    """A tape for the body, emptied afterwards; no cycles are looked for among its numbers, all needed to the end."""
+    tape, before = Tape(undecided), gc.isenabled()
+    gc.disable()
+    try:
+        yield tape
+    finally:
+        tape.nodes.clear()  # nodes and tape refer to each other; this spares the garbage collector
+        if before:
+            gc.enable()
 
 
 def _sigmoid(x: arb) -> arb:

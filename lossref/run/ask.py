@@ -16,6 +16,12 @@ from pathlib import Path
 from lossref import losses
 from lossref.checks import table
 from lossref.checks.ability import cannot, fair, judged_in
+from lossref.checks.attempts import at
+from lossref.checks.cases.decided import told
+from lossref.checks.cases.flat import flat
+from lossref.checks.cases.kinds import moderate
+from lossref.checks.cases.values import moved, valued
+from lossref.checks.cases.varied import finer, varied
 from lossref.checks.material import material, shares
 from lossref.checks.numbers import in_both
 from lossref.checks.settings import setting
@@ -29,9 +35,13 @@ from lossref.oracle.answers import outcome_of, true_gradient, weights
 from lossref.oracle.budgets import gradient_budget, reached
 from lossref.run.atomic import append_line
 from lossref.run.causes.causes import traced
+from lossref.run.causes.explain import narrow
+from lossref.run.causes.explain.formula import runs
+from lossref.run.causes.explain.variants import tensors
 from lossref.run.causes.failures import saved
 from lossref.run.causes.judged import CHECK_SECONDS, Judged
 from lossref.run.causes.replied import kept_of
+from lossref.run.golden.corpus import drawn
 from lossref.run.golden.feeding import fed
 from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome
@@ -42,6 +52,10 @@ ENOUGH = 2  # checks that hung or crashed, after which the rest would too
 ENDINGS = ("crashed", "timeout")
 ENDING = 8  # deadlines that one hang may take: an import and the question, and both once more
 VERDICTS = "verdicts.jsonl"
+CASES = (at, finer, flat, material, moderate, moved, setting, told, valued, varied)
+ANSWERS = (outcome_of, true_gradient, reached, gradient_budget, in_both, weights)
+CAUSES = (narrow.moved, runs.learnt, runs.outcome, tensors.seen)
+OF_A_SPEC = (*CASES, *ANSWERS, *CAUSES)  # functions that keep what they gave
 Search = tuple[tuple[str, ...], str, tuple[Case, ...]]  # the kinds of case that are looked at, dtype, failing cases
 Row = tuple[Verdict, Counter[str]]  # of one check, with the families of inputs that were drawn for it
 
@@ -66,7 +80,7 @@ def asked(job: Job, target: Target) -> Outcome:
 @lru_cache(maxsize=1)
 def of_one_spec(name: str) -> None:
     """Forget cases and answers when it is another spec's turn: they take hundreds of megabytes, and are not its own."""
-    for one in (outcome_of, true_gradient, reached, gradient_budget, in_both, material, setting, weights):
+    for one in OF_A_SPEC:
         one.cache_clear()
     gc.collect()  # what was found out about the last target refers to itself
     if trim := sys.platform == "linux" and getattr(ctypes.CDLL(None), "malloc_trim", None):
@@ -113,8 +127,9 @@ def _of(job: Job, target: Target, cpu: dict[str, float]) -> Iterator[Row]:
     """Each row as it was judged; then those that fail once more, with their causes; what either took is in `cpu`."""
     begin = time.process_time()
     target = _held(job, target)
-    fed(losses.spec(job.spec))
     spec, ended, failing = losses.spec(job.spec), 0, list[Judged]()
+    fed(spec)
+    drawn.fed(spec)
     unable = {dtype: cannot(spec, target, dtype) for dtype in dict.fromkeys(dtype for _, dtype in job.rows)}
     heard = kept_of(target) if spec.composite else target  # an elementary loss answers faster than it is told apart
     for row in job.rows:

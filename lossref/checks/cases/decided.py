@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lossref.checks.attempts import arithmetic, at
+from lossref.checks.attempts import Arithmetic, arithmetic, at
 from lossref.checks.cases.recalled import ROOMS
 from lossref.core.nouns import Array, Case, Spec
 from lossref.hosts.probe import TargetRaised, call, itself
@@ -17,19 +18,32 @@ from lossref.oracle.kept import digest_of, once
 
 OF_POSITIVES = ("masks", "keypoints", "mask_gt")  # inputs of what has a term, or a result, for every positive
 TOPK = ("topk", "topk2")
+NAME = 32  # letters of a name
 ROUNDED = 1e-4  # relative: what float32 makes of a loss whose decisions stay as they are
 
 
-@lru_cache(maxsize=512)
 def decided(spec: Spec, case: Case) -> bool:
     """Whether no choice among equals shows, and none that float32 makes otherwise.
 
     Where few anchors have a metric above 0, any may fill up the top k; which have, depends on how small sides count.
     """
-    if not spec.composite:
-        return True
-    place = shelf(spec, digest_of("decided", arithmetic(), case), ROOMS)
-    return bool(once(place, lambda: _decided(spec, case)))
+    return not spec.composite or told(spec, case)
+
+
+@lru_cache(maxsize=512)
+def told(spec: Spec, case: Case) -> bool:
+    """The same of a composite."""
+    return bool(once(place_of(spec, name_of(case), arithmetic()), lambda: _decided(spec, case)))
+
+
+def name_of(case: Case) -> str:
+    """What tells a case from others, in a few letters."""
+    return digest_of(case).hex()[:NAME]
+
+
+def place_of(spec: Spec, name: str, by: Arithmetic) -> Path | None:
+    """Where it is kept whether the case of this name has one answer, by references that are computed so."""
+    return shelf(spec, digest_of("decided", by, name), ROOMS)
 
 
 def _decided(spec: Spec, case: Case) -> bool:

@@ -187,18 +187,21 @@ def _with_other_numbers(spec: Spec, rng: np.random.Generator, case: Case, scale:
 
 def in_full(spec: Spec, case: Case, dtype: str) -> Case:
     """The case with every bit of the dtype in use: in float64, what passes through float32 on the way shows."""
-    return _finer_case(spec, case) if dtype == "float64" else case
+    return finer(spec, case) if dtype == "float64" else case
 
 
 @lru_cache(maxsize=64)
-def _finer_case(spec: Spec, case: Case) -> Case:
+def finer(spec: Spec, case: Case) -> Case:
+    """The case with every bit of float64 in use."""
     rng = np.random.default_rng(len(case.inputs))
     params = {**spec.defaults(), **case.params}
-    drawn = {name: _finer(rng, case.inputs[name], one, params) for name, one in spec.inputs.items() if _any_number(one)}
+    drawn = {
+        name: _refined(rng, case.inputs[name], one, params) for name, one in spec.inputs.items() if _any_number(one)
+    }
     return replace(case, inputs={name: drawn.get(name, x) for name, x in case.inputs.items()})
 
 
-def _finer(rng: np.random.Generator, x: Array, domain: Domain, params: Params) -> Array:
+def _refined(rng: np.random.Generator, x: Array, domain: Domain, params: Params) -> Array:
     turned = np.where(_measures(x), x * (1 + rng.uniform(-FINER, FINER, x.shape)), x)
     return x if domain.why_not(turned, params) else turned
 

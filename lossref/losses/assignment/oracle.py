@@ -82,11 +82,12 @@ def oracle_upright_region(m: Arithmetic, box: Any, settings: Any, rules: Any) ->
     x1, y1, x2, y2 = box
     cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
     rx, ry = oracle_grown(m, x2 - x1, settings, rules) / 2, oracle_grown(m, y2 - y1, settings, rules) / 2
+    edges = ((0, cx - rx, True), (0, cx + rx, False), (1, cy - ry, True), (1, cy + ry, False))
+    inside, closed = m.number(INSIDE), rules.edge == "closed"
 
-    def contains(x: Any, y: Any) -> bool:
-        edges = ((x, cx - rx, 1), (x, cx + rx, -1), (y, cy - ry, 1), (y, cy + ry, -1))
-        depths = ((place - edge) * sign for place, edge, sign in edges)
-        return all(not m.less(depth, 0.0) if rules.edge == "closed" else depth > INSIDE for depth in depths)
+    def contains(*point: Any) -> bool:
+        depths = (point[axis] - edge if low else edge - point[axis] for axis, edge, low in edges)
+        return all(not m.less(depth, 0.0) if closed else m.less(inside, depth) for depth in depths)
 
     return (cx, cy), contains
 
@@ -206,11 +207,13 @@ def oracle_rotated_region(m: Arithmetic, box: Any, settings: Any, rules: Any) ->
     cos, sin = m.cos(box[4]), m.sin(box[4])
     corner = x + w / 2 * cos - h / 2 * sin, y + w / 2 * sin + h / 2 * cos
     edges = (h * sin, -h * cos), (-w * cos, -w * sin)  # to the next corner and to the one before
+    sides = [(ex, ey, ex * ex + ey * ey) for ex, ey in edges]
 
     def contains(px: Any, py: Any) -> bool:
-        for ex, ey in edges:
-            along = (px - corner[0]) * ex + (py - corner[1]) * ey
-            if m.less(along, 0.0) or m.less(ex * ex + ey * ey, along):
+        dx, dy = px - corner[0], py - corner[1]
+        for ex, ey, length in sides:
+            along = dx * ex + dy * ey
+            if m.less(along, 0.0) or m.less(length, along):
                 return False
         return True
 

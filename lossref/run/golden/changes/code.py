@@ -39,15 +39,17 @@ def code_of_answers(spec: Spec, these: Sources | None = None) -> str:
     """
     if not spec.composite:
         return ""
-    module = next((name for name in _own_modules() if getattr(sys.modules[name], "SPEC", None) is spec), "")
+    module = module_of(spec)
     if not module:
         return ""
     how = (spec.wrt, spec.terms, spec.composite, sorted((name, one.dtype) for name, one in spec.inputs.items()))
     return hashlib.sha256(f"{how} {_of_oracle(these or sources(), module)}".encode()).hexdigest()
 
 
-def _own_modules() -> list[str]:
-    return [name for name in list(sys.modules) if name.startswith(OWN)]
+def module_of(spec: Spec) -> str:
+    """The module of lossref that declares this very spec; nothing for somebody else's."""
+    own = [name for name in list(sys.modules) if name.startswith(OWN)]
+    return next((name for name in own if getattr(sys.modules[name], "SPEC", None) is spec), "")
 
 
 @lru_cache(maxsize=1)
