@@ -57,7 +57,7 @@ class Cell:
 
     verdicts: the rows; none where it was not asked, and then `reason` says why
     replies:  a digest of all that it replied, where it replied to all; cells of one digest have one origin
-    seconds:  CPU seconds of judging, without those of the target's own process
+    seconds:  from its beginning to its end, by the clock on the wall
     """
 
     column: str
@@ -88,7 +88,7 @@ def cell_of(task: Task) -> Cell:
 
     Where the implementation has no such loss, or cannot be had, why.
     """
-    column, begin = task.column, time.process_time()
+    column, begin = task.column, time.monotonic()
     of_one_spec(task.spec)
     try:
         reason = _barred(column)
@@ -101,7 +101,7 @@ def cell_of(task: Task) -> Cell:
             )
         if target is not None and not target.unsupported:
             cell = _asked(task, target)
-            return replace(cell, seconds=round(time.process_time() - begin, 2))
+            return replace(cell, seconds=round(time.monotonic() - begin, 2))
     except (Unavailable, UnknownTarget, TargetEnded, CannotAnswer) as error:
         reason = str(error)
     if reason:
