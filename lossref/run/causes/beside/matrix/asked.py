@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -93,7 +93,7 @@ def cell_of(task: Task) -> Cell:
     try:
         reason = _barred(column)
         found = () if reason else lodged(column.word, None, column.lodging)
-        mine = [one for one in found if one.spec == task.spec]
+        mine = chosen(found, task.spec, column.word)
         target = mine[0] if mine else None
         if len(mine) > 1:
             raise UnknownTarget(
@@ -107,6 +107,12 @@ def cell_of(task: Task) -> Cell:
     if reason:
         return Cell(column.name, task.spec, reason=f"{NOT_ASKED}{reason}")
     return Cell(column.name, task.spec, reason=plain(target.unsupported if target else f"it has no {task.spec}"))
+
+
+def chosen(found: Iterable[Target], spec: str, word: str) -> list[Target]:
+    """Those of a spec; of several that a package has, the one that bears its name alone."""
+    mine = [one for one in found if one.spec == spec]
+    return [one for one in mine if one.label == word] or mine
 
 
 @lru_cache(maxsize=1)
