@@ -52,6 +52,9 @@ def matrix(
         list[str] | None, typer.Option("--dtype", help="float64 or float32, or both: a,b [float64].")
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one question may take.")] = 20.0,
+    write_dialects: Annotated[
+        Path | None, typer.Option("--write-dialects", help="Write what each follows into this folder, for --dialect.")
+    ] = None,
     no_cache: NoCache = False,
 ) -> None:
     """Set releases of a package, or several packages, side by side: what each follows, and what is new or gone."""
@@ -100,6 +103,9 @@ def matrix(
         written = page.write(folder, package, there, rows, agree, seed)
     for line in page.lines(there, rows, agree):
         typer.echo(line)
+    if write_dialects:
+        for line in _dialects(write_dialects, package, there, wanted, cells):
+            typer.echo(line)
     typer.echo(f"report: {written}")
     if interrupted:
         stop(f"interrupted: {len(cells)} cells are known, and kept; the same command goes on from there", INCOMPLETE)
@@ -113,6 +119,25 @@ def _columns(words: Sequence[tuple[str, str, Lodging]]) -> list[Column]:
     from lossref.run.causes.beside.matrix.columns import column
 
     return [column(*one) for one in track(words, "releases")]
+
+
+def _dialects(
+    folder: Path, package: str, columns: Sequence[Column], wanted: Sequence[Spec], cells: Sequence[Cell]
+) -> Iterator[str]:
+    """Write the dialects, and say of each where it is, or why it is not."""
+    import shlex
+    import sys
+
+    from lossref.hosts.worker.words import printable
+    from lossref.run.atomic import write_text
+    from lossref.run.causes.beside.matrix.dialects import dialects
+
+    with plain_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in dialects(package, columns, wanted, cells, shlex.join(["lossref", *sys.argv[1:]])):
+            if one.content:
+                write_text(folder / one.name, one.content)
+            yield printable(f"dialect of {one.column}: {folder / one.name if one.content else f'none, {one.why}'}")
 
 
 def _asked(columns: Sequence[Column], wanted: Sequence[Spec], how: How, jobs: int) -> Iterator[Cell]:
