@@ -30,14 +30,21 @@ SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles:
 
 def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
     """Each job with its outcome, one after the other, in this process and on one torch thread."""
+    with as_a_worker():
+        for job in jobs:
+            yield job, work(job)
+
+
+@contextmanager
+def as_a_worker() -> Iterator[None]:
+    """Run the body as one of the worker processes would, on one torch thread: the last bits of sums depend on that."""
     import torch
 
     before, often = torch.get_num_threads(), gc.get_threshold()
     torch.set_num_threads(1)
     gc.set_threshold(*SELDOM)
     try:
-        for job in jobs:
-            yield job, work(job)
+        yield
     finally:
         torch.set_num_threads(before)
         gc.set_threshold(*often)

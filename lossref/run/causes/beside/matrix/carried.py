@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from lossref.core.nouns import Spec
 from lossref.hosts.interrupts import deferred
 from lossref.run.causes.beside.matrix.asked import NOT_ASKED, Cell, Column, How, Task, cell_of, keep_cell, kept_cell
-from lossref.run.jobs import processes
+from lossref.run.jobs import as_a_worker, processes
 from lossref.run.saved import times
 
 ENDED = "a process of this run was ended from outside"
@@ -49,8 +49,8 @@ def carried_out(tasks: Sequence[Task], jobs: int) -> Iterator[Cell]:
 
 def _asked(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Cell]]:
     if jobs == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, cell_of(task)
+        with as_a_worker():
+            yield from ((task, cell_of(task)) for task in tasks)
         return
     with processes(min(jobs, len(tasks))) as executor:
         with deferred():
