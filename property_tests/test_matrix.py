@@ -25,7 +25,7 @@ from lossref.report.between import matrix
 from lossref.run.causes.beside import known
 from lossref.run.causes.beside.matrix import agreement, carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
-from lossref.run.causes.beside.matrix.asked import Cell, Column
+from lossref.run.causes.beside.matrix.asked import Cell, Column, How, Task, cell_of
 from lossref.run.causes.beside.matrix.dialects import dialects
 from lossref.run.causes.beside.matrix.told import told
 from lossref.run.causes.dialect_files import read
@@ -109,6 +109,27 @@ def test_releases_side_by_side(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def _interrupt() -> Cell:
     raise KeyboardInterrupt
+
+
+SINGLE = """
+import torch
+@lossref.target("xywh2xyxy")
+def single(x):
+    if x.dtype == torch.float64:
+        raise RuntimeError("Index put requires the source and destination dtypes match")
+    return BOXES(x)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(SINGLE, "pass"), (SINGLE.replace("BOXES(x)", "BOXES(x) * 1.5"), "fail")])
+def test_what_cannot_compute_in_float64_is_asked_in_float32(tmp_path: Path, code: str, status: str) -> None:
+    """Else all rows of value and gradient would be unsupported, and the cell would say nothing of them."""
+    (tmp_path / "single.py").write_text(HEAD + code)
+    cell = cell_of(Task(Column("single", str(tmp_path / "single.py"), HERE), "xywh2xyxy", How()))
+    rows = {(one.check, one.dtype): one.status for one in cell.verdicts}
+    assert (rows["value", "float64"], rows["value", "float32"]) == ("unsupported", status), cell
+    (said,) = told([Column("single", "single", HERE)], [cell], in_a_row=False)
+    assert said.status == ("conforms" if status == "pass" else "fails")
 
 
 def test_a_dialect_is_what_a_column_follows_and_reads_as_one(tmp_path: Path) -> None:

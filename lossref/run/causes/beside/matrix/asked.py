@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lossref.checks.ability import INSTEAD, cannot
 from lossref.checks.attempts import arithmetic
 from lossref.core.nouns import Spec, Target, Verdict, verdict_of
 from lossref.hosts.command import CannotAnswer
@@ -135,7 +136,7 @@ def _asked(task: Task, target: Target) -> Cell:
     alike = _alike(task, spec, ready, like)
     if alike is not None:
         return alike
-    rows = rows_of(spec, dtypes=task.how.dtypes)
+    rows = rows_of(spec, dtypes=_dtypes(spec, ready, task.how.dtypes))
     job = Job(
         column.word, spec.name, target.label, rows, "quick", task.how.seed, "", lodging=column.lodging, small=False
     )
@@ -143,6 +144,12 @@ def _asked(task: Task, target: Target) -> Cell:
     verdicts = tuple(replace(one, seconds=0.0, where=one.where.replace(column.place, "")) for one in outcome.verdicts)
     replies = _keep(task, spec, like, ears, verdicts) if ears.steady else ""
     return Cell(column.name, spec.name, verdicts, "", replies)
+
+
+def _dtypes(spec: Spec, target: Target, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The dtypes that are wanted, and the other one where it cannot compute in one of them: else nothing were asked."""
+    lacking = [one for one in wanted if one not in target.dtypes or cannot(spec, target, one)]
+    return tuple(dict.fromkeys((*wanted, *(INSTEAD[one] for one in lacking))))
 
 
 def _alike(task: Task, spec: Spec, target: Target, like: Any) -> Cell | None:
