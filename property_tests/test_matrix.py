@@ -99,7 +99,7 @@ def test_releases_side_by_side(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [one["name"] for one in content["columns"]] == list(CODE)
     assert "1.3</strong> was not asked" in (here / "out" / "index.html").read_text()
     monkeypatch.setattr(carried, "cell_of", lambda task: ask(task) if task.column.name == "1.3" else _interrupt())
-    again = run(*words, "--write-dialects", "found")
+    again = run(*words, "--write-dialects", "found", "--dtype", "float64")
     assert again.exit_code == 0, again.output
     assert "dialect of 1.2: none, it follows the specification's settings" in again.output
     assert "dialect of 1.3: none, tiny_loss cannot be imported" in again.output
