@@ -39,7 +39,7 @@ def test_it_says_what_was_measured_and_what_is_simulated() -> None:
         "a: 20 verdicts of 2 jobs in 10 s of one core, 2 verdicts per second and core; "
         "measured on 1 process: 12.5 s, 1.6 verdicts a second (simulated: 10 s)",
         "b: 20 verdicts of 2 jobs in 12 s of one core, 1.67 verdicts per second and core; "
-        "measured on 2 processes: 8 s, 2.5 verdicts a second (simulated: 7 s)",
+        "measured on 2 processes: 8 s, 2.5 verdicts a second, 1.56 times those of a (simulated: 7 s)",
         "a matrix of 100 releases x 2 specs, each as a (simulated: every job asked anew, the longest first, "
         "without the start of processes)",
         "     1 core   16.7 min  2 verdicts a second, 100% busy",

@@ -25,8 +25,10 @@ from lossref.report.between import matrix
 from lossref.run.causes.beside import known
 from lossref.run.causes.beside.matrix import agreement, carried, heard
 from lossref.run.causes.beside.matrix.agreement import Agreement
-from lossref.run.causes.beside.matrix.asked import Cell, Column
+from lossref.run.causes.beside.matrix.asked import Cell, Column, How, Task, cell_of
+from lossref.run.causes.beside.matrix.dialects import dialects
 from lossref.run.causes.beside.matrix.told import told
+from lossref.run.causes.dialect_files import read
 from lossref.targets.adapters import ultralytics
 from lossref.targets.resolve import Unavailable, UnknownTarget
 from shared.wheels import offline, wheel
@@ -97,12 +99,70 @@ def test_releases_side_by_side(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [one["name"] for one in content["columns"]] == list(CODE)
     assert "1.3</strong> was not asked" in (here / "out" / "index.html").read_text()
     monkeypatch.setattr(carried, "cell_of", lambda task: ask(task) if task.column.name == "1.3" else _interrupt())
-    assert run(*words).exit_code == 0
+    again = run(*words, "--write-dialects", "found", "--dtype", "float64")
+    assert again.exit_code == 0, again.output
+    assert "dialect of 1.2: none, it follows the specification's settings" in again.output
+    assert "dialect of 1.3: none, tiny_loss cannot be imported" in again.output
+    assert list((here / "found").iterdir()) == []
     assert (here / "out" / "matrix.csv").read_text() == text
 
 
 def _interrupt() -> Cell:
     raise KeyboardInterrupt
+
+
+SINGLE = """
+import torch
+@lossref.target("xywh2xyxy")
+def single(x):
+    if x.dtype == torch.float64:
+        raise RuntimeError("Index put requires the source and destination dtypes match")
+    return BOXES(x)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(SINGLE, "pass"), (SINGLE.replace("BOXES(x)", "BOXES(x) * 1.5"), "fail")])
+def test_what_cannot_compute_in_float64_is_asked_in_float32(tmp_path: Path, code: str, status: str) -> None:
+    """Else all rows of value and gradient would be unsupported, and the cell would say nothing of them."""
+    (tmp_path / "single.py").write_text(HEAD + code)
+    cell = cell_of(Task(Column("single", str(tmp_path / "single.py"), HERE), "xywh2xyxy", How()))
+    rows = {(one.check, one.dtype): one.status for one in cell.verdicts}
+    assert (rows["value", "float64"], rows["value", "float32"]) == ("unsupported", status), cell
+    (said,) = told([Column("single", "single", HERE)], [cell], in_a_row=False)
+    assert said.status == ("conforms" if status == "pass" else "fails")
+
+
+def test_a_dialect_is_what_a_column_follows_and_reads_as_one(tmp_path: Path) -> None:
+    """Not that of a column which was asked in part, or of a loss whose process ended in the middle."""
+    wanted = losses.matching("ciou,dfl,task_aligned")
+    columns = [Column(name, "tiny_loss", HERE) for name in ("1.0", "1.1", "1.2", "1.3")]
+    columns.append(Column("1.4", "tiny_loss", HERE, reason="it is too old"))
+
+    def cell(column: str, spec: str, *settings: str, status: str = "dialect") -> Cell:
+        failures = (Failure("value", "other", "", settings=settings),) if settings else ()
+        return Cell(column, spec, (Verdict(spec, "tiny", "value", "float64", status, failures=failures),))
+
+    cells = [
+        *(cell("1.0", "ciou", "alpha='gated'", "eps=1e-09"), cell("1.0", "task_aligned", "small_boxes='raised'")),
+        *(Cell("1.0", "dfl", reason="it has no dfl"), cell("1.1", "ciou", "alpha='gated'"), cell("1.1", "dfl")),
+        *(cell("1.2", one.name, status="pass") for one in wanted),
+        *(cell("1.3", one.name, "alpha='gated'", status="crashed") for one in wanted),
+    ]
+    found = {one.column: one for one in dialects("tiny_loss", columns, wanted, cells, "lossref matrix\n[[bad]]")}
+    whys = {name: one.why for name, one in found.items()}
+    assert whys == {
+        "1.0": "",
+        "1.1": "task_aligned was not asked to its end",
+        "1.2": "it follows the specification's settings",
+        "1.3": "ciou was not asked to its end",
+        "1.4": "it is too old",
+    }
+    assert [bool(one.content) for one in found.values()] == [True, False, False, False, False]
+    (tmp_path / found["1.0"].name).write_text(found["1.0"].content)
+    held = read(str(tmp_path / "tiny_loss-1.0.toml"))
+    assert held.of(losses.spec("ciou")) == {"alpha": "gated", "eps": 1e-9}
+    assert held.of(losses.spec("task_aligned")) == {"small_boxes": "raised"}
+    assert held.of(losses.spec("dfl")) == {}
 
 
 UNREADABLE = {

@@ -21,7 +21,7 @@ from lossref.core.nouns import Spec, Verdict
 from lossref.hosts.interrupts import deaf, deferred
 from lossref.hosts.worker.words import printable
 from lossref.run.ask import ENOUGH, VERDICTS, unasked, work
-from lossref.run.plan import Job, is_short
+from lossref.run.plan import Job
 from lossref.run.saved.finished import Outcome, spent
 
 T = TypeVar("T")
@@ -30,26 +30,29 @@ SELDOM = (100_000, 20, 50)  # an oracle makes millions of numbers and no cycles:
 
 def in_turn(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
     """Each job with its outcome, one after the other, in this process and on one torch thread."""
+    with as_a_worker():
+        for job in jobs:
+            yield job, work(job)
+
+
+@contextmanager
+def as_a_worker() -> Iterator[None]:
+    """Run the body as one of the worker processes would, on one torch thread: the last bits of sums depend on that."""
     import torch
 
     before, often = torch.get_num_threads(), gc.get_threshold()
     torch.set_num_threads(1)
     gc.set_threshold(*SELDOM)
     try:
-        for job in _long_first(jobs):
-            yield job, work(job)
+        yield
     finally:
         torch.set_num_threads(before)
         gc.set_threshold(*often)
 
 
-def _long_first(jobs: list[Job]) -> list[Job]:
-    return sorted(jobs, key=is_short)
-
-
 def waited_for(left: Sequence[Job], count: int) -> str:
     """Which rows are asked now, as far as their folder tells: of each of the first so many jobs the next one."""
-    now = _long_first(list(left))[:count]
+    now = left[:count]
     told = Counter[tuple[str, str, str]]()
     path = Path(now[0].out) / VERDICTS if now else None
     for line in {*path.read_bytes().splitlines()} if path and path.exists() else ():
@@ -65,9 +68,9 @@ def waited_for(left: Sequence[Job], count: int) -> str:
 
 
 def together(jobs: list[Job], executor: Executor) -> Iterator[tuple[Job, Outcome | None]]:
-    """Each job with its outcome as it completes, long ones first; None where its process died, or one beside it."""
+    """Each job with its outcome as it completes; None where its process died, or one beside it."""
     with deferred():
-        waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in _long_first(jobs)}
+        waiting: dict[Future[Outcome], Job] = {executor.submit(work, job): job for job in jobs}
     for future in as_completed(waiting):
         try:
             yield waiting[future], future.result()

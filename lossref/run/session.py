@@ -24,6 +24,7 @@ from lossref.run.atomic import append_line, held, write_text
 from lossref.run.findings import accepted
 from lossref.run.saved.finished import Outcome, line_of, of_lines, row_of, spent
 from lossref.run.saved.schema import Fault, read
+from lossref.run.saved.times import longest_first, names_of, remember
 
 FACTS, JOBS, PAGE = "run.json", "jobs.jsonl", ("summary.csv", "badge.json", "index.html")
 SAVED = {"schema", "spec", "check", "dtype", "inputs"}  # what tells a case that a run saved from another JSON file
@@ -60,7 +61,7 @@ class Session:
         self.expected = planning.planned(plan)
         self.verdicts: list[Verdict] = []
         self.at_once = 0  # jobs, in a run that was carried out in one go
-        self._done: dict[int, Outcome] = {}
+        self._done, self._turns = dict[int, Outcome](), longest_first(plan)
         self._begin = time.monotonic()
         self._facts = {**of_checks(words, tier, seed, plan), **(more or {})}
         self._held = ExitStack()
@@ -87,14 +88,15 @@ class Session:
     ) -> None:
         with self._held:
             finished = len(self._done) == len(self.plan)
+            remember((names_of(self.plan[at]), one.seconds) for at, one in self._done.items())
             self.verdicts = self._accepted(self._of_finished() if finished else self._on_disk(), finished)
             with contextlib.suppress(*[OSError] if error else []):
                 self._write_verdicts(self.verdicts)
                 self._write_facts(finished)
 
     def left(self) -> list[planning.Job]:
-        """The jobs that have not come to their end."""
-        return [job for at, job in enumerate(self.plan) if at not in self._done]
+        """The jobs that have not come to their end, those that take longest first."""
+        return [self.plan[at] for at in self._turns if at not in self._done]
 
     def keep(self, job: planning.Job, outcome: Outcome) -> None:
         """A job has come to its end."""

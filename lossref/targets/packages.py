@@ -17,6 +17,7 @@ from torch import Tensor
 from lossref.core.nouns import Target
 from lossref.losses import specs
 from lossref.losses.detr.matching import groups_of
+from lossref.targets.marks import DTYPES
 from lossref.targets.resolve import Unavailable, quietly
 from lossref.targets.torchvision_ops import importable
 
@@ -24,8 +25,8 @@ from lossref.targets.torchvision_ops import importable
 class Row(NamedTuple):
     """What a package offers for a spec: `call(found, *inputs, **params)` gives the outputs of the spec.
 
-    `name` is the dotted path of the object, e.g. torchvision.ops.box_iou; `accepts`, `fixed` and `known`
-    are those of a Target.
+    `name` is the dotted path of the object, e.g. torchvision.ops.box_iou; `accepts`, `fixed`, `known` and `dtypes`
+    are those of a Target. Another one of a spec that the package has already has a label, which follows the package's.
     """
 
     spec: str
@@ -34,6 +35,8 @@ class Row(NamedTuple):
     accepts: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = {}
     known: Mapping[str, str] = {}
+    label: str = ""
+    dtypes: tuple[str, ...] = DTYPES
 
 
 def version(package: str) -> str:
@@ -50,9 +53,12 @@ def find(name: str) -> Any:
 
 
 def targets(rows: Iterable[Row], label: str) -> list[Target]:
-    """One target for each spec; what cannot be found in this release is unsupported, and says why."""
-    offered = {row.spec: row for row in rows}
-    return [_target(offered[spec], label) if spec in offered else _none(spec, label) for spec in specs()]
+    """One target for each spec, or row; what cannot be found in this release is unsupported, and says why."""
+    offered: dict[str, list[Row]] = {}
+    for row in rows:
+        offered.setdefault(row.spec, []).append(row)
+    mine = {spec: [_target(row, f"{label} {row.label}".strip()) for row in found] for spec, found in offered.items()}
+    return [one for spec in specs() for one in mine.get(spec) or [_none(spec, label)]]
 
 
 def corners(box: Tensor) -> Tensor:
@@ -93,4 +99,4 @@ def _target(row: Row, label: str) -> Target:
         f"out = {row.call.__name__}(find({row.name!r}), {inputs}{listed})"
     )
     build = partial(partial, row.call, found)
-    return Target(row.spec, build, label, row.accepts, row.fixed, known=row.known, usage=usage)
+    return Target(row.spec, build, label, row.accepts, row.fixed, dtypes=row.dtypes, known=row.known, usage=usage)

@@ -65,9 +65,9 @@ def makespan(jobs: Sequence[float], cores: int) -> float:
 
 def told(costs: Sequence[Cost]) -> Iterator[str]:
     """A line for each run, and what a matrix of releases would take, simulated from the jobs of the first one."""
-    for one in costs:
-        yield _measured(one)
     first = costs[0]
+    for one in costs:
+        yield _measured(one, first)
     how = "simulated: every job asked anew, the longest first, without the start of processes"
     yield f"a matrix of {RELEASES} releases x {count(first.specs, 'spec')}, each as {first.folder} ({how})"
     whole = RELEASES * first.jobs
@@ -77,13 +77,15 @@ def told(costs: Sequence[Cost]) -> Iterator[str]:
         yield f"  {count(cores, 'core'):>9}  {_time(seconds):>9}  {rate:.3g} verdicts a second, {busy:.0%} busy"
 
 
-def _measured(one: Cost) -> str:
+def _measured(one: Cost, first: Cost) -> str:
     asked = f"{count(one.verdicts, 'verdict')} of {count(len(one.jobs), 'job')} in {_time(sum(one.jobs))} of one core"
     line = f"{one.folder}: {asked}, {one.rate:.3g} verdicts per second and core"
     if not one.processes:
         return f"{line} (no time of the whole: it was not carried out in one go)"
     where = f"{one.processes} process{'' if one.processes == 1 else 'es'}"
     took = f"{_time(one.wall)}, {one.verdicts / one.wall:.3g} verdicts a second"
+    if one is not first and first.processes:
+        took += f", {one.verdicts / one.wall / (first.verdicts / first.wall):.3g} times those of {first.folder}"
     return f"{line}; measured on {where}: {took} (simulated: {_time(makespan(one.jobs, one.processes))})"
 
 

@@ -27,7 +27,7 @@ from lossref.run.causes.judged import CHECK_SECONDS
 from lossref.run.cluster.client import ANYWHERE, CONNECT, ClusterError, connected, errands
 from lossref.run.cluster.dispatch import DONE, REFUSED, Dispatch, machine, said_of
 from lossref.run.cluster.order import Done, Order
-from lossref.run.plan import Job, is_short, planned
+from lossref.run.plan import Job, planned
 from lossref.run.saved.finished import Outcome
 from lossref.run.session import Session
 
@@ -177,7 +177,7 @@ class Cluster:
 
 def follow(kept: Session, afar: Cluster, console: Console) -> None:
     """Carry out what is left of a run's plan on a cluster, with a progress bar on a terminal. Raises `ClusterError`."""
-    left = sorted(kept.left(), key=is_short)
+    left = kept.left()
     kept.at_once = len(afar.places()) if len(left) == len(kept.plan) else 0
     with progress("verdicts", planned(left), console, afar.now) as advance:
         for job, outcome in afar.carried_out(left):

@@ -15,7 +15,7 @@ from lossref.hosts.endings import TargetEnded
 from lossref.oracle.cache import shelf
 from lossref.oracle.kept import digest_of, once
 from lossref.run.causes.beside.differences import differing
-from lossref.run.causes.beside.matrix.asked import Cell, Column
+from lossref.run.causes.beside.matrix.asked import Cell, Column, chosen
 from lossref.run.causes.recalled import ROOMS
 from lossref.targets.lodged import lodged, settled
 from lossref.targets.resolve import Unavailable, UnknownTarget
@@ -127,7 +127,7 @@ def _compared(spec: Spec, one: Column, other: Column, seed: int) -> list[Any]:
 
 def _target(spec: Spec, column: Column) -> Target:
     found = lodged(column.word, None, column.lodging)
-    return settled(next(target for target in found if target.spec == spec.name))
+    return settled(chosen(found, spec.name, column.word)[0])
 
 
 def _words(parts: Sequence[Sequence[Any]], cases: int) -> str:

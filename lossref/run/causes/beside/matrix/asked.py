@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lossref.checks.ability import INSTEAD, cannot
 from lossref.checks.attempts import arithmetic
 from lossref.core.nouns import Spec, Target, Verdict, verdict_of
 from lossref.hosts.command import CannotAnswer
@@ -57,7 +58,7 @@ class Cell:
 
     verdicts: the rows; none where it was not asked, and then `reason` says why
     replies:  a digest of all that it replied, where it replied to all; cells of one digest have one origin
-    seconds:  CPU seconds of judging, without those of the target's own process
+    seconds:  from its beginning to its end, by the clock on the wall
     """
 
     column: str
@@ -88,12 +89,12 @@ def cell_of(task: Task) -> Cell:
 
     Where the implementation has no such loss, or cannot be had, why.
     """
-    column, begin = task.column, time.process_time()
+    column, begin = task.column, time.monotonic()
     of_one_spec(task.spec)
     try:
         reason = _barred(column)
         found = () if reason else lodged(column.word, None, column.lodging)
-        mine = [one for one in found if one.spec == task.spec]
+        mine = chosen(found, task.spec, column.word)
         target = mine[0] if mine else None
         if len(mine) > 1:
             raise UnknownTarget(
@@ -101,12 +102,18 @@ def cell_of(task: Task) -> Cell:
             )
         if target is not None and not target.unsupported:
             cell = _asked(task, target)
-            return replace(cell, seconds=round(time.process_time() - begin, 2))
+            return replace(cell, seconds=round(time.monotonic() - begin, 2))
     except (Unavailable, UnknownTarget, TargetEnded, CannotAnswer) as error:
         reason = str(error)
     if reason:
         return Cell(column.name, task.spec, reason=f"{NOT_ASKED}{reason}")
     return Cell(column.name, task.spec, reason=plain(target.unsupported if target else f"it has no {task.spec}"))
+
+
+def chosen(found: Iterable[Target], spec: str, word: str) -> list[Target]:
+    """Those of a spec; of several that a package has, the one that bears its name alone."""
+    mine = [one for one in found if one.spec == spec]
+    return [one for one in mine if one.label == word] or mine
 
 
 @lru_cache(maxsize=1)
@@ -129,7 +136,7 @@ def _asked(task: Task, target: Target) -> Cell:
     alike = _alike(task, spec, ready, like)
     if alike is not None:
         return alike
-    rows = rows_of(spec, dtypes=task.how.dtypes)
+    rows = rows_of(spec, dtypes=_dtypes(spec, ready, task.how.dtypes))
     job = Job(
         column.word, spec.name, target.label, rows, "quick", task.how.seed, "", lodging=column.lodging, small=False
     )
@@ -137,6 +144,12 @@ def _asked(task: Task, target: Target) -> Cell:
     verdicts = tuple(replace(one, seconds=0.0, where=one.where.replace(column.place, "")) for one in outcome.verdicts)
     replies = _keep(task, spec, like, ears, verdicts) if ears.steady else ""
     return Cell(column.name, spec.name, verdicts, "", replies)
+
+
+def _dtypes(spec: Spec, target: Target, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The dtypes that are wanted, and the other one where it cannot compute in one of them: else nothing were asked."""
+    lacking = [one for one in wanted if one not in target.dtypes or cannot(spec, target, one)]
+    return tuple(dict.fromkeys((*wanted, *(INSTEAD[one] for one in lacking))))
 
 
 def _alike(task: Task, spec: Spec, target: Target, like: Any) -> Cell | None:
