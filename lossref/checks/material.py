@@ -56,7 +56,7 @@ def has_kind(spec: Spec, kind: str) -> bool:
         return any(domain.flat is not None for domain in spec.inputs.values())
     if kind in ("setting", "valued", "moved"):
         return any(param.others and not param.convention for param in spec.params.values())
-    return kind in ("moderate", "one", "usual", "varied") or kind in spec.sizes
+    return kind in ("few", "moderate", "one", "usual", "varied") or kind in spec.sizes
 
 
 def drawing_order(spec: Spec) -> list[str]:

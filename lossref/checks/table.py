@@ -118,9 +118,9 @@ CHECKS = (
     Check("pure", behaviour.pure, ("corner", "small", "moved"), F32, shrunk_to="single"),
     Check("state", behaviour.state, ("corner", "moved"), F32, shrunk_to="single"),
     Check("repeatable", behaviour.repeatable, ("small", "moved"), F32, shrunk_to="small"),
-    Check("strides", behaviour.strides, ("small",), F32, shrunk_to="small"),
-    Check("upstream", upstream, ("small", "moved"), F32, _differentiable, shrunk_to="small"),
-    Check("contexts", contexts, ("small", "moderate", "moved"), F32, shrunk_to="small"),
+    Check("strides", behaviour.strides, ("few",), F32, shrunk_to="small"),
+    Check("upstream", upstream, ("few", "moved"), F32, _differentiable, shrunk_to="small"),
+    Check("contexts", contexts, ("few", "moderate", "moved"), F32, shrunk_to="small"),
     Check("refuses", refusals.refuses, ("small",), F32, shrunk_to="small", legal=False),
 )
 

@@ -23,6 +23,7 @@ MODERATE = 64.0  # the largest number, and one over the smallest
 IMMODERATE = ("tiny", "huge", "small", "+-88", "+-1e4", "+-1000")  # families
 TRIES = 48
 MOVED = {"varied": varied, "valued": valued, "moved": moved}  # of settings that a target has
+THIRD = 3  # of the small cases, in every notation
 FEW = 4  # of a composite, of which one question takes as long as twenty
 
 
@@ -31,8 +32,9 @@ def of_kind(
 ) -> Iterable[Case]:
     """The cases of one kind: one of `material`, "setting", "varied", "valued", "moved", "flat", or some of others.
 
-    "one" is every tenth of those of one item, "moderate" a few that half precision can do, "usual" cases at which
-    settings can be left out. Where several settings are changed at once, it is those that a target `accepts`.
+    "one" is every tenth of those of one item, "few" are some of those of small size, in which what is looked for does
+    not hang on the numbers, "moderate" a few that half precision can do, "usual" cases at which settings can be left
+    out. Where several settings are changed at once, it is those that a target `accepts`.
     """
     if kind in MOVED:
         stands = {name: value for name, value in spec.defaults().items() if name not in (accepts or spec.params)}
@@ -41,6 +43,9 @@ def of_kind(
         return flat(spec, seed, fixed)
     if kind == "one":
         return material(spec, "single", tier, seed, fixed)[::10]
+    if kind == "few":
+        drawn = material(spec, "small", tier, seed, fixed)
+        return drawn if tier == "full" or len(drawn) <= FEW else drawn[::THIRD]
     if kind == "setting":
         return settings(spec, tier, seed, fixed)
     if kind == "moderate":
