@@ -132,6 +132,14 @@ def test_what_cannot_compute_in_float64_is_asked_in_float32(tmp_path: Path, code
     assert said.status == ("conforms" if status == "pass" else "fails")
 
 
+def test_a_file_with_two_of_a_spec_is_not_asked_but_told(tmp_path: Path) -> None:
+    """Which of them stood for the column would be chance."""
+    more = SINGLE.replace("single", "another")
+    (tmp_path / "two.py").write_text(HEAD + SINGLE + more)
+    cell = cell_of(Task(Column("two", str(tmp_path / "two.py"), HERE), "xywh2xyxy", How()))
+    assert (cell.verdicts, "it has 2 of xywh2xyxy: single, another; name one" in cell.reason) == ((), True), cell
+
+
 def test_a_dialect_is_what_a_column_follows_and_reads_as_one(tmp_path: Path) -> None:
     """Not that of a column which was asked in part, or of a loss whose process ended in the middle."""
     wanted = losses.matching("ciou,dfl,task_aligned")
