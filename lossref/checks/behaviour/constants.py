@@ -12,18 +12,19 @@ from lossref.core.nouns import Array, Case, Spec, Target
 from lossref.hosts.probe import Result, ask, call_of, result_of
 from lossref.hosts.worker.messages import Call, Returned
 
-WHOLE = ("int64", "uint8", "bool")
+WIDE, WHOLE = ("int64",), ("int64", "uint8", "bool")  # the area of a box overflows in 8 bits wherever it is worked out
 Room = Callable[[Case, Array], Array]
 
 
 def other_constants(spec: Spec, target: Target, case: Case, dtype: str, room: Room) -> Evidence:
     """The value beside that with constants in another dtype, where they are legal: it may be refused.
 
-    Where every input can have a gradient, all but the first are taken for constants. `room` gives what may lie between
-    two answers on a case.
+    Where every input can have a gradient, all but the first are taken for constants, of wide dtypes. `room` gives what
+    may lie between two answers on a case.
     """
     floating = [name for name, domain in spec.inputs.items() if not domain.dtype]
-    names = [name for name in floating if name not in spec.wrt] or floating[1:]
+    constants = [name for name in floating if name not in spec.wrt]
+    names, possible = (constants, WHOLE) if constants else (floating[1:], WIDE)
     if not names or spec.composite or not spec.wrt:
         return Evidence()
     whole = replace(case, inputs={name: np.round(x) if name in names else x for name, x in case.inputs.items()})
@@ -31,7 +32,7 @@ def other_constants(spec: Spec, target: Target, case: Case, dtype: str, room: Ro
     asked = [("with constants in float64", in_dtype(plain, names, "float64"))]
     if not spec.why_not(whole):
         usual = call_of(spec, whole.inputs, dtype)
-        kinds = [kind for kind in WHOLE if all(_holds(kind, whole.inputs[name]) for name in names)]
+        kinds = [kind for kind in possible if all(_holds(kind, whole.inputs[name]) for name in names)]
         asked += [("", usual), *((f"with constants in {kind}", in_dtype(usual, names, kind)) for kind in kinds)]
     first, mixed, *rest = ask(spec, target, case, [plain, *(one for _, one in asked)]).returned
     pairs = [(case, first, asked[0][0], mixed)]
