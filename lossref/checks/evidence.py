@@ -45,8 +45,8 @@ class Evidence:
         )
 
     def kept_apart(self, after: str) -> Evidence:
-        """The same with kinds of its own: what fails only there is another fault than what fails everywhere."""
-        return replace(self, problems=tuple(replace(one, kind=one.kind + after) for one in self.problems))
+        """The same as one fault of its own, whatever terms show it: what fails only there is another one."""
+        return replace(self, problems=tuple(replace(one, kind=after.strip()) for one in self.problems[:1]))
 
     @property
     def problem(self) -> str:

@@ -159,9 +159,10 @@ def _same(spec: Spec, target: Target, case: Case, dtype: str, own: Result, word:
         return _under_autocast(spec, case, own, word, result)
     room = fitted(value_budget(spec, case, dtype), own.value)
     found = compare_values(spec, own.shapes, result.value, own.value, room, after=f" {word}")
-    for name, was, now in one.moved:
-        found += wrong(f"{name} was {was} before the call and is {now} after it", kind=f"state {name}")
     if own.gradient and word not in (*WITHOUT, UNASKED, ALIASED, VIEWS):
         want = with_zeros(own.gradient, case)
         found += compare_gradients(spec, result, want, gradient_budget(spec, case, dtype), after=f" {word}")
-    return found.kept_apart(f" {word}")
+    found = found.kept_apart(word)
+    for name, was, now in one.moved:
+        found += wrong(f"{name} was {was} before the call and is {now} after it", kind=f"state {name} {word}")
+    return found
