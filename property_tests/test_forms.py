@@ -357,11 +357,6 @@ def half_slopes(kind: torch.dtype) -> Callable[..., Any]:
     return build
 
 
-def tenth(**params: Any) -> Loss:
-    right = partial(spec("classification").reference, **params)
-    return lambda logits, cls: right(logits, cls) * (1.05 if logits.dtype == torch.bfloat16 else 1.0)
-
-
 GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "an answer for tensors": ("contexts", "focal", same_tensors, "filled anew, without gradients"),
     "something of labels": ("contexts", "focal", kept_graphs, "on tensors that are filled anew"),
@@ -393,7 +388,6 @@ GIVEN: dict[str, tuple[str, str, Callable[..., Any], str]] = {
     "four axes": ("shape", "iou", four_axes, "four axes, none of size 1"),
     "gradients in float16": ("contexts", "focal", half_slopes(torch.float16), "d/dpred on inputs in float16"),
     "gradients in bfloat16": ("contexts", "focal", half_slopes(torch.bfloat16), "d/dpred on inputs in bfloat16"),
-    "a twentieth in bfloat16": ("contexts", "classification", tenth, "on inputs in bfloat16"),
     "two settings": ("params", "focal", two_settings, "gamma=2.0"),
     "two flags": ("params", "rle", two_flags, "residual=False"),
     "a gradient at a setting": ("params", "focal", no_slope, "d/dpred"),

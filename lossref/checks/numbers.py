@@ -167,7 +167,12 @@ def varied(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     found = bulk(spec, target, case, dtype)
     if dtype != "float32":
         return found
-    return found + other_constants(spec, target, case, dtype, lambda one, value: bulk_truth(spec, one, dtype)[1])
+
+    def known(one: Case, value: Array) -> tuple[Array, Array]:
+        exact, room, _ = bulk_truth(spec, one, dtype)
+        return exact.value, room
+
+    return found + other_constants(spec, target, case, dtype, known)
 
 
 def bulk_truth(spec: Spec, case: Case, dtype: str) -> tuple[Result, Array, dict[str, Array]]:

@@ -33,6 +33,7 @@ from lossref.hosts.worker.tensors import (
     TWICE,
     VIEWS,
 )
+from lossref.oracle.answers import true_value
 from lossref.oracle.budgets import gradient_budget, room_of, value_budget
 from lossref.oracle.tape import Tie, Uncertified
 
@@ -70,7 +71,7 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     calls |= {f"on labels in {kind}": in_kind for kind in LABELS if (in_kind := _labelled(spec, plain, kind))}
     floating = tuple(name for name, domain in spec.inputs.items() if not domain.dtype)
     calls |= {EVERY: replace(plain, wrt=floating)} if wrt and len(floating) > len(wrt) else {}
-    rounded = {kind: _rounded(case, kind) for kind in HALVES} if is_moderate(spec, case) else {}
+    rounded = {kind: _rounded(case, kind) for kind in HALVES if _fits(spec, case, kind)}
     halves = [call_of(spec, inputs, each, wrt) for kind, inputs in rounded.items() for each in (kind, dtype)]
     twice = replace(calls[DOUBLED], context="")
     first, double, *others = ask(spec, target, case, [plain, twice, *calls.values(), *halves]).returned
@@ -79,10 +80,19 @@ def contexts(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
     found = sum((_same(spec, target, case, dtype, own[word], word, one) for word, one in pairs), Evidence())
     rest = others[len(calls) :]
     found += _one_for_both(spec, target, case, dtype)
-    found += other_constants(spec, target, case, dtype, lambda one, value: room_of(spec, one, dtype, value))
+    found += other_constants(spec, target, case, dtype, lambda one, value: _known(spec, one, dtype, value))
     return found + sum(
         (_in_half(spec, case, *one) for one in zip(rounded, rest[::2], rest[1::2], strict=True)), Evidence()
     )
+
+
+def _known(spec: Spec, case: Case, dtype: str, value: Array) -> tuple[Array, Array]:
+    """The truth, or the answer where it is not certain, and what rounding may do."""
+    room = room_of(spec, case, dtype, value)
+    try:
+        return true_value(spec, case), room
+    except (Tie, Uncertified):
+        return value, room
 
 
 def _one_for_both(spec: Spec, target: Target, case: Case, dtype: str) -> Evidence:
@@ -108,6 +118,12 @@ def _labelled(spec: Spec, call: Call, kind: str) -> Call | None:
     return in_dtype(call, names, kind)
 
 
+def _fits(spec: Spec, case: Case, kind: str) -> bool:
+    """Whether what is worked out on the way fits a half precision; float16 has no room for a product of eight sides."""
+    largest = max(float(np.abs(x).max(initial=0.0)) for x in case.inputs.values())
+    return is_moderate(spec, case) and (kind != "float16" or largest <= MILD)
+
+
 def _rounded(case: Case, kind: str) -> dict[str, Array]:
     return {name: torch.tensor(x).to(HALVES[kind]).double().numpy() for name, x in case.inputs.items()}
 
@@ -127,7 +143,10 @@ def _in_half(spec: Spec, case: Case, kind: str, one: Returned, usual: Returned) 
     if one.raised or usual.raised:
         return Evidence(0, 0.0, 1)
     word, got, want = f" on inputs in {kind}", result_of(one), result_of(usual)
-    found = near(spec, got, want, FIRST_ORDER * value_budget(spec, case, kind), word)
+    budget = fitted(value_budget(spec, case, kind), want.value)
+    if not (budget <= np.abs(want.value)).all():
+        return Evidence(0, 0.0, 1)  # steps in another order may round to anything there
+    found = near(spec, got, want, FIRST_ORDER * budget, word)
     if not np.isfinite(got.value).all() or any(np.abs(case.inputs[name]).max(initial=0.0) > MILD for name in spec.wrt):
         return found  # it has left the range of its dtype on the way, as a sigmoid does at 10, and its slope is 0
     return found + _slopes_in_half(spec, case, kind, got, want).kept_apart(word)
