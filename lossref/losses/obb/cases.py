@@ -33,11 +33,12 @@ def _upright(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]
 
 
 def _below_two_pixels(pick: Pick, rows: int, given: Array | None, dims: Mapping[str, Any]) -> Array:
-    """One side of 1 to 2 pixels, 2 included: that one is kept."""
+    """One side of 1 to 2 pixels, 2 included: that one is kept. On too coarse a grid, its least one."""
     box = _turned(ordinary)(pick, rows, given, dims)
     axis, at = pick(0, 1, rows), np.arange(rows)
     pixel = (FINE / np.array(dims["imgsz"][::-1]))[axis]
-    box[at, 2 + axis] = pick(np.ceil(pixel).astype(int), np.floor(2 * pixel).astype(int), rows) / FINE
+    least = np.ceil(pixel).astype(int)
+    box[at, 2 + axis] = pick(least, np.maximum(least, np.floor(2 * pixel).astype(int)), rows) / FINE
     return box
 
 
